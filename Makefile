@@ -1,0 +1,43 @@
+# make book   install, execute every chapter, build the HTML       make test   install, test, validate the notebooks
+# make lab    JupyterLab on the chapters                           make full   the published sizes (a GPU helps)
+# Variables: PROFILE=quick|full DEVICE=auto|cpu|cuda SEED=0 PYTHON=python3
+
+PYTHON  ?= python3
+PROFILE ?= quick
+DEVICE  ?= auto
+SEED    ?= 0
+BIN     := .venv/bin
+BOOK    := $(BIN)/python -m fpcore.book
+READY   := .venv/.ready
+
+.PHONY: book test lint lab full execute clean
+
+book: execute
+	@$(BOOK) build --profile $(PROFILE)
+
+execute: $(READY)
+	@$(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED)
+
+test: lint execute
+	$(BIN)/python -m pytest tests
+	$(BOOK) validate --profile $(PROFILE)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lab: $(READY)
+	$(BIN)/jupyter lab chapters
+
+full: $(READY)
+	$(MAKE) book PROFILE=full
+
+$(READY): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python {v.major}.{v.minor} is too old: give make PYTHON=python3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt --constraint constraints.txt --editable .
+	@touch $(READY)
+
+clean:
+	rm -rf _build

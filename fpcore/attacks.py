@@ -1,0 +1,168 @@
+"""Attacks: one ball, one loop. FGM is one step of it, PGD many with restarts. They bound robustness from above."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fpcore import checks
+from fpcore.models import correct, evaluating, loss
+
+Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, x, y) -> adversarial x of the same shape
+
+
+@dataclass(frozen=True)
+class Ball:
+    """Perturbations delta with |delta|_p <= radius for p = 2 ("l2") or infinity ("linf"), per sample.
+
+    The radius is in the units of the input (pixels in [0, 1], say). `box` = (low, high) keeps x + delta inside the
+    valid range as well. All methods work on batches (n, ...).
+    """
+
+    norm: str
+    radius: float
+    box: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        checks.choice("norm", self.norm, ("l2", "linf"))
+        checks.finite("radius", self.radius)
+
+    def size(self, delta: Tensor) -> Tensor:
+        """|delta| of each sample, shape (n,)."""
+        flat = delta.flatten(1)
+        return flat.norm(dim=1) if self.norm == "l2" else flat.abs().amax(1)
+
+    def project(self, delta: Tensor, x: Tensor) -> Tensor:
+        """The nearest delta in the ball; then, with a box, x + delta is clipped to it (which only shrinks delta)."""
+        if self.norm == "l2":
+            scale = self.radius / self.size(delta).clamp(min=1e-30)
+            delta = delta * _column(scale.clamp(max=1), delta)
+        else:
+            delta = delta.clamp(-self.radius, self.radius)
+        return delta if self.box is None else (x + delta).clamp(*self.box) - x
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """The direction of unit norm along which a function with gradient `grad` rises most; 0 where grad is 0."""
+        if self.norm == "linf":
+            return grad.sign()
+        return grad / _column(self.size(grad).clamp(min=1e-30), grad)
+
+    def random(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
+        """A uniformly random point of the ball for each sample of x, before clipping to the box."""
+        if self.norm == "linf":
+            return (2 * torch.rand(x.shape, generator=rng, device=x.device) - 1) * self.radius
+        direction = self.steepest(torch.randn(x.shape, generator=rng, device=x.device))
+        dimension = x[0].numel()
+        share = torch.rand(len(x), generator=rng, device=x.device) ** (1 / dimension)
+        return direction * _column(share * self.radius, x)
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def _loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs, per-sample losses (n,) and their gradient with respect to x alone."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        output = model(x)
+        values = loss(output, y)
+        (grad,) = torch.autograd.grad(values.sum(), x)
+    return output.detach(), values.detach(), grad
+
+
+def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
+    """Fast gradient method: one full step to the sphere, x + radius * steepest(grad). FGSM for the linf ball.
+
+    x (n, ...), y (n,) -> adversarial x of the same shape. The model's mode, parameters and gradients stay as they are.
+    Source: Goodfellow et al. (2015); for l2, Allen-Zhu & Li (2020), section 2.
+    """
+    with evaluating(model):
+        _, _, grad = _loss_and_grad(model, x, y)
+    return x + ball.project(ball.radius * ball.steepest(grad), x)
+
+
+def pgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    ball: Ball,
+    steps: int = 20,
+    restarts: int = 1,
+    step_size: float | None = None,
+    rng: torch.Generator | None = None,
+) -> Tensor:
+    """Projected gradient ascent on the loss: the first run starts at x, each restart at a random point of the ball.
+
+    x (n, ...), y (n,) -> the worst x met, samples that no run breaks included: its loss is never below that of x itself.
+    Samples already broken are left alone, which saves their share of the work. `step_size` is in the units of the
+    radius; by default 2.5 radius / steps. The model's mode, parameters and gradients stay as they are.
+    Source: Madry et al. (2018).
+    """
+    checks.positive_int("steps", steps), checks.positive_int("restarts", restarts)
+    size = 2.5 * ball.radius / steps if step_size is None else checks.finite("step_size", step_size)
+    best = x.detach().clone()
+    worst_loss = torch.full((len(x),), -torch.inf, device=x.device)
+    todo = torch.arange(len(x), device=x.device)  # not yet broken
+    with evaluating(model):
+        for restart in range(restarts):
+            x0, y0 = x[todo], y[todo]
+            delta = ball.project(ball.random(x0, rng), x0) if restart else torch.zeros_like(x0)
+            for step in range(steps + 1):
+                output, values, grad = _loss_and_grad(model, x0 + delta, y0)
+                better = values > worst_loss[todo]
+                best[todo[better]] = (x0 + delta)[better]
+                worst_loss[todo[better]] = values[better]
+                alive = correct(output, y0)
+                # A broken sample's worst point is one that is misclassified, whatever its loss.
+                best[todo[~alive]] = (x0 + delta)[~alive]
+                todo, x0, y0, delta, grad = todo[alive], x0[alive], y0[alive], delta[alive], grad[alive]
+                if len(todo) == 0:
+                    return best
+                if step < steps:
+                    delta = ball.project(delta + size * ball.steepest(grad), x0)
+    return best
+
+
+def along(direction: Tensor, radius: float) -> Attack:
+    """The attack x - y radius u with the fixed unit vector u = `direction` (d,), for binary labels y in {-1, +1}."""
+    checks.finite("radius", radius)
+
+    def attack(_, x: Tensor, y: Tensor) -> Tensor:
+        return x - radius * y[:, None] * direction
+
+    return attack
+
+
+@torch.no_grad()
+def robust_correct(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    ball: Ball,
+    steps: int = 20,
+    restarts: int = 5,
+    extra: tuple[Attack, ...] = (),
+    rng: torch.Generator | None = None,
+    chunk: int = 1000,
+) -> Tensor:
+    """Which samples survive the worst of: no attack, FGM, the `extra` attacks, PGD with restarts. Shape (n,), bool.
+
+    The mean of it is an *upper* bound on robust accuracy: an attack that fails proves nothing.
+    """
+    attacks: list[Attack] = [
+        lambda _, a, b: a,
+        lambda net, a, b: fgm(net, a, b, ball),
+        *extra,
+        lambda net, a, b: pgd(net, a, b, ball, steps, restarts, rng=rng),
+    ]
+    survived = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for todo in torch.arange(len(x), device=x.device).split(chunk):
+        for attack in attacks:
+            if len(todo):
+                adversarial = attack(model, x[todo], y[todo])
+                with evaluating(model):
+                    todo = todo[correct(model(adversarial), y[todo])]
+        survived[todo] = True
+    return survived

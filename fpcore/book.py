@@ -1,0 +1,219 @@
+"""The book's driver: execute every chapter (Papermill), validate the executed notebooks (nbval), build the HTML.
+
+python -m fpcore.book execute --profile quick --device auto --seed 0
+python -m fpcore.book validate
+python -m fpcore.book build
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import yaml
+from tqdm.auto import tqdm
+
+from fpcore import checks, cifar
+from fpcore.experiments import PROFILES
+from fpcore.results import ROOT, folder
+from fpcore.training import write_atomically
+
+CELL_TIMEOUT = 6 * 3600  # seconds: the longest cell of the full profile, on a slow machine, and then some
+TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+class BookError(Exception):
+    """Something the user can mend; the message says how."""
+
+
+def chapters(root: Path = ROOT) -> list[Path]:
+    """The notebooks of the book, in the order of its table of contents."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    sections = [toc, *(part for part in toc.get("parts", []))]
+    files = [toc["root"], *(entry["file"] for section in sections for entry in section.get("chapters", []))]
+    return [path for file in files if (path := root / f"{file}.ipynb").exists()]
+
+
+def executed(notebook: Path, profile: str, root: Path = ROOT) -> Path:
+    """Where the executed copy of a chapter lies."""
+    return root / "_build" / "executed" / profile / notebook.relative_to(root)
+
+
+def check_parameters(notebook: Path, given: dict[str, Any]) -> None:
+    """Raise BookError unless every given parameter is one that the notebook declares, and of its declared type."""
+    declared = papermill.inspect_notebook(str(notebook))
+    for name, value in given.items():
+        if name not in declared:
+            raise BookError(f"{notebook.name} has no parameter {name!r}: it has {', '.join(declared)}")
+        kind = TYPES.get(declared[name]["inferred_type_name"])
+        number = isinstance(value, int) and kind is float and not isinstance(value, bool)
+        if kind and type(value) is not kind and not number:
+            raise BookError(f"{name} = {value!r}: {notebook.name} wants a value of type {kind.__name__}")
+
+
+def key(notebook: Path, parameters: dict[str, Any], root: Path = ROOT) -> str:
+    """A digest of all that decides a chapter's outcome: its cells, parameters, the package's code, results and data."""
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
+    cells = [(c.cell_type, c.source, c.metadata.get("tags")) for c in nbformat.read(notebook, 4).cells]
+    digest.update(json.dumps(cells).encode())
+    for path in [*sorted((ROOT / "fpcore").glob("*.py")), *sorted(folder().glob("*.json"))]:
+        digest.update(path.name.encode() + path.read_bytes())
+    digest.update("".join(version(p) for p in ("torch", "torchvision", "matplotlib", "ipywidgets")).encode())
+    if any("load_cifar10" in source for _, source, _ in cells):
+        with contextlib.suppress(cifar.DataNotFoundError):
+            for path in sorted(p for p in cifar.find_cifar10().rglob("*") if p.is_file()):
+                digest.update(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def execute(parameters: dict[str, Any], only: list[str] | None = None, root: Path = ROOT) -> list[Path]:
+    """Execute the chapters whose inputs changed; return all executed notebooks.
+
+    Each is written under a temporary name and moved into place when it is complete, so a run killed at any moment
+    leaves old notebooks or new ones, never a part of one.
+    """
+    notebooks = [n for n in chapters(root) if not only or n.stem in only]
+    if only and (missing := set(only) - {n.stem for n in notebooks}):
+        raise BookError(f"no chapter {sorted(missing)}: the chapters are {[n.stem for n in chapters(root)]}")
+    try:
+        checks.choice("profile", parameters["profile"], PROFILES)
+        checks.resolve_device(parameters["device"])
+        checks.finite("seed", parameters["seed"])
+    except ValueError as error:
+        raise BookError(str(error)) from error
+    for notebook in notebooks:
+        check_parameters(notebook, parameters)
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    outputs = []
+    with tqdm(notebooks, desc="book", unit="chapter") as bar:
+        for notebook in bar:
+            output = executed(notebook, parameters["profile"], root)
+            outputs.append(output)
+            digest = key(notebook, parameters, root)
+            if recorded_key(output) == digest:
+                tqdm.write(f"{notebook.stem}: unchanged since it was executed")
+                continue
+            bar.set_postfix_str(notebook.stem)
+            _execute(notebook, output, parameters, digest)
+    return outputs
+
+
+def recorded_key(output: Path) -> str | None:
+    """The key under which an executed notebook was made; None if there is no (readable) notebook."""
+    try:
+        return json.loads(output.read_text())["metadata"]["fpcore"]["key"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _execute(notebook: Path, output: Path, parameters: dict[str, Any], digest: str) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    started = time.monotonic()
+    try:
+        result = papermill.execute_notebook(
+            str(notebook), str(partial), parameters, cwd=str(notebook.parent), execution_timeout=CELL_TIMEOUT
+        )
+    except papermill.PapermillExecutionError as error:
+        raise BookError(f"{notebook} failed; its cells up to the failure are in {partial}\n{error}") from error
+    result.metadata["fpcore"] = {"key": digest, "seconds": round(time.monotonic() - started, 1), "parameters": parameters}
+    for cell in result.cells:  # the injected parameters are for the record, not for the page
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata.tags = [*cell.metadata.tags, "remove-cell"]
+    write_atomically(output, nbformat.writes(result).encode())
+    partial.unlink()
+
+
+def guard(notebook: Path) -> int:
+    """Raise BookError unless every code cell was executed without error and nbval has something to compare.
+
+    nbval never compares a cell without an execution count: a stripped notebook would pass while checking nothing.
+    Returns the number of cells whose output is compared.
+    """
+    if not notebook.exists():
+        raise BookError(f"{notebook} is not there: execute the book first (make book)")
+    cells = [c for c in nbformat.read(notebook, 4).cells if c.cell_type == "code" and c.source.strip()]
+    for cell in cells:
+        if cell.execution_count is None or any(o.output_type == "error" for o in cell.outputs):
+            raise BookError(f"{notebook} was not executed to its end: this cell has no result\n{cell.source}")
+    checked = [c for c in cells if "nbval-check-output" in c.metadata.get("tags", [])]
+    if not checked or not all(c.outputs for c in checked):
+        raise BookError(f"{notebook} has no cell tagged nbval-check-output with an output: nothing would be compared")
+    return len(checked)
+
+
+def validate(notebooks: list[Path]) -> None:
+    """Replay executed notebooks with nbval and compare the cells tagged nbval-check-output with what they held."""
+    compared = sum(guard(n) for n in notebooks)
+    print(f"nbval replays {len(notebooks)} notebooks and compares {compared} cells", flush=True)
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", str(CELL_TIMEOUT)]
+    options = ["-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(notebooks[0].parent), "-q"]
+    if subprocess.run([*command, *options, *map(str, notebooks)]).returncode:
+        raise BookError("a replayed notebook differs from the executed one: see above")
+
+
+def build(profile: str, root: Path = ROOT) -> Path:
+    """Build the HTML, strictly, from the executed notebooks; return its opening page."""
+    if int(version("jupyter-book").split(".")[0]) != 1:
+        raise BookError(f"jupyter-book {version('jupyter-book')} ignores _config.yml: install jupyter-book<2")
+    notebooks = chapters(root)
+    for notebook in notebooks:
+        guard(executed(notebook, profile, root))
+    source, staging, site = (root / "_build" / name for name in ("source", "staging", "html"))
+    shutil.rmtree(source, ignore_errors=True)  # an incremental build would keep a stale table of contents
+    shutil.rmtree(staging, ignore_errors=True)
+    shutil.copytree(root / "chapters", source / "chapters", ignore=shutil.ignore_patterns("*.ipynb", ".*"))
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(root / name, source)
+    for notebook in notebooks:
+        shutil.copy(executed(notebook, profile, root), source / notebook.relative_to(root))
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(staging)]
+    log = root / "_build" / "build.log"
+    with log.open("w") as file:
+        done = subprocess.run([*command, "-W", "-n", "--keep-going", "--all"], stdout=file, stderr=subprocess.STDOUT)
+    if done.returncode:
+        warnings = [line for line in log.read_text().splitlines() if "WARNING" in line or "ERROR" in line or "rror:" in line]
+        raise BookError("the strict build failed:\n" + "\n".join(warnings) + f"\nThe whole log is {log}")
+    shutil.rmtree(site, ignore_errors=True)
+    os.replace(staging / "_build" / "html", site)
+    return site / "index.html"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m fpcore.book", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("action", choices=("execute", "validate", "build"))
+    parser.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)}")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", help="chapters to execute or validate, by file name")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a further parameter")
+    options = parser.parse_args(arguments)
+    parameters = {"profile": options.profile, "device": options.device, "seed": options.seed}
+    parameters |= {name: yaml.safe_load(value) for name, value in options.p}
+    try:
+        if options.action == "execute":
+            execute(parameters, options.only)
+        elif options.action == "validate":
+            checks.choice("profile", options.profile, PROFILES)
+            names = [n for n in chapters() if not options.only or n.stem in options.only]
+            validate([executed(n, options.profile) for n in names])
+        else:
+            checks.choice("profile", options.profile, PROFILES)
+            print(f"The book is ready: open {build(options.profile)}")
+    except (BookError, ValueError) as error:
+        sys.exit(f"{error}")
+
+
+if __name__ == "__main__":
+    main()

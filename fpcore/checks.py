@@ -1,0 +1,45 @@
+"""Checks of what the user passes in: one clear error that names the value and the fix, before any work."""
+
+import math
+from collections.abc import Collection
+
+import torch
+
+
+def positive_int(name: str, value: int) -> int:
+    """Return `value` if it is an integer >= 1, else raise ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} = {value!r}: give a whole number of at least 1")
+    return value
+
+
+def finite(name: str, value: float, low: float = 0.0, high: float = math.inf) -> float:
+    """Return `value` as a float if low <= value <= high and it is neither NaN nor infinite, else raise ValueError."""
+    number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    if not (math.isfinite(number) and low <= number <= high):
+        span = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}"
+        raise ValueError(f"{name} = {value!r}: give a finite number {span}")
+    return number
+
+
+def choice(name: str, value: str, options: Collection[str]) -> str:
+    """Return `value` if it is one of `options`, else raise ValueError that lists them."""
+    if value not in options:
+        raise ValueError(f"{name} = {value!r}: choose one of {', '.join(map(repr, options))}")
+    return value
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """Turn "auto" | "cpu" | "cuda" | "cuda:1" | "mps" into a device that this machine has, else raise ValueError.
+
+    "auto" takes the first CUDA device where there is one, else the CPU.
+    """
+    cuda = torch.cuda.is_available()
+    if device == "auto":
+        return torch.device("cuda" if cuda else "cpu")
+    have = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if cuda else 0))]
+    if torch.backends.mps.is_available():
+        have.append("mps")
+    name = "cuda:0" if str(device) == "cuda" else str(device)
+    choice("device", name, have)
+    return torch.device(name)

@@ -1,0 +1,217 @@
+"""The results store: what a full run publishes, with its provenance, and the claims ledger made from it."""
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from scipy import stats
+from torch import Tensor
+
+from fpcore.training import write_atomically
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def folder() -> Path:
+    """The results folder: $FPCORE_RESULTS, else `results/` beside the package."""
+    return Path(os.environ.get("FPCORE_RESULTS") or ROOT / "results")
+
+
+def interval(values: list[float], share: bool = False) -> dict[str, Any]:
+    """Mean and 95% Student-t interval over seeds: {"value", "low", "high", "n"}; no interval from a single seed.
+
+    With `share`, the interval is cut to [0, 1].
+    """
+    array = np.asarray(values, dtype=float)
+    if not len(array) or not np.isfinite(array).all():
+        raise ValueError(f"values = {values!r}: give at least one finite number, one a seed")
+    mean, n = float(array.mean()), len(array)
+    if n == 1:
+        return {"value": mean, "low": None, "high": None, "n": 1}
+    half = float(stats.t.ppf(0.975, n - 1) * array.std(ddof=1) / np.sqrt(n))
+    low, high = mean - half, mean + half
+    return {"value": mean, "low": max(low, 0.0) if share else low, "high": min(high, 1.0) if share else high, "n": n}
+
+
+def provenance(profile: str, device: torch.device, seeds: list[int], **more: Any) -> dict[str, Any]:
+    """Where a number comes from: profile, device, versions, seeds, date, commit, and whatever else is passed."""
+    import torchvision
+
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() if (ROOT / ".git").exists() else ""
+    return {
+        "profile": profile,
+        "device": f"{device.type} ({hardware}, {platform.machine()})",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__},
+        "seeds": list(seeds),
+        "date": datetime.date.today().isoformat(),
+        "commit": commit or "unknown",
+        **more,
+    }
+
+
+def publish(name: str, measured: dict[str, Any], source: dict[str, Any], arrays: dict[str, Tensor] | None = None) -> None:
+    """Write results/<name>.json, and results/<name>.safetensors for arrays, atomically; then refresh the ledger."""
+    if arrays:
+        content = save({k: v.detach().contiguous().cpu() for k, v in arrays.items()})
+        write_atomically(folder() / f"{name}.safetensors", content)
+    write_json(folder() / f"{name}.json", {"measured": measured, "provenance": source})
+    write_json(folder() / "claims.json", claims())
+
+
+def published(name: str) -> dict[str, Any] | None:
+    """The published {"measured", "provenance"} of an experiment, or None if none was published."""
+    path = folder() / f"{name}.json"
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        return {"measured": content["measured"], "provenance": content["provenance"]}
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path} is no published result ({error!r}): restore it, or delete it and publish again") from error
+
+
+def published_arrays(name: str) -> dict[str, Tensor]:
+    """The published arrays of an experiment, by name; empty if there are none."""
+    path = folder() / f"{name}.safetensors"
+    return load_file(path) if path.exists() else {}
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the seed documents, and what would confirm it: `threshold` maps a measured name to (">" | "<", bound).
+
+    `experiment` names the published result that measures it, `rename` maps the ledger's names to that result's.
+    """
+
+    id: str
+    statement: str
+    chapter: str
+    experiment: str | None = None
+    rename: dict[str, str] | None = None
+    threshold: dict[str, tuple[str, float]] | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """The ledger's row; `holds` is None while a number that the threshold names is not measured.
+
+        A number meets its bound when the unfavourable end of its interval does.
+        """
+        result = published(self.experiment) if self.experiment else None
+        measured: dict[str, Any] = {}
+        if result:
+            found = {name: result["measured"].get(source) for name, source in (self.rename or {}).items()}
+            measured = {name: {k: f[k] for k in ("value", "low", "high")} for name, f in found.items() if f}
+        threshold = self.threshold or {}
+        holds = None
+        if threshold and threshold.keys() <= measured.keys():
+            holds = all(_meets(measured[name], sign, bound) for name, (sign, bound) in threshold.items())
+        return {
+            "id": self.id,
+            "statement": self.statement,
+            "chapter": self.chapter,
+            "measured": measured,
+            "threshold": {name: f"{sign} {bound:g}" for name, (sign, bound) in threshold.items()},
+            "holds": holds,
+            "provenance": result["provenance"] if result else None,
+        }
+
+
+def _meets(number: dict[str, Any], sign: str, bound: float) -> bool:
+    end = number["low" if sign == ">" else "high"]
+    value = number["value"] if end is None else end
+    return value > bound if sign == ">" else value < bound
+
+
+SYNTHETIC, CIFAR = "synthetic", "cifar10"
+CLAIMS = (
+    Claim(
+        "P1",
+        "The principle: for most neurons there are a scalar β and a vector v with w = βw' + v and ‖βw'‖ > ‖v‖.",
+        "chapters/adversarial-training",
+        SYNTHETIC,
+        {"share_dominant": "share_dominant", "share_dominant_live": "share_dominant_live", "cos_clean_adv": "cos_clean_adv"},
+        {"share_dominant": (">", 0.5), "share_dominant_live": (">", 0.5)},
+    ),
+    Claim(
+        "P2",
+        "Both w and w' have nearly zero correlation with the initial weights w⁰.",
+        "chapters/adversarial-training",
+        SYNTHETIC,
+        {"cos_init_clean": "cos_init_clean", "cos_init_adv": "cos_init_adv"},
+        {"cos_init_clean": ("<", 0.2), "cos_init_adv": ("<", 0.2)},
+    ),
+    Claim(
+        "P3",
+        "Clean training already discovers a big portion of the robust features; adversarial training purifies them.",
+        "chapters/adversarial-training",
+    ),
+    Claim(
+        "P4",
+        "Small dense mixtures accumulate in the hidden weights during clean training and are one of the causes of "
+        "adversarial examples; adversarial training removes them.",
+        "chapters/adversarial-training",
+        SYNTHETIC,
+        {"dense_part": "dense_part", "dense_part_adv": "dense_part_adv", "dense_part_init": "dense_part_init"},
+        {"dense_part": (">", 0.3), "dense_part_adv": ("<", 0.15)},
+    ),
+    Claim(
+        "T1",
+        "Clean training reaches > 99% clean accuracy but < 1% robust accuracy against small perturbations of some radius.",
+        "chapters/clean-training",
+        SYNTHETIC,
+        {"clean_accuracy": "clean_accuracy", "robust_accuracy": "robust_accuracy", "radius": "radius"},
+        {"clean_accuracy": (">", 0.99), "robust_accuracy": ("<", 0.01)},
+    ),
+    Claim(
+        "T2",
+        "Adversarial training with FGM makes the network provably robust (> 99%) against any perturbation of that radius.",
+        "chapters/adversarial-training",
+        SYNTHETIC,
+        {"certified_accuracy": "certified_accuracy_adv", "robust_accuracy": "robust_accuracy_adv", "radius": "radius"},
+        {"certified_accuracy": (">", 0.99)},
+    ),
+    Claim("L1", "Linear classifiers cannot defend against perturbations of that radius.", "chapters/claims"),
+    Claim("L2", "Low-degree polynomials cannot defend against perturbations of that radius.", "chapters/claims"),
+    Claim("L3", "The NTK of this network cannot defend against perturbations of that radius.", "chapters/claims"),
+    Claim(
+        "E1",
+        "Experiments on CIFAR-10 illustrate the principle in multi-layer networks.",
+        "chapters/cifar10",
+        CIFAR,
+        {
+            name: name
+            for name in (
+                "clean_accuracy",
+                "robust_accuracy",
+                "robust_accuracy_adv",
+                "radius",
+                "cos_init_clean",
+                "cos_clean_adv",
+                "cos_clean_adv_control",
+                "share_dominant",
+                "share_dominant_control",
+            )
+        },
+        {"share_dominant": (">", 0.5), "cos_init_clean": ("<", 0.2)},
+    ),
+    Claim("E2", "NTK models stay non-robust on CIFAR-10, even when adversarially trained.", "chapters/cifar10"),
+    Claim("E3", "Low-rank updates of the clean weights suffice for adversarial training (version 4).", "chapters/cifar10"),
+)
+
+
+def claims() -> list[dict[str, Any]]:
+    """The ledger: one entry a claim, from published measurements only."""
+    return [claim.entry() for claim in CLAIMS]
