@@ -30,9 +30,23 @@ from fpcore.experiments import (
     robustness,
     run_cifar,
     run_synthetic,
+    start,
+    summarise,
 )
 from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
-from fpcore.results import interval, provenance, publish, published, published_arrays
+from fpcore.results import (
+    claims,
+    comparison,
+    interval,
+    ledger_sources,
+    ledger_table,
+    provenance,
+    publish,
+    published,
+    published_layers,
+    show,
+)
+from fpcore.seeding import generator
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
 
@@ -54,13 +68,18 @@ __all__ = [
     "certified_accuracy",
     "certify",
     "chance_cosine",
+    "claims",
+    "comparison",
     "correct",
     "cosine",
     "decompose",
     "decompose_layers",
     "features",
     "fgm",
+    "generator",
     "interval",
+    "ledger_sources",
+    "ledger_table",
     "live",
     "load_cifar10",
     "loss",
@@ -71,12 +90,15 @@ __all__ = [
     "provenance",
     "publish",
     "published",
-    "published_arrays",
+    "published_layers",
     "resolve_device",
     "robust_correct",
     "robustness",
     "run_cifar",
     "run_synthetic",
+    "show",
+    "start",
+    "summarise",
     "train",
     "without",
 ]

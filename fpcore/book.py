@@ -22,7 +22,7 @@ from typing import Any
 import nbformat
 import papermill
 import yaml
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from fpcore import checks, cifar
 from fpcore.experiments import PROFILES
@@ -89,7 +89,7 @@ def execute(parameters: dict[str, Any], only: list[str] | None = None, root: Pat
     try:
         checks.choice("profile", parameters["profile"], PROFILES)
         checks.resolve_device(parameters["device"])
-        checks.finite("seed", parameters["seed"])
+        checks.whole("seed", parameters["seed"])
     except ValueError as error:
         raise BookError(str(error)) from error
     for notebook in notebooks:
@@ -119,7 +119,7 @@ def recorded_key(output: Path) -> str | None:
 
 def _execute(notebook: Path, output: Path, parameters: dict[str, Any], digest: str) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
+    partial = output.with_name(f".partial-{output.name}")
     started = time.monotonic()
     try:
         result = papermill.execute_notebook(

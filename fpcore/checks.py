@@ -6,11 +6,16 @@ from collections.abc import Collection
 import torch
 
 
+def whole(name: str, value: int, low: int = 0) -> int:
+    """Return `value` if it is an integer >= low, else raise ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise ValueError(f"{name} = {value!r}: give a whole number of at least {low}")
+    return value
+
+
 def positive_int(name: str, value: int) -> int:
     """Return `value` if it is an integer >= 1, else raise ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} = {value!r}: give a whole number of at least 1")
-    return value
+    return whole(name, value, low=1)
 
 
 def finite(name: str, value: float, low: float = 0.0, high: float = math.inf) -> float:

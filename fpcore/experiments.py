@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fpcore import seeding
+from fpcore import checks, figures, seeding
 from fpcore.attacks import Ball, along, pgd, robust_correct
 from fpcore.certificates import certify
 from fpcore.cifar import Images
 from fpcore.decomposition import cosine, decompose, decompose_layers, features, neurons
 from fpcore.models import ConvNet, TwoLayer, accuracy
-from fpcore.results import ROOT
+from fpcore.results import ROOT, interval, provenance
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
 
@@ -27,13 +27,17 @@ from fpcore.training import Schedule, Training, train
 _SOURCES = ("seeding", "sparse_coding", "cifar", "models", "attacks", "training")
 
 
-def cache_path(name: str, config: Any, *parts: Any) -> Path:
-    """Where a training keeps its checkpoint: $FPCORE_CACHE, else `_build/cache`; a name for each config and code."""
+def cache_path(label: str, *lineage: Any) -> Path:
+    """Where a training keeps its checkpoint: $FPCORE_CACHE, else `_build/cache`, under a name made from its lineage.
+
+    The lineage is all that decides the outcome: trainings, seeds, data, earlier stages; and the code.
+    """
     folder = Path(os.environ.get("FPCORE_CACHE") or ROOT / "_build" / "cache")
-    code = b"".join((Path(__file__).parent / f"{s}.py").read_bytes() for s in _SOURCES)
-    key = json.dumps([dataclasses.asdict(config), *map(str, parts)], sort_keys=True).encode()
-    digest = hashlib.sha256(key + code).hexdigest()[:16]
-    return folder / f"{name}-{parts[-1]}-{digest}.safetensors"
+    plain = [dataclasses.asdict(part) if isinstance(part, Training) else str(part) for part in lineage]
+    digest = hashlib.sha256(json.dumps([plain, torch.__version__], sort_keys=True).encode())
+    for source in _SOURCES:
+        digest.update((Path(__file__).parent / f"{source}.py").read_bytes())
+    return folder / f"{label}-{digest.hexdigest()[:16]}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,24 @@ class CifarExperiment:
     lr: float = 0.1
     adversarial_lr: float = 0.02
     weight_decay: float = 5e-3
+    adversarial_weight_decay: float = 5e-4
     radius: float = 0.5  # l2, pixels in [0, 1]
     batch: int = 128
 
-    def stage(self, data: Images, seed: int, epochs: int, lr: float, radius: float) -> Training:
+    def clean(self, data: Images, seed: int) -> Training:
+        return self._training(data, seed, self.clean_epochs, self.lr, self.weight_decay, 0.0)
+
+    def adversarial(self, data: Images, seed: int, radius: float) -> Training:
+        """The second stage; with radius 0, the control's."""
+        return self._training(data, seed, self.adversarial_epochs, self.adversarial_lr, self.adversarial_weight_decay, radius)
+
+    def _training(self, data: Images, seed: int, epochs: int, lr: float, weight_decay: float, radius: float) -> Training:
         return Training(
             steps=data.steps(epochs, self.batch),
             lr=Schedule((0, 0.1 * lr), (0.1, lr), (1, 0)),
             batch=self.batch,
             momentum=0.9,
-            weight_decay=self.weight_decay,
+            weight_decay=weight_decay,
             radius=radius,
             box=(0.0, 1.0) if radius else None,
             clip=1.0,
@@ -90,17 +102,18 @@ def run_cifar(config: CifarExperiment, data: Images, seed: int, progress: bool =
     init = ConvNet(config.width).to(device).to(memory_format=torch.channels_last)
     histories = {}
 
-    def stage(name: str, start: nn.Module, epochs: int, lr: float, radius: float) -> nn.Module:
+    def stage(name: str, start: nn.Module, training: Training, *before: Training) -> nn.Module:
         model = copy.deepcopy(start)
-        path = cache_path("cifar10", config, data.name, len(data), seed, device, name)
+        path = cache_path(f"cifar10-{name}", training, *before, config.width, data.name, len(data), seed, device)
         label = f"{name}, seed {seed}" if progress else None
-        training = config.stage(data, seed, epochs, lr, radius)
-        histories[name] = train(model, data, training, every=data.steps(1, config.batch), checkpoint=path, progress=label)
+        every = data.steps(1, config.batch)
+        histories[name] = train(model, data, training, every=every, checkpoint=path, progress=label)
         return model.eval()
 
-    clean = stage("clean", init, config.clean_epochs, config.lr, 0.0)
-    purified = stage("adversarial", clean, config.adversarial_epochs, config.adversarial_lr, config.radius)
-    control = stage("control", clean, config.adversarial_epochs, config.adversarial_lr, 0.0)
+    first = config.clean(data, seed)
+    clean = stage("clean", init, first)
+    purified = stage("adversarial", clean, config.adversarial(data, seed, config.radius), first)
+    control = stage("control", clean, config.adversarial(data, seed, 0.0), first)
     return CifarRun(init.eval(), clean, purified, control, histories)
 
 
@@ -119,10 +132,12 @@ class SyntheticExperiment:
     adversarial_steps: int
     margin: float = 1.5
     noise: float = 0.2
-    reach: float = 0.45  # the radius in units of 1/sqrt(k), the size of one active feature
-    clean_lr: float = 5.0
+    reach: float = 0.48  # the radius in units of 1/sqrt(k), the size of one active feature
+    first_threshold: float = 1.8  # in units of 1/sqrt(d): about two standard deviations of a random neuron's pre-activation
+    last_threshold: float = 0.6  # in units of 1/sqrt(k)
+    clean_lr: float = 10.0
     adversarial_lr: float = 40.0
-    weight_decay: float = 2e-6
+    decay: float = 0.005  # share of its weight that a neuron loses in a step of FGM training, at the full step size
     init_norm: float = 0.05
     batch: int = 512
     test_samples: int = 1000
@@ -132,38 +147,38 @@ class SyntheticExperiment:
         """The l2 radius of attack, training and certificate: reach / sqrt(k)."""
         return self.reach / math.sqrt(self.k)
 
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """b_i/|w_i| at the start and at the end of clean training; FGM training keeps the latter."""
+        return self.first_threshold / math.sqrt(self.d), self.last_threshold / math.sqrt(self.k)
+
     def data(self, seed: int, device: torch.device) -> SparseCoding:
         return SparseCoding(self.d, self.k, self.margin, self.noise, seed, device)
 
     def network(self, seed: int, device: torch.device) -> TwoLayer:
         """The network at initialisation, w0."""
-        rng = seeding.generator(seed, "init")
-        return TwoLayer(self.d, self.width, self.threshold(0.0), self.init_norm, rng).to(device)
-
-    def threshold(self, progress: float) -> float:
-        """b_i/|w_i| over clean training: from 0.045 to 0.5/sqrt(k), half the size of an active feature."""
-        return 0.045 + (0.5 / math.sqrt(self.k) - 0.045) * progress
+        return TwoLayer(self.d, self.width, self.thresholds[0], self.init_norm, seeding.generator(seed, "init")).to(device)
 
     def clean(self, seed: int) -> Training:
-        end = self.threshold(0.48)
-        return Training(self.clean_steps, self.clean_lr, self.batch, threshold=Schedule((0, 0.045), (1, end)), seed=seed)
+        start, end = self.thresholds
+        return Training(self.clean_steps, self.clean_lr, self.batch, threshold=Schedule((0, start), (1, end)), seed=seed)
 
     def adversarial(self, seed: int) -> Training:
-        start, end = self.threshold(0.48), self.threshold(1.0)
+        """FGM training; step size and radius are warmed up, since the full attack at once lets f collapse to 0."""
+        full = self.adversarial_lr
         return Training(
             steps=self.adversarial_steps,
-            lr=Schedule((0, 0.0), (0.2, self.adversarial_lr), (0.7, self.adversarial_lr), (1, 0.05 * self.adversarial_lr)),
+            lr=Schedule((0, 0.02 * full), (0.1, full), (0.7, full), (1, 0.02 * full)),
             batch=self.batch,
-            radius=Schedule((0, 0.3 * self.radius), (0.2, self.radius)),
-            threshold=Schedule((0, start), (0.2, end)),
-            weight_decay=self.weight_decay,
-            seed=seed + 1_000_000,  # a stream of its own
+            radius=Schedule((0, 0.5 * self.radius), (0.1, self.radius)),
+            weight_decay=self.decay / full,
+            seed=seed + 1_000_000,  # fresh samples: not those of clean training
         )
 
 
 SYNTHETIC = {
-    "quick": SyntheticExperiment(400, 8, 2400, seeds=2, clean_steps=100, adversarial_steps=1000),
-    "full": SyntheticExperiment(1024, 16, 6144, seeds=5, clean_steps=133, adversarial_steps=1500),
+    "quick": SyntheticExperiment(400, 8, 2400, seeds=2, clean_steps=150, adversarial_steps=450),
+    "full": SyntheticExperiment(1024, 16, 6144, seeds=5, clean_steps=150, adversarial_steps=900),
 }
 PROFILES = tuple(SYNTHETIC)
 
@@ -191,19 +206,21 @@ def run_synthetic(experiment: SyntheticExperiment, seed: int, device: torch.devi
     watched = data.sample(200, seeding.generator(seed, "watch", device=device))
     histories = {}
 
-    def stage(name: str, start: TwoLayer, training: Training, every: int) -> TwoLayer:
+    def stage(name: str, start: TwoLayer, training: Training, *before: Training) -> TwoLayer:
         model = copy.deepcopy(start)
-        path = cache_path("synthetic", experiment, seed, device, name)
+        path = cache_path(f"synthetic-{name}", training, *before, data, experiment.width, experiment.init_norm, seed)
 
         def measure(_: nn.Module) -> dict[str, Any]:
             return watch(model, init, data, *watched, experiment.radius)
 
         label = f"{name} training, seed {seed}" if progress else None
+        every = max(1, training.steps // 12)
         histories[name] = train(model, data, training, measure=measure, every=every, checkpoint=path, progress=label)
         return model
 
-    clean = stage("clean", init, experiment.clean(seed), max(1, experiment.clean_steps // 10))
-    purified = stage("adversarial", clean, experiment.adversarial(seed), max(1, experiment.adversarial_steps // 15))
+    first = experiment.clean(seed)
+    clean = stage("clean", init, first)
+    purified = stage("adversarial", clean, experiment.adversarial(seed), first)
     return SyntheticRun(experiment, data, x, y, init, clean, purified, histories)
 
 
@@ -284,3 +301,20 @@ def measure_cifar(run: CifarRun, test: Images, config: CifarExperiment, attacked
         every = [cosine(layers["init"][layer], layers[other][layer]) for layer in layers["init"]]
         out[name] = torch.cat(every).median().item()
     return out
+
+
+def start(profile: str, device: str, seed: int) -> torch.device:
+    """Open a chapter: check its parameters before any work, set the figures' style, say where the numbers come from."""
+    checks.choice("profile", profile, PROFILES)
+    checks.whole("seed", seed)
+    target = checks.resolve_device(device)
+    figures.style()
+    source = provenance(profile, target, [seed])
+    print(f"profile {profile} · {source['device']} · torch {torch.__version__} · seed {seed}")
+    return target
+
+
+def summarise(measured: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Mean and 95% interval over seeds of each figure; accuracies, shares and purities are cut to [0, 1]."""
+    shares = ("accuracy", "share", "purity", "dense")
+    return {name: interval([one[name] for one in measured], share=any(word in name for word in shares)) for name in measured[0]}

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,13 @@ def interval(values: list[float], share: bool = False) -> dict[str, Any]:
 
 def provenance(profile: str, device: torch.device, seeds: list[int], **more: Any) -> dict[str, Any]:
     """Where a number comes from: profile, device, versions, seeds, date, commit, and whatever else is passed."""
-    import torchvision
-
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() if (ROOT / ".git").exists() else ""
     return {
         "profile": profile,
         "device": f"{device.type} ({hardware}, {platform.machine()})",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": version("torchvision")},
         "seeds": list(seeds),
         "date": datetime.date.today().isoformat(),
         "commit": commit or "unknown",
@@ -60,7 +59,13 @@ def provenance(profile: str, device: torch.device, seeds: list[int], **more: Any
 
 
 def publish(name: str, measured: dict[str, Any], source: dict[str, Any], arrays: dict[str, Tensor] | None = None) -> None:
-    """Write results/<name>.json, and results/<name>.safetensors for arrays, atomically; then refresh the ledger."""
+    """Write results/<name>.json, and results/<name>.safetensors for arrays, atomically; then refresh the ledger.
+
+    The same figures as are published already are left as they are, with the provenance of the run that found them first.
+    """
+    before = published(name)
+    if before and before["measured"] == measured:
+        return
     if arrays:
         content = save({k: v.detach().contiguous().cpu() for k, v in arrays.items()})
         write_atomically(folder() / f"{name}.safetensors", content)
@@ -80,14 +85,38 @@ def published(name: str) -> dict[str, Any] | None:
         raise ValueError(f"{path} is no published result ({error!r}): restore it, or delete it and publish again") from error
 
 
-def published_arrays(name: str) -> dict[str, Tensor]:
-    """The published arrays of an experiment, by name; empty if there are none."""
+def published_layers(name: str) -> dict[str, dict[str, Tensor]]:
+    """The published weights of an experiment, as {network: {layer: (neurons, fan-in)}}."""
     path = folder() / f"{name}.safetensors"
-    return load_file(path) if path.exists() else {}
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there: restore it, or publish it again with make full")
+    networks: dict[str, dict[str, Tensor]] = {}
+    for key, array in load_file(path).items():
+        network, layer = key.split("/")
+        networks.setdefault(network, {})[layer] = array
+    return networks
 
 
 def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def comparison(name: str, here: dict[str, dict[str, Any]], labels: dict[str, str], percent: bool = True) -> str:
+    """A Markdown table: each labelled figure as measured in this run, beside the published one (mean, 95% interval)."""
+    found = published(name)
+    theirs = found["measured"] if found else {}
+    rows = [f"| {label} | {show(here.get(key), percent)} | {show(theirs.get(key), percent)} |" for key, label in labels.items()]
+    title = "published" if not found else f"published ({found['provenance'].get('setting', found['provenance']['profile'])})"
+    return "\n".join([f"| | this run | {title} |", "|---|---|---|", *rows])
+
+
+def show(number: dict[str, Any] | None, percent: bool = True) -> str:
+    """An interval as text: "98.2% [97.9%, 98.5%]", "98.2%" for a single seed, "-" for none."""
+    if number is None:
+        return "-"
+    form = "{:.1%}" if percent else "{:.3f}"
+    text = form.format(number["value"])
+    return text if number["low"] is None else f"{text} [{form.format(number['low'])}, {form.format(number['high'])}]"
 
 
 @dataclass(frozen=True)
@@ -215,3 +244,26 @@ CLAIMS = (
 def claims() -> list[dict[str, Any]]:
     """The ledger: one entry a claim, from published measurements only."""
     return [claim.entry() for claim in CLAIMS]
+
+
+def ledger_table(entries: list[dict[str, Any]]) -> str:
+    """The ledger as a Markdown table: claim, measured figures (mean, 95% interval), thresholds, verdict."""
+    verdict = {True: "**holds**", False: "**fails**", None: "not yet measured"}
+    rows = ["| id | claim | measured | holds if | verdict |", "|---|---|---|---|---|"]
+    for entry in entries:
+        found = "<br>".join(f"`{name}` {show(number, percent=False)}" for name, number in entry["measured"].items())
+        wanted = "<br>".join(f"`{name}` {bound}" for name, bound in entry["threshold"].items())
+        link = f"[{entry['statement']}]({Path(entry['chapter']).name})"
+        rows.append(f"| {entry['id']} | {link} | {found or '-'} | {wanted or '-'} | {verdict[entry['holds']]} |")
+    return "\n".join(rows)
+
+
+def ledger_sources(entries: list[dict[str, Any]]) -> str:
+    """Where the ledger's figures come from, one Markdown row a claim that was measured."""
+    rows = ["| claim | setting | device | seeds | versions | date | commit |", "|---|---|---|---|---|---|---|"]
+    for entry in entries:
+        if source := entry["provenance"]:
+            versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
+            cells = (entry["id"], source.get("setting", source["profile"]), source["device"], len(source["seeds"]))
+            rows.append("| " + " | ".join(map(str, (*cells, versions, source["date"], f"`{source['commit']}`"))) + " |")
+    return "\n".join(rows)

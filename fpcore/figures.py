@@ -1,0 +1,206 @@
+"""The book's figures: one function a figure, one look for all."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from fpcore.models import TwoLayer
+from fpcore.sparse_coding import SparseCoding
+
+# Okabe-Ito: distinguishable with every common colour blindness, and in grey.
+CLEAN, PURIFIED, DENSE, CONTROL, INIT = "#D55E00", "#0072B2", "#CC79A7", "#7F7F7F", "#009E73"
+
+
+def style() -> None:
+    """Set matplotlib's defaults for the book."""
+    plt.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "figure.figsize": (7.2, 3.2),
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 10,
+            "axes.labelsize": 9.5,
+            "xtick.labelsize": 8.5,
+            "ytick.labelsize": 8.5,
+            "legend.fontsize": 8.5,
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+        }
+    )
+
+
+def coefficients(w: Tensor, data: SparseCoding) -> Tensor:
+    """<w, w*_j M_j> for each feature j, shape (d,), with the sign under which the neuron's top feature is positive.
+
+    Coefficients of one sign are a dense mixture: they add up along the dense direction u*.
+    """
+    signed = (w @ data.features) * data.w_star
+    return signed * signed[signed.abs().argmax()].sign()
+
+
+def neuron(axis: Axes, w: Tensor, data: SparseCoding, color: str, title: str, unit: float = 1.0) -> None:
+    """One neuron in the basis of the true features: a stem for each feature, its top feature marked."""
+    values = (coefficients(w, data) / unit).cpu()
+    top = int(values.abs().argmax())
+    axis.vlines(range(len(values)), 0, values, color=color, linewidth=0.7)
+    axis.plot(top, values[top], "o", color=color, markersize=4)
+    axis.axhline(0, color="black", linewidth=0.6)
+    axis.set(title=title, xlabel="feature $j$")
+
+
+def purification(w: Tensor, pure: Tensor, residual: Tensor, data: SparseCoding) -> Figure:
+    """The headline: a clean neuron w is a purified one, beta w', plus a dense mixture v (all (d,))."""
+    figure, axes = plt.subplots(1, 3, figsize=(7.6, 2.5), sharey=True)
+    unit = float(w.norm())
+    # v keeps the sign of w, so that the three panels add up
+    sign = coefficients(w, data) / ((w @ data.features) * data.w_star)
+    sign = sign[sign.isfinite()].median()
+    for axis, part, color, title in (
+        (axes[0], w, CLEAN, r"clean neuron $w_i$"),
+        (axes[1], pure, PURIFIED, r"purified $\beta_i w_i'$"),
+        (axes[2], residual, DENSE, r"dense mixture $v_i$"),
+    ):
+        values = (sign * (part @ data.features) * data.w_star / unit).cpu()
+        axis.vlines(range(len(values)), 0, values, color=color, linewidth=0.7)
+        axis.axhline(0, color="black", linewidth=0.6)
+        axis.set(title=title, xlabel="feature $j$")
+    axes[0].set_ylabel(r"$\langle\,\cdot\,, w^\star_j M_j\rangle \,/\, \|w_i\|$")
+    for axis, sign_text in zip(axes[1:], ("=", "+")):
+        axis.text(-0.09, 1.06, sign_text, transform=axis.transAxes, fontsize=13, ha="center")
+    return figure
+
+
+def accuracies(rows: dict[str, dict[str, float]], radius: float, intervals: dict[str, dict[str, Any]] | None = None) -> Figure:
+    """Clean, attacked and certified accuracy of several networks side by side, as bars."""
+    names = {
+        "clean_accuracy": "clean",
+        "robust_accuracy": "worst attack (upper bound)",
+        "certified_accuracy": "certified (lower bound)",
+    }
+    shades = {"clean_accuracy": "#BBBBBB", "robust_accuracy": "#E69F00", "certified_accuracy": "#0072B2"}
+    figure, axis = plt.subplots(figsize=(7.2, 2.6))
+    for i, (key, label) in enumerate(names.items()):
+        values = [row.get(key, 0.0) for row in rows.values()]
+        at = [j + 0.27 * (i - 1) for j in range(len(rows))]
+        bars = axis.bar(at, values, 0.25, color=shades[key], label=label)
+        axis.bar_label(bars, [f"{v:.1%}" for v in values], fontsize=8, padding=2)
+    axis.set(xticks=range(len(rows)), xticklabels=rows, ylim=(0, 1.18), yticks=(0, 0.5, 1), yticklabels=("0", "50%", "100%"))
+    axis.set_title(rf"accuracy; $\ell_2$ radius $\tau$ = {radius:.3f}")
+    axis.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    return figure
+
+
+def history(entries: list[dict[str, Any]], chance: float | None = None) -> Figure:
+    """Accuracies on the left, the neurons' purity and dense part on the right, over training steps."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 2.8))
+    steps = [e["step"] for e in entries]
+
+    def line(axis: Axes, key: str, label: str, color: str, dashes: str = "-") -> None:
+        axis.plot(steps, [e[key] for e in entries], dashes, color=color, label=label)
+
+    line(left, "clean_accuracy", "clean", CONTROL)
+    line(left, "robust_accuracy", "PGD (upper bound)", "#E69F00")
+    line(left, "certified_accuracy", "certified (lower bound)", PURIFIED)
+    line(right, "purity", "purity", PURIFIED)
+    line(right, "dense_part", "dense part", DENSE)
+    line(right, "cos_init", r"$\cos(w^0, w_t)$", INIT, "--")
+    left.set(xlabel="step", title="accuracy", ylim=(-0.02, 1.05))
+    right.set(xlabel="step", title="the neurons", ylim=(-0.02, 1.05))
+    if chance is not None:
+        right.axhline(chance, color="black", linewidth=0.7, linestyle=":", label=r"chance, $1/\sqrt{d}$")
+    for axis in (left, right):
+        axis.legend(loc="best")
+    return figure
+
+
+def cosines(groups: dict[str, tuple[Tensor, str]], chance: float | None = None, title: str = "") -> Figure:
+    """Histograms of cosines over neurons; the line at 1/sqrt(2) is where |beta w'| = |v|."""
+    figure, axis = plt.subplots(figsize=(7.2, 2.8))
+    bins = torch.linspace(-0.2, 1, 61).tolist()
+    for label, (values, color) in groups.items():
+        weights = torch.full_like(values, 1 / len(values)).cpu()
+        axis.hist(values.cpu(), bins=bins, weights=weights, alpha=0.75, label=label, color=color)
+    axis.axvline(0.5**0.5, color="black", linewidth=0.9, linestyle="--")
+    axis.text(0.5**0.5, axis.get_ylim()[1], r" $\|\beta w'\| > \|v\|$", va="top", fontsize=8.5)
+    if chance is not None:
+        axis.axvspan(-2 * chance, 2 * chance, color="black", alpha=0.08, label=r"chance, $\pm 2/\sqrt{d}$")
+    axis.set(xlabel="cosine", ylabel="share of neurons", title=title)
+    axis.legend(loc="best")
+    return figure
+
+
+def curves(radii: list[float], lines: dict[str, tuple[list[float], str, str]], radius: float | None = None) -> Figure:
+    """Accuracy over the l2 radius: `lines` maps a label to (values, colour, line style)."""
+    figure, axis = plt.subplots(figsize=(7.2, 3.0))
+    for label, (values, color, dashes) in lines.items():
+        axis.plot(radii, values, dashes, color=color, label=label)
+    if radius is not None:
+        axis.axvline(radius, color="black", linewidth=0.8, linestyle=":")
+        axis.text(radius, 1.04, r" $\tau$", fontsize=10)
+    axis.set(xlabel=r"$\ell_2$ radius", ylabel="accuracy", ylim=(-0.02, 1.1))
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
+
+
+def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Tensor, y: Tensor, radii: Tensor) -> Figure:
+    """y f(x - y t u*) along the dense direction, relative to its value at t = 0: median and central 90% of samples."""
+    figure, axis = plt.subplots(figsize=(7.2, 2.8))
+    for label, (net, color) in nets.items():
+        with torch.no_grad():
+            rows = torch.stack([y * net(x - t * y[:, None] * data.u_star) for t in radii])  # (radii, n)
+        rows = (rows / rows[0].median()).cpu()
+        low, middle, high = torch.quantile(rows, torch.tensor([0.05, 0.5, 0.95]), dim=1)
+        axis.plot(radii.cpu(), middle, color=color, label=label)
+        axis.fill_between(radii.cpu(), low, high, color=color, alpha=0.2, linewidth=0)
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.set(xlabel=r"distance $t$ moved along $-y\,u^\star$", ylabel=r"$y\,f$ (relative)")
+    axis.legend()
+    return figure
+
+
+def filters(layers: dict[str, Tensor], columns: int = 16) -> Figure:
+    """First-layer filters (m, 3, h, w) of several networks, the same neuron in the same place."""
+    count = min(columns, *(len(w) for w in layers.values()))
+    figure, axes = plt.subplots(len(layers), count, figsize=(7.6, 0.62 * len(layers)), squeeze=False)
+    for row, (label, w) in zip(axes, layers.items()):
+        for axis, image in zip(row, w.float().cpu()):
+            scale = image.abs().max().clamp(min=1e-12)
+            axis.imshow((0.5 + 0.5 * image / scale).permute(1, 2, 0), interpolation="nearest")
+            axis.set_axis_off()
+        row[0].text(-0.35, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
+    return figure
+
+
+def layer_cosines(layers: dict[str, dict[str, tuple[Tensor, str]]]) -> Figure:
+    """For each layer, the distribution over neurons of several cosines, as violins with their median."""
+    figure, axes = plt.subplots(1, len(layers), figsize=(7.8, 2.8), sharey=True)
+    for axis, (name, groups) in zip(axes, layers.items()):
+        for i, (values, color) in enumerate(groups.values()):
+            body = axis.violinplot(values.cpu().numpy(), [i], widths=0.8, showextrema=False, showmedians=True)
+            body["bodies"][0].set(facecolor=color, alpha=0.75)
+            body["cmedians"].set(color="black", linewidth=1)
+        axis.axhline(0.5**0.5, color="black", linewidth=0.7, linestyle="--")
+        axis.set(title=name, xticks=[], ylim=(-0.4, 1.05))
+    axes[0].set_ylabel("cosine")
+    handles = [plt.Rectangle((0, 0), 1, 1, color=color, alpha=0.75) for _, color in next(iter(layers.values())).values()]
+    figure.legend(handles, next(iter(layers.values())), loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def images(rows: dict[str, Tensor], amplify: float = 1.0) -> Figure:
+    """Rows of images (n, 3, h, w) in [0, 1], or perturbations around 0 shown as 0.5 + amplify * delta."""
+    count = len(next(iter(rows.values())))
+    figure, axes = plt.subplots(len(rows), count, figsize=(7.6, 0.98 * len(rows)), squeeze=False)
+    for row, (label, batch) in zip(axes, rows.items()):
+        for axis, image in zip(row, batch.float().cpu()):
+            shown = image if image.min() >= 0 else 0.5 + amplify * image
+            axis.imshow(shown.clamp(0, 1).permute(1, 2, 0), interpolation="nearest")
+            axis.set_axis_off()
+        row[0].text(-0.1, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
+    return figure
