@@ -19,7 +19,7 @@ from fpcore.attacks import Ball, along, fgm, pgd, robust_correct
 from fpcore.certificates import certified_accuracy, certify
 from fpcore.checks import resolve_device
 from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
-from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, without
+from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
 from fpcore.experiments import (
     CIFAR,
     PROFILES,
@@ -42,6 +42,7 @@ from fpcore.results import (
     ledger_table,
     provenance,
     publish,
+    publish_figure,
     published,
     published_layers,
     show,
@@ -89,8 +90,10 @@ __all__ = [
     "pgd",
     "provenance",
     "publish",
+    "publish_figure",
     "published",
     "published_layers",
+    "replaced",
     "resolve_device",
     "robust_correct",
     "robustness",
@@ -99,6 +102,6 @@ __all__ = [
     "show",
     "start",
     "summarise",
+    "top_part",
     "train",
-    "without",
 ]

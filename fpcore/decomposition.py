@@ -1,5 +1,6 @@
 """The purification decomposition w = beta w' + v, and the measures of what a neuron holds."""
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -83,9 +84,17 @@ def decompose_layers(model: nn.Module, adversarial: nn.Module) -> dict[str, Deco
     return {name: decompose(w[name], w_adv[name]) for name in w}
 
 
-@torch.no_grad()
-def without(model: TwoLayer, direction: Tensor) -> TwoLayer:
-    """A copy of the two-layer network whose neurons have no component along the unit vector `direction` (d,)."""
-    copy = TwoLayer(model.weight.shape[1], model.weight.shape[0], float(model.threshold)).to(model.weight.device)
-    copy.weight.copy_(model.weight - (model.weight @ direction)[:, None] * direction)
-    return copy
+def replaced(model: TwoLayer, weight: Tensor) -> TwoLayer:
+    """A copy of the two-layer network with other weights (m, d): an intervention, without training."""
+    if weight.shape != model.weight.shape:
+        raise ValueError(f"weight is {tuple(weight.shape)}: give {tuple(model.weight.shape)}")
+    twin = copy.deepcopy(model)
+    twin.weight.data = weight.detach().clone()
+    return twin
+
+
+def top_part(w: Tensor, m: Tensor) -> Tensor:
+    """Each neuron of w (n, d) reduced to its top feature, <w_i, M_j> M_j: what is left when the mixture is deleted."""
+    scores = w @ m
+    top = scores.abs().argmax(1, keepdim=True)
+    return torch.zeros_like(scores).scatter(1, top, scores.gather(1, top)) @ m.T

@@ -1,6 +1,7 @@
 """The results store: what a full run publishes, with its provenance, and the claims ledger made from it."""
 
 import datetime
+import io
 import json
 import os
 import platform
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from safetensors.torch import load_file, save
 from scipy import stats
 from torch import Tensor
@@ -71,6 +73,13 @@ def publish(name: str, measured: dict[str, Any], source: dict[str, Any], arrays:
         write_atomically(folder() / f"{name}.safetensors", content)
     write_json(folder() / f"{name}.json", {"measured": measured, "provenance": source})
     write_json(folder() / "claims.json", claims())
+
+
+def publish_figure(name: str, figure: Figure) -> None:
+    """Write results/<name>.png, atomically."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150, metadata={"Software": None})
+    write_atomically(folder() / f"{name}.png", content.getvalue())
 
 
 def published(name: str) -> dict[str, Any] | None:
