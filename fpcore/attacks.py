@@ -62,12 +62,20 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
+def _objective(output: Tensor, y: Tensor) -> Tensor:
+    """What attacks raise, (n,): cross-entropy, or -y f for one logit.
+
+    -y f rises with the logistic loss, in the same direction, but its gradient does not vanish where the loss saturates.
+    """
+    return -y * output if output.ndim == 1 else loss(output, y)
+
+
 def _loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs, per-sample losses (n,) and their gradient with respect to x alone."""
+    """Outputs, per-sample objectives (n,) and their gradient with respect to x alone."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         output = model(x)
-        values = loss(output, y)
+        values = _objective(output, y)
         (grad,) = torch.autograd.grad(values.sum(), x)
     return output.detach(), values.detach(), grad
 

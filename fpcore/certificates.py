@@ -29,7 +29,8 @@ def certify(model: TwoLayer, x: Tensor, y: Tensor, radius: float, chunk: int = 5
     x (n, d), y (n,) in {-1, +1}; the radius is in the units of x. With q_i = y <w_i, x>, neuron i's pre-activation
     stays in [q_i - radius |w_i|, q_i + radius |w_i|]; on that interval its activation is at least a_i q + c_i, so
     y f(x + delta) >= sum_i (a_i q_i + c_i) - radius |sum_i a_i w_i|_2. Exact where all neurons are linear on their
-    interval (`exact`). Source: Zhang et al. (2018), for the soft-shrinkage activation of this network.
+    interval (`exact`). The lines are chosen for the radius at hand, so that a bound at a smaller radius may, rarely, be the
+    looser one. Source: Zhang et al. (2018), for the soft-shrinkage activation of this network.
     """
     checks.finite("radius", radius)
     parts = [_certify(model, a, b, radius) for a, b in zip(x.split(chunk), y.split(chunk))]

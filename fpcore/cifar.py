@@ -32,7 +32,7 @@ class DataCorruptError(ValueError):
     """A data file is wrong or truncated; the message names it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Images:
     """Labelled images on one device: x (n, 3, 32, 32) float32 in [0, 1], channels last; y (n,) class numbers.
 
@@ -45,6 +45,9 @@ class Images:
     name: str
     shift: int = 3
     flip: bool = True
+
+    def __repr__(self) -> str:
+        return f"Images({self.name}, {len(self)} images, shift={self.shift}, flip={self.flip}, device={self.x.device})"
 
     def __len__(self) -> int:
         return len(self.x)
@@ -157,8 +160,8 @@ def _read_torchvision(root: Path, split: str, count: int) -> tuple[np.ndarray, l
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity
 
-    files = CIFAR10.train_list if split == "train" else CIFAR10.test_list
-    for name, md5 in files:
+    meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
+    for name, md5 in [*CIFAR10.train_list, *CIFAR10.test_list, meta]:  # torchvision wants them all, whatever the split
         path = root / CIFAR10.base_folder / cast(str, name)
         if not check_integrity(str(path), cast(str, md5)):
             raise DataCorruptError(f"{path} is missing, wrong or truncated (checksum): delete it and download again")

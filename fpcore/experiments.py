@@ -1,7 +1,6 @@
 """The book's experiments, by profile: "quick" (minutes on two CPU cores) and "full" (the published sizes)."""
 
 import copy
-import dataclasses
 import hashlib
 import json
 import math
@@ -33,8 +32,8 @@ def cache_path(label: str, *lineage: Any) -> Path:
     The lineage is all that decides the outcome: trainings, seeds, data, earlier stages; and the code.
     """
     folder = Path(os.environ.get("FPCORE_CACHE") or ROOT / "_build" / "cache")
-    plain = [dataclasses.asdict(part) if isinstance(part, Training) else str(part) for part in lineage]
-    digest = hashlib.sha256(json.dumps([plain, torch.__version__], sort_keys=True).encode())
+    plain = [repr(part) for part in lineage]
+    digest = hashlib.sha256(json.dumps([*plain, torch.__version__]).encode())
     for source in _SOURCES:
         digest.update((Path(__file__).parent / f"{source}.py").read_bytes())
     return folder / f"{label}-{digest.hexdigest()[:16]}.safetensors"
@@ -104,7 +103,7 @@ def run_cifar(config: CifarExperiment, data: Images, seed: int, progress: bool =
 
     def stage(name: str, start: nn.Module, training: Training, *before: Training) -> nn.Module:
         model = copy.deepcopy(start)
-        path = cache_path(f"cifar10-{name}", training, *before, config.width, data.name, len(data), seed, device)
+        path = cache_path(f"cifar10-{name}", training, *before, config.width, data, seed)
         label = f"{name}, seed {seed}" if progress else None
         every = data.steps(1, config.batch)
         histories[name] = train(model, data, training, every=every, checkpoint=path, progress=label)
@@ -208,7 +207,7 @@ def run_synthetic(experiment: SyntheticExperiment, seed: int, device: torch.devi
 
     def stage(name: str, start: TwoLayer, training: Training, *before: Training) -> TwoLayer:
         model = copy.deepcopy(start)
-        path = cache_path(f"synthetic-{name}", training, *before, data, experiment.width, experiment.init_norm, seed)
+        path = cache_path(f"synthetic-{name}", training, *before, data, experiment, seed)
 
         def measure(_: nn.Module) -> dict[str, Any]:
             return watch(model, init, data, *watched, experiment.radius)

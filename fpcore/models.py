@@ -85,7 +85,10 @@ def loss(output: Tensor, y: Tensor) -> Tensor:
 
 def correct(output: Tensor, y: Tensor) -> Tensor:
     """Which samples are classified right, shape (n,), bool; a tie counts as wrong."""
-    return y * output > 0 if output.ndim == 1 else output.argmax(1) == y
+    if output.ndim == 1:
+        return y * output > 0
+    index = y[:, None]
+    return output.gather(1, index).squeeze(1) > output.scatter(1, index, -torch.inf).amax(1)
 
 
 @torch.no_grad()

@@ -66,12 +66,12 @@ def publish(name: str, measured: dict[str, Any], source: dict[str, Any], arrays:
     The same figures as are published already are left as they are, with the provenance of the run that found them first.
     """
     before = published(name)
-    if before and before["measured"] == measured:
-        return
-    if arrays:
-        content = save({k: v.detach().contiguous().cpu() for k, v in arrays.items()})
-        write_atomically(folder() / f"{name}.safetensors", content)
-    write_json(folder() / f"{name}.json", {"measured": measured, "provenance": source})
+    if not before or before["measured"] != measured:
+        text = _encode({"measured": measured, "provenance": source})  # a NaN is an error before anything is written
+        if arrays:
+            content = save({k: v.detach().contiguous().cpu() for k, v in arrays.items()})
+            write_atomically(folder() / f"{name}.safetensors", content)
+        write_atomically(folder() / f"{name}.json", text)
     write_json(folder() / "claims.json", claims())
 
 
@@ -90,7 +90,7 @@ def published(name: str) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text())
         return {"measured": content["measured"], "provenance": content["provenance"]}
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no published result ({error!r}): restore it, or delete it and publish again") from error
 
 
@@ -99,15 +99,23 @@ def published_layers(name: str) -> dict[str, dict[str, Tensor]]:
     path = folder() / f"{name}.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there: restore it, or publish it again with make full")
+    try:
+        arrays = load_file(path)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read ({error}): restore it, or publish it again with make full") from error
     networks: dict[str, dict[str, Tensor]] = {}
-    for key, array in load_file(path).items():
+    for key, array in arrays.items():
         network, layer = key.split("/")
         networks.setdefault(network, {})[layer] = array
     return networks
 
 
 def write_json(path: Path, content: Any) -> None:
-    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(path, _encode(content))
+
+
+def _encode(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def comparison(name: str, here: dict[str, dict[str, Any]], labels: dict[str, str], percent: bool = True) -> str:

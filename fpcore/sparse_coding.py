@@ -50,7 +50,8 @@ class SparseCoding:
             sign = 2.0 * torch.randint(0, 2, row.shape, generator=rng, device=self.device) - 1
             value = sign / math.sqrt(self.k)
             score = torch.zeros(rows, device=self.device).index_add_(0, row, value * self.w_star[col])
-            accept = score.abs() >= max(self.margin, 1e-6)  # a zero score has no label
+            # a zero score has no label; 1e-6 below the margin is rounding
+            accept = score.abs() >= max(self.margin - 1e-6, 1e-6)
             new_row = accept.cumsum(0) - 1
             total, inside = int(accept.sum()), accept[row]
             z = torch.zeros(total, self.d, device=self.device)

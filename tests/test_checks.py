@@ -75,7 +75,7 @@ def test_a_numbered_cuda_device_must_exist(monkeypatch):
 @pytest.mark.parametrize("device", ["cuda", "tpu", "", "gpu0"])
 def test_a_device_that_is_not_there_is_an_error(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="device = .*choose one of 'auto', 'cpu'"):
+    with pytest.raises(ValueError, match=r"device = .*choose one of 'auto', 'cpu'"):
         checks.resolve_device(device)
 
 

@@ -67,7 +67,7 @@ def test_parquet_images_come_out_as_they_went_in(kind, name, below, fake_cifar, 
         assert torch.equal(images.x, torch.stack([decode(b) for b in encoded]))
         assert images.y.tolist() == labels
         assert images.x.dtype == torch.float32 and images.y.dtype == torch.int64
-        assert 0 <= images.x.min() and 0.9 < images.x.max() <= 1
+        assert images.x.min() >= 0 and 0.9 < images.x.max() <= 1
         assert images.x.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -104,7 +104,9 @@ def test_a_truncated_file_is_named(fake_cifar, tmp_path):
     assert str(path) in str(error.value) and "fetch it again" in str(error.value)
 
 
-@pytest.mark.parametrize("wrong", [{"label": 10}, {"label": -1}, {"label": None, "size": (28, 28)}, {"rows": 9}, {"kind": "bytes"}])
+@pytest.mark.parametrize(
+    "wrong", [{"label": 10}, {"label": -1}, {"label": None, "size": (28, 28)}, {"rows": 9}, {"kind": "bytes"}]
+)
 def test_a_wrong_file_is_named(wrong, fake_cifar, tmp_path, monkeypatch):
     if wrong.get("kind"):
         monkeypatch.setattr("PIL.Image.Image.save", lambda self, file, kind: file.write(b"no image"))
@@ -131,7 +133,9 @@ def test_missing_data_is_an_error_that_lists_the_three_ways(no_data_anywhere, do
     assert downloads == []
 
 
-def test_the_argument_goes_before_the_environment_and_that_before_the_cache(fake_cifar, tmp_path, monkeypatch, no_data_anywhere):
+def test_the_argument_goes_before_the_environment_and_that_before_the_cache(
+    fake_cifar, tmp_path, monkeypatch, no_data_anywhere
+):
     folders = tmp_path / "argument", tmp_path / "environment", no_data_anywhere
     for folder in folders:
         fake_cifar(folder)

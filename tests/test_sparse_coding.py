@@ -61,7 +61,7 @@ def test_without_rejection_the_norm_is_one_on_average():
     row, col = sparse_coding._bernoulli_positions(N, 48, 6 / 48, generator(), "cpu")
     assert (row.diff() >= 0).all()
     assert len(torch.unique(row * 48 + col)) == len(row)
-    assert 0 <= col.min() and col.max() == 47 and row.max() < N
+    assert col.min() >= 0 and col.max() == 47 and row.max() < N
     norm_squared = torch.bincount(row, minlength=N) / 6
     assert abs(norm_squared.mean() - 1) < 5 * math.sqrt(42 / 48 / 6 / N)
     assert abs(norm_squared.var() - 42 / 48 / 6) < 0.01  # binomial: the coordinates are independent
