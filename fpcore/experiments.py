@@ -16,7 +16,7 @@ from fpcore import checks, figures, seeding
 from fpcore.attacks import Ball, along, pgd, robust_correct
 from fpcore.certificates import certify
 from fpcore.cifar import Images
-from fpcore.decomposition import cosine, decompose, decompose_layers, features, neurons
+from fpcore.decomposition import cosine, decompose, features, neurons
 from fpcore.models import ConvNet, TwoLayer, accuracy
 from fpcore.results import ROOT, interval, provenance
 from fpcore.sparse_coding import SparseCoding
@@ -50,7 +50,7 @@ class CifarExperiment:
     adversarial_epochs: int
     seeds: int
     lr: float = 0.1
-    adversarial_lr: float = 0.02
+    adversarial_lr: float = 0.005
     weight_decay: float = 5e-3
     adversarial_weight_decay: float = 5e-4
     radius: float = 0.5  # l2, pixels in [0, 1]
@@ -292,13 +292,20 @@ def measure_cifar(run: CifarRun, test: Images, config: CifarExperiment, attacked
         out[f"clean_accuracy{suffix}"] = accuracy(net, test.x, test.y)
         out[f"robust_accuracy{suffix}"] = robust_correct(net, x, y, ball, restarts=2, rng=rng).float().mean().item()
     layers = {name: neurons(getattr(run, name)) for name in ("init", "clean", "purified", "control")}
-    for suffix, other in (("", "purified"), ("_control", "control")):
-        parts = decompose_layers(run.clean, getattr(run, other))
-        out[f"share_dominant{suffix}"] = torch.cat([p.dominant for p in parts.values()]).float().mean().item()
-        out[f"cos_clean_adv{suffix}"] = torch.cat([p.cos for p in parts.values()]).median().item()
-    for name, other in (("cos_init_clean", "clean"), ("cos_init_adv", "purified")):
-        every = [cosine(layers["init"][layer], layers[other][layer]) for layer in layers["init"]]
-        out[name] = torch.cat(every).median().item()
+    pairs = {
+        "cos_init_clean": ("init", "clean"),
+        "cos_init_adv": ("init", "purified"),
+        "cos_clean_adv": ("clean", "purified"),
+        "cos_clean_adv_control": ("clean", "control"),
+    }
+    for name, (one, other) in pairs.items():
+        each = {layer: cosine(layers[one][layer], layers[other][layer]) for layer in layers["init"]}
+        out[name] = torch.cat([*each.values()]).median().item()
+        out |= {f"{name}/{layer}": values.median().item() for layer, values in each.items()}
+        if one == "clean":  # |beta w'| > |v| is cos^2 > 1/2
+            share = (torch.cat([*each.values()]) ** 2 > 0.5).float().mean().item()
+            out[name.replace("cos_clean_adv", "share_dominant")] = share
+    out["cos_clean_adv_difference"] = out["cos_clean_adv_control"] - out["cos_clean_adv"]
     return out
 
 

@@ -368,3 +368,14 @@ def test_scaling_the_weights_does_not_hide_a_network_from_attacks(scale, broken)
     shares = [robust_correct(n, x, y, ball, steps=5, restarts=1).float().mean() for n in (net, scaled)]
     assert abs(shares[0] - shares[1]) <= 0.02
     assert 0.1 < shares[0] < 0.8
+
+
+@pytest.mark.parametrize("scale", [100.0, 1e5])
+def test_scaling_the_class_scores_does_not_hide_a_convnet_from_attacks(scale, images):
+    net, x, y = images
+    scaled, ball = copy.deepcopy(net), Ball("l2", 0.4, BOX)
+    with torch.no_grad():
+        scaled.linear.weight.mul_(scale)
+        scaled.linear.bias.mul_(scale)
+    shares = [robust_correct(n, x, y, ball, steps=5, restarts=1).float().mean() for n in (net, scaled)]
+    assert shares[1] <= shares[0] + 0.1 and 0 < shares[0] < 0.8
