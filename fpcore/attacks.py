@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcore import checks
-from fpcore.models import correct, evaluating, loss
+from fpcore.models import correct, evaluating
 
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, x, y) -> adversarial x of the same shape
 
@@ -63,11 +63,14 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
 
 
 def _objective(output: Tensor, y: Tensor) -> Tensor:
-    """What attacks raise, (n,): cross-entropy, or -y f for one logit.
+    """What attacks raise, (n,): m, where the loss is log(1 + e^m). Its gradient does not vanish where the loss saturates.
 
-    -y f rises with the logistic loss, in the same direction, but its gradient does not vanish where the loss saturates.
+    For one logit m = -y f; for class scores m = logsumexp of the other classes' scores - the score of y.
     """
-    return -y * output if output.ndim == 1 else loss(output, y)
+    if output.ndim == 1:
+        return -y * output
+    index = y[:, None]
+    return output.scatter(1, index, -torch.inf).logsumexp(1) - output.gather(1, index).squeeze(1)
 
 
 def _loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -174,8 +174,10 @@ def build(profile: str, root: Path = ROOT) -> Path:
     shutil.rmtree(source, ignore_errors=True)  # an incremental build would keep a stale table of contents
     shutil.rmtree(staging, ignore_errors=True)
     shutil.copytree(root / "chapters", source / "chapters", ignore=shutil.ignore_patterns("*.ipynb", ".*"))
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(root / name, source)
+    shutil.copy(root / "_toc.yml", source)
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    config["sphinx"]["config"] |= vendor(source / "extra", root)
+    (source / "_config.yml").write_text(yaml.safe_dump(config))
     for notebook in notebooks:
         shutil.copy(executed(notebook, profile, root), source / notebook.relative_to(root))
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(staging)]
@@ -188,6 +190,26 @@ def build(profile: str, root: Path = ROOT) -> Path:
     shutil.rmtree(site, ignore_errors=True)
     os.replace(staging / "_build" / "html", site)
     return site / "index.html"
+
+
+def vendor(extra: Path, root: Path = ROOT) -> dict[str, Any]:
+    """Put the formula renderer into the site, so that it works offline; return the Sphinx settings for it.
+
+    It is fetched with npm from the versions that package-lock.json pins. Without npm, pages load it from its CDN.
+    """
+    packages = root / "_build" / "npm"
+    packages.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(root / name, packages)
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefer-offline"]
+        subprocess.run(command, cwd=packages, check=True, capture_output=True, text=True)
+        (extra / "vendor").mkdir(parents=True)
+        shutil.copy(packages / "node_modules" / "mathjax" / "es5" / "tex-svg.js", extra / "vendor")
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"formulas will be loaded from their CDN: npm could not fetch MathJax ({error})")
+        return {}
+    return {"mathjax_path": "../vendor/tex-svg.js", "html_extra_path": [str(extra)]}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -131,13 +131,13 @@ class SyntheticExperiment:
     adversarial_steps: int
     margin: float = 1.5
     noise: float = 0.2
-    reach: float = 0.48  # the radius in units of 1/sqrt(k), the size of one active feature
-    first_threshold: float = 1.8  # in units of 1/sqrt(d): about two standard deviations of a random neuron's pre-activation
-    last_threshold: float = 0.6  # in units of 1/sqrt(k)
-    clean_lr: float = 10.0
-    adversarial_lr: float = 40.0
-    decay: float = 0.005  # share of its weight that a neuron loses in a step of FGM training, at the full step size
+    reach: float = 0.49  # the radius in units of 1/sqrt(k), the size of one active feature
     init_norm: float = 0.05
+    first_threshold: float = 1.9  # in units of 1/sqrt(d), the standard deviation of a random neuron's pre-activation
+    last_threshold: float = 0.6  # in units of 1/sqrt(k), at the end of clean training and ever after
+    clean_lr: float = 0.04  # times d
+    adversarial_lr: float = 0.1  # times d
+    decay: float = 0.007  # share of its weight that a neuron loses in a step of FGM training, at the full step size
     batch: int = 512
     test_samples: int = 1000
 
@@ -148,7 +148,7 @@ class SyntheticExperiment:
 
     @property
     def thresholds(self) -> tuple[float, float]:
-        """b_i/|w_i| at the start and at the end of clean training; FGM training keeps the latter."""
+        """b_i/|w_i| at initialisation, and from the end of clean training on: FGM training does not touch it."""
         return self.first_threshold / math.sqrt(self.d), self.last_threshold / math.sqrt(self.k)
 
     def data(self, seed: int, device: torch.device) -> SparseCoding:
@@ -160,24 +160,25 @@ class SyntheticExperiment:
 
     def clean(self, seed: int) -> Training:
         start, end = self.thresholds
-        return Training(self.clean_steps, self.clean_lr, self.batch, threshold=Schedule((0, start), (1, end)), seed=seed)
+        lr = self.clean_lr * self.d
+        return Training(self.clean_steps, lr, self.batch, threshold=Schedule((0, start), (1, end)), seed=seed)
 
     def adversarial(self, seed: int) -> Training:
         """FGM training; step size and radius are warmed up, since the full attack at once lets f collapse to 0."""
-        full = self.adversarial_lr
+        full = self.adversarial_lr * self.d
         return Training(
             steps=self.adversarial_steps,
-            lr=Schedule((0, 0.02 * full), (0.1, full), (0.7, full), (1, 0.02 * full)),
+            lr=Schedule((0, 0.005 * full), (0.2, full), (0.5, full), (1, 0.03 * full)),
             batch=self.batch,
-            radius=Schedule((0, 0.5 * self.radius), (0.1, self.radius)),
+            radius=Schedule((0, 0.3 * self.radius), (0.2, self.radius)),
             weight_decay=self.decay / full,
             seed=seed + 1_000_000,  # fresh samples: not those of clean training
         )
 
 
 SYNTHETIC = {
-    "quick": SyntheticExperiment(400, 8, 2400, seeds=2, clean_steps=150, adversarial_steps=450),
-    "full": SyntheticExperiment(1024, 16, 6144, seeds=5, clean_steps=150, adversarial_steps=900),
+    "quick": SyntheticExperiment(400, 8, 2000, seeds=2, clean_steps=140, adversarial_steps=400),
+    "full": SyntheticExperiment(1024, 16, 5120, seeds=3, clean_steps=140, adversarial_steps=1000),
 }
 PROFILES = tuple(SYNTHETIC)
 

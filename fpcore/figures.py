@@ -92,7 +92,7 @@ def accuracies(rows: dict[str, dict[str, float]], radius: float, intervals: dict
         axis.bar_label(bars, [f"{v:.1%}" for v in values], fontsize=8, padding=2)
     axis.set(xticks=range(len(rows)), xticklabels=rows, ylim=(0, 1.18), yticks=(0, 0.5, 1), yticklabels=("0", "50%", "100%"))
     axis.set_title(rf"accuracy; $\ell_2$ radius $\tau$ = {radius:.3f}")
-    axis.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    figure.legend(ncols=3, loc="outside lower center")
     return figure
 
 
@@ -193,13 +193,14 @@ def layer_cosines(layers: dict[str, dict[str, tuple[Tensor, str]]]) -> Figure:
     return figure
 
 
-def images(rows: dict[str, Tensor], amplify: float = 1.0) -> Figure:
-    """Rows of images (n, 3, h, w) in [0, 1], or perturbations around 0 shown as 0.5 + amplify * delta."""
+def images(rows: dict[str, Tensor]) -> Figure:
+    """Rows of images (n, 3, h, w): pixels in [0, 1] as they are; perturbations around 0, each scaled to the full range."""
     count = len(next(iter(rows.values())))
     figure, axes = plt.subplots(len(rows), count, figsize=(7.6, 0.98 * len(rows)), squeeze=False)
     for row, (label, batch) in zip(axes, rows.items()):
+        signed = bool(batch.min() < 0)
         for axis, image in zip(row, batch.float().cpu()):
-            shown = image if image.min() >= 0 else 0.5 + amplify * image
+            shown = 0.5 + 0.5 * image / image.abs().max().clamp(min=1e-12) if signed else image
             axis.imshow(shown.clamp(0, 1).permute(1, 2, 0), interpolation="nearest")
             axis.set_axis_off()
         row[0].text(-0.1, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)

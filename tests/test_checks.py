@@ -46,8 +46,10 @@ def test_what_is_no_finite_number_is_named(value):
     assert "at least 0" in str(error.value)
 
 
-def test_finite_turns_an_int_into_a_float():
+def test_finite_turns_an_int_into_a_float_and_accepts_the_ends_of_its_range():
     assert type(checks.finite("x", 2)) is float
+    assert [checks.finite("x", v, low=-1, high=2) for v in (-1, 2)] == [-1.0, 2.0]
+    assert checks.finite("x", 0.0) == 0.0
 
 
 def test_choice_lists_the_options():

@@ -113,7 +113,7 @@ def test_the_radius_is_a_share_of_an_active_feature(experiment):
 
 
 @pytest.mark.parametrize("experiment", EVERY_SIZE, ids=lambda e: f"d={e.d}")
-def test_the_threshold_never_jumps_down_and_is_continuous_between_the_stages(experiment):
+def test_the_threshold_rises_over_clean_training_and_is_continuous_between_the_stages(experiment):
     clean, adversarial, net = experiment.clean(0), experiment.adversarial(0), experiment.network(0, CPU)
     values = [clean.at("threshold", step) for step in range(clean.steps)]
     assert values == sorted(values) and values[0] > 0
@@ -131,7 +131,9 @@ def test_clean_training_has_no_radius_and_fgm_training_warms_up_to_the_experimen
     assert radii == sorted(radii) and 0 < radii[0] < radii[-1] == pytest.approx(experiment.radius)
     assert adversarial.norm == "l2" and adversarial.attack_steps == 1
     rates = [adversarial.at("lr", step) for step in range(adversarial.steps)]
-    assert max(rates) == pytest.approx(experiment.adversarial_lr, rel=0.3) and rates[0] < 0.1 * max(rates) > rates[-1]
+    assert rates[0] < 0.1 * max(rates) > rates[-1]
+    doubled = dataclasses.replace(experiment, adversarial_lr=2 * experiment.adversarial_lr).adversarial(0)
+    assert [doubled.at("lr", step) for step in range(doubled.steps)] == pytest.approx([2 * rate for rate in rates])
 
 
 def test_the_stages_and_seeds_see_different_samples():
@@ -186,7 +188,6 @@ def test_fgm_training_starts_from_the_clean_weights(cache):
     still = dataclasses.replace(TINY, adversarial_lr=1e-30)
     run = run_synthetic(still, 0, CPU, progress=False)
     torch.testing.assert_close(run.purified.weight, run.clean.weight, rtol=0.1, atol=0)
-    assert run.purified.threshold >= run.clean.threshold
 
 
 def planted_run(sparse, clean, purified):
