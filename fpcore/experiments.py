@@ -178,7 +178,7 @@ class SyntheticExperiment:
 
 SYNTHETIC = {
     "quick": SyntheticExperiment(400, 8, 2000, seeds=2, clean_steps=140, adversarial_steps=400),
-    "full": SyntheticExperiment(1024, 16, 5120, seeds=3, clean_steps=140, adversarial_steps=1000),
+    "full": SyntheticExperiment(1024, 12, 5120, seeds=3, clean_steps=140, adversarial_steps=1000),
 }
 PROFILES = tuple(SYNTHETIC)
 

@@ -256,6 +256,41 @@ def test_restarts_start_at_random_points_of_the_ball():
     assert not correct(Valley()(pgd(Valley(), x, y, ball, steps=5, restarts=3, rng=rng())), y).any()
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_pgd_of_one_full_step_is_fgm(norm):
+    net, _ = linear()
+    x = normal(0, 20, 12)
+    y = net(x).detach().sign()
+    ball = Ball(norm, 0.2)
+    torch.testing.assert_close(pgd(net, x, y, ball, steps=1, step_size=0.2), fgm(net, x, y, ball))
+
+
+def test_pgd_returns_the_worst_point_that_it_met():
+    class Bowl(torch.nn.Module):
+        """The margin falls at the origin, and is larger one step on."""
+
+        def forward(self, x):
+            return 2 - 4 * x[:, 0] + 6 * x[:, 0] ** 2
+
+    x, y = torch.zeros(1, 1), torch.ones(1)
+    assert torch.equal(pgd(Bowl(), x, y, Ball("l2", 1.0), steps=1, step_size=1.0), x)
+    assert pgd(Bowl(), x, y, Ball("l2", 1.0), steps=2, step_size=0.3) == pytest.approx(0.3)
+
+
+def test_pgd_prefers_a_broken_sample_to_a_large_loss():
+    class Crossing(torch.nn.Module):
+        """Three classes, all likely at the origin; one step on the first is wrong, but likelier."""
+
+        def forward(self, x):
+            u = x[:, 0]
+            return torch.stack([torch.zeros_like(u), 0.05 * u - 0.01, -10 * torch.relu(u - 0.3) - 0.02], 1)
+
+    net, x, y = Crossing(), torch.zeros(1, 1), torch.zeros(1, dtype=torch.long)
+    adversarial = pgd(net, x, y, Ball("l2", 1.0), steps=1, step_size=1.0)
+    assert loss(net(adversarial), y) < loss(net(x), y)
+    assert correct(net(x), y) and not correct(net(adversarial), y)
+
+
 def snapshot(net):
     """All that an attack must leave as it is."""
     return (

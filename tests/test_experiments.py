@@ -29,7 +29,16 @@ from fpcore.results import CLAIMS
 
 CPU = torch.device("cpu")
 TINY = dataclasses.replace(
-    SYNTHETIC["quick"], d=40, k=4, width=80, seeds=1, clean_steps=6, adversarial_steps=9, batch=32, test_samples=60
+    SYNTHETIC["quick"],
+    d=40,
+    k=4,
+    width=80,
+    seeds=1,
+    clean_steps=6,
+    adversarial_steps=9,
+    batch=32,
+    test_samples=60,
+    first_threshold=1.0,
 )
 TINY_CIFAR = CifarExperiment(1 / 8, 64, 32, clean_epochs=2, adversarial_epochs=1, seeds=1, batch=32)
 EVERY_SIZE = [*SYNTHETIC.values(), TINY]

@@ -277,6 +277,27 @@ def test_weight_decay_shrinks_weights_that_nothing_pulls():
     torch.testing.assert_close(net.weight.detach(), before * 0.95**2)
 
 
+def test_momentum_is_nesterovs():
+    net = TwoLayer(3, 2)
+    weight = net.weight.detach().clone().requires_grad_()
+    reference = torch.optim.SGD([weight], lr=0.5, momentum=0.9, nesterov=True, weight_decay=0.1)
+    for _ in range(4):
+        weight.grad = torch.zeros_like(weight)
+        reference.step()
+    nothing_pulls = Constant(torch.zeros(4, 3), torch.ones(4))
+    train(net, nothing_pulls, Training(steps=4, lr=0.5, momentum=0.9, weight_decay=0.1))
+    torch.testing.assert_close(net.weight, weight)
+
+
+def test_every_step_is_in_training_mode_whatever_a_measure_does():
+    net = ConvNet(1 / 8).eval()
+    images = Constant(torch.rand(4, 3, 32, 32), torch.arange(4))
+    train(net, images, Training(steps=3, lr=0.01), every=1)
+    assert net.bn1.num_batches_tracked == 3
+    train(net, images, Training(steps=3, lr=0.01), every=1, measure=lambda net: net.eval() and {})
+    assert net.bn1.num_batches_tracked == 6
+
+
 def test_clip_bounds_the_step(data):
     net = network()
     before = net.weight.detach().clone()
