@@ -27,6 +27,8 @@ class Ball:
     def __post_init__(self):
         checks.choice("norm", self.norm, ("l2", "linf"))
         checks.finite("radius", self.radius)
+        if self.box is not None and not self.box[0] < self.box[1]:
+            raise ValueError(f"box = {self.box}: give (low, high) with low < high")
 
     def size(self, delta: Tensor) -> Tensor:
         """|delta| of each sample, shape (n,)."""
@@ -106,8 +108,8 @@ def pgd(
 ) -> Tensor:
     """Projected gradient ascent on the loss: the first run starts at x, each restart at a random point of the ball.
 
-    x (n, ...), y (n,) -> the worst x met, samples that no run breaks included: its loss is never below that of x itself.
-    Samples already broken are left alone, which saves their share of the work. `step_size` is in the units of the
+    x (n, ...), y (n,) -> a misclassified x where one was met, else the x of the largest loss met, never below that of x
+    itself. Samples already broken are left alone, which saves their share of the work. `step_size` is in the units of the
     radius; by default 2.5 radius / steps. The model's mode, parameters and gradients stay as they are.
     Source: Madry et al. (2018).
     """

@@ -23,7 +23,7 @@ from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
 
 # Changing any of these files changes what a checkpoint would hold, so it changes the checkpoint's name.
-_SOURCES = ("seeding", "sparse_coding", "cifar", "models", "attacks", "training")
+_SOURCES = ("seeding", "sparse_coding", "cifar", "models", "attacks", "certificates", "decomposition", "training")
 
 
 def cache_path(label: str, *lineage: Any) -> Path:

@@ -71,11 +71,12 @@ class Training:
     def __post_init__(self):
         for name in ("steps", "batch", "attack_steps"):
             checks.positive_int(name, getattr(self, name))
-        for name in ("lr", "radius", "threshold", "clip", "momentum", "weight_decay"):
+        for name in ("lr", "radius", "threshold", "clip", "weight_decay"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, Schedule):
+            if not isinstance(value, Schedule) and (value is not None or name not in ("threshold", "clip")):
                 checks.finite(name, value)
-        checks.choice("norm", self.norm, ("l2", "linf"))
+        checks.finite("momentum", self.momentum, high=1.0), checks.whole("seed", self.seed)
+        attacks.Ball(self.norm, 0.0, self.box)  # its checks
 
     def at(self, name: str, step: int) -> float:
         """The value of "lr", "radius" or "threshold" at a step: step 0 is progress 0, the last step progress 1."""

@@ -21,10 +21,10 @@ def s(u, b):
     return (u - b).clamp(min=0) - (-u - b).clamp(min=0)
 
 
-def line_on(low, high, b):
+def line_on(low, high, b, steep=False):
     """The line below s on [low, high], s there, and whether s was found not to be linear, all in float64."""
     low, high, b = (torch.tensor([v], dtype=torch.float64) for v in (low, high, b))
-    slope, offset, relaxed = lower_line(low, high, b)
+    slope, offset, relaxed = lower_line(low, high, b, torch.tensor([steep]))
     u = low + (high - low) * torch.linspace(0, 1, 501, dtype=torch.float64)
     return slope * u + offset, s(u, b), bool(relaxed)
 
@@ -32,9 +32,9 @@ def line_on(low, high, b):
 number, width = st.floats(-3, 3), st.floats(0, 4)
 
 
-@given(number, width, st.floats(0, 2))
-def test_the_line_is_below_the_activation_and_touches_it(low, width, b):
-    line, activation, relaxed = line_on(low, low + width, b)
+@given(number, width, st.floats(0, 2), st.booleans())
+def test_the_line_is_below_the_activation_and_touches_it(low, width, b, steep):
+    line, activation, relaxed = line_on(low, low + width, b, steep)
     assert (line <= activation + 1e-9).all()
     assert (activation - line).min() < 1e-2 * width + 1e-9
     if not relaxed:
@@ -55,7 +55,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_each_case_has_its_best_line(case):
     low, high, expected = CASES[case]
-    line, activation, relaxed = line_on(low, high, 1.0)
+    line, activation, relaxed = line_on(low, high, 1.0, steep="steep" in case)
     gap = activation - line
     assert relaxed == expected and gap.min() >= -1e-12
     if not expected:
@@ -73,7 +73,7 @@ def test_lines_of_many_intervals_at_once_are_those_of_each(seed):
     low = 4 * torch.rand(50, generator=rng(seed), dtype=torch.float64) - 3
     high = low + 3 * torch.rand(50, generator=rng(seed + 1), dtype=torch.float64)
     b = torch.rand(50, generator=rng(seed + 2), dtype=torch.float64)
-    slope, offset, relaxed = lower_line(low, high, b)
+    slope, offset, relaxed = lower_line(low, high, b, torch.rand(low.shape, generator=rng()) < 0.5)
     inside = (low < -b) & (high > -b) | (low < b) & (high > b)
     assert torch.equal(relaxed, inside)
     u = low + (high - low) * torch.linspace(0, 1, 101, dtype=torch.float64)[:, None]
@@ -260,3 +260,23 @@ def test_a_certificate_leaves_no_trace(nets, samples):
     before = net.weight.detach().clone()
     certificate = certify(net, *samples, 0.1)
     assert torch.equal(net.weight, before) and net.weight.grad is None and not certificate.margin.requires_grad
+
+
+def test_no_sample_is_certified_at_a_radius_but_not_at_a_smaller_one():
+    for seed in range(20):
+        net = TwoLayer(4, 6, threshold=0.3, init_norm=1.0, rng=rng(seed))
+        x = torch.randn(50, 4, generator=rng(seed + 100))
+        y = net(x).detach().sign()
+        robust = torch.stack([certify(net, x, y, 2 * i / 40).robust for i in range(41)])
+        assert robust[1].any() and not robust[-1].all()
+        assert not (robust[1:] & ~robust[:-1]).any()
+
+
+def test_without_a_threshold_the_network_is_linear_and_the_certificate_exact():
+    net = TwoLayer(5, 8, threshold=0.0, init_norm=1.0, rng=rng(1))
+    x = torch.randn(20, 5, generator=rng(2))
+    y = net(x).detach().sign()
+    found = certify(net, x, y, 0.3)
+    assert found.exact.all()
+    expected = y * net(x).detach() - 0.3 * net.weight.detach().sum(0).norm()
+    torch.testing.assert_close(found.margin, expected, rtol=1e-3, atol=1e-3)
