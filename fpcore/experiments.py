@@ -78,8 +78,8 @@ class CifarExperiment:
 
 
 CIFAR = {
-    "quick": CifarExperiment(0.5, 10_000, 1_000, 10, 5, seeds=1, weight_decay=1e-2),
-    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=3),
+    "quick": CifarExperiment(0.5, 10_000, 1_000, 10, 5, seeds=1, adversarial_lr=0.02, weight_decay=1e-2),
+    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=2),
 }
 
 
