@@ -127,7 +127,8 @@ def cosines(groups: dict[str, tuple[Tensor, str]], chance: float | None = None, 
         weights = torch.full_like(values, 1 / len(values)).cpu()
         axis.hist(values.cpu(), bins=bins, weights=weights, alpha=0.75, label=label, color=color)
     axis.axvline(0.5**0.5, color="black", linewidth=0.9, linestyle="--")
-    axis.text(0.5**0.5, axis.get_ylim()[1], r" $\|\beta w'\| > \|v\|$", va="top", fontsize=8.5)
+    above = axis.get_xaxis_transform()
+    axis.text(0.5**0.5, 1.01, r"$\|\beta w'\| > \|v\|$ right of this line", transform=above, ha="center", fontsize=8.5)
     if chance is not None:
         axis.axvspan(-2 * chance, 2 * chance, color="black", alpha=0.08, label=r"chance, $\pm 2/\sqrt{d}$")
     axis.set(xlabel="cosine", ylabel="share of neurons", title=title)
