@@ -19,7 +19,7 @@ execute: $(READY)
 	@$(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED)
 
 test: lint execute
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 	$(BOOK) validate --profile $(PROFILE)
 
 lint: $(READY)
