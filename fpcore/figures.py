@@ -36,47 +36,48 @@ def style() -> None:
 
 
 def coefficients(w: Tensor, data: SparseCoding) -> Tensor:
-    """<w, w*_j M_j> for each feature j, shape (d,), with the sign under which the neuron's top feature is positive.
+    """<w, w*_j M_j> for each feature j, shape (d,): coefficients of one sign add up along the dense direction u*."""
+    return (w @ data.features) * data.w_star
 
-    Coefficients of one sign are a dense mixture: they add up along the dense direction u*.
-    """
-    signed = (w @ data.features) * data.w_star
-    return signed * signed[signed.abs().argmax()].sign()
+
+def top_sign(values: Tensor) -> Tensor:
+    """The sign of the largest coefficient: times it, a neuron's top feature is positive."""
+    return values[values.abs().argmax()].sign()
+
+
+def stems(axis: Axes, values: Tensor, color: str, title: str) -> None:
+    """A stem for each feature."""
+    axis.vlines(range(len(values)), 0, values.cpu(), color=color, linewidth=0.7)
+    axis.axhline(0, color="black", linewidth=0.6)
+    axis.set(title=title, xlabel="feature $j$")
 
 
 def neuron(axis: Axes, w: Tensor, data: SparseCoding, color: str, title: str, unit: float = 1.0) -> None:
-    """One neuron in the basis of the true features: a stem for each feature, its top feature marked."""
-    values = (coefficients(w, data) / unit).cpu()
+    """One neuron in the basis of the true features, its top feature positive and marked."""
+    values = coefficients(w, data)
+    values = (values * top_sign(values) / unit).cpu()
     top = int(values.abs().argmax())
-    axis.vlines(range(len(values)), 0, values, color=color, linewidth=0.7)
+    stems(axis, values, color, title)
     axis.plot(top, values[top], "o", color=color, markersize=4)
-    axis.axhline(0, color="black", linewidth=0.6)
-    axis.set(title=title, xlabel="feature $j$")
 
 
 def purification(w: Tensor, pure: Tensor, residual: Tensor, data: SparseCoding) -> Figure:
     """The headline: a clean neuron w is a purified one, beta w', plus a dense mixture v (all (d,))."""
     figure, axes = plt.subplots(1, 3, figsize=(7.6, 2.5), sharey=True)
-    unit = float(w.norm())
-    # v keeps the sign of w, so that the three panels add up
-    sign = coefficients(w, data) / ((w @ data.features) * data.w_star)
-    sign = sign[sign.isfinite()].median()
+    scale = top_sign(coefficients(w, data)) / w.norm()  # one for all, so that the three panels add up
     for axis, part, color, title in (
         (axes[0], w, CLEAN, r"clean neuron $w_i$"),
         (axes[1], pure, PURIFIED, r"purified $\beta_i w_i'$"),
         (axes[2], residual, DENSE, r"dense mixture $v_i$"),
     ):
-        values = (sign * (part @ data.features) * data.w_star / unit).cpu()
-        axis.vlines(range(len(values)), 0, values, color=color, linewidth=0.7)
-        axis.axhline(0, color="black", linewidth=0.6)
-        axis.set(title=title, xlabel="feature $j$")
+        stems(axis, scale * coefficients(part, data), color, title)
     axes[0].set_ylabel(r"$\langle\,\cdot\,, w^\star_j M_j\rangle \,/\, \|w_i\|$")
     for axis, sign_text in zip(axes[1:], ("=", "+")):
         axis.text(-0.09, 1.06, sign_text, transform=axis.transAxes, fontsize=13, ha="center")
     return figure
 
 
-def accuracies(rows: dict[str, dict[str, float]], radius: float, intervals: dict[str, dict[str, Any]] | None = None) -> Figure:
+def accuracies(rows: dict[str, dict[str, float]], radius: float) -> Figure:
     """Clean, attacked and certified accuracy of several networks side by side, as bars."""
     names = {
         "clean_accuracy": "clean",
@@ -85,11 +86,12 @@ def accuracies(rows: dict[str, dict[str, float]], radius: float, intervals: dict
     }
     shades = {"clean_accuracy": "#BBBBBB", "robust_accuracy": "#E69F00", "certified_accuracy": "#0072B2"}
     figure, axis = plt.subplots(figsize=(7.2, 2.6))
+    digits = 1 if len(rows) < 4 else 0  # many bars leave no room for decimals
     for i, (key, label) in enumerate(names.items()):
         values = [row.get(key, 0.0) for row in rows.values()]
         at = [j + 0.27 * (i - 1) for j in range(len(rows))]
         bars = axis.bar(at, values, 0.25, color=shades[key], label=label)
-        axis.bar_label(bars, [f"{v:.{len(rows) < 4:d}%}" for v in values], fontsize=8, padding=2)
+        axis.bar_label(bars, [f"{v:.{digits}%}" for v in values], fontsize=8, padding=2)
     axis.set(xticks=range(len(rows)), xticklabels=rows, ylim=(0, 1.18), yticks=(0, 0.5, 1), yticklabels=("0", "50%", "100%"))
     axis.set_title(rf"accuracy; $\ell_2$ radius $\tau$ = {radius:.3f}")
     figure.legend(ncols=3, loc="outside lower center")
@@ -119,7 +121,7 @@ def history(entries: list[dict[str, Any]], chance: float | None = None) -> Figur
     return figure
 
 
-def cosines(groups: dict[str, tuple[Tensor, str]], chance: float | None = None, title: str = "") -> Figure:
+def cosines(groups: dict[str, tuple[Tensor, str]], chance: float | None = None) -> Figure:
     """Histograms of cosines over neurons; the line at 1/sqrt(2) is where |beta w'| = |v|."""
     figure, axis = plt.subplots(figsize=(7.2, 2.8))
     bins = torch.linspace(-0.2, 1, 61).tolist()
@@ -131,7 +133,7 @@ def cosines(groups: dict[str, tuple[Tensor, str]], chance: float | None = None, 
     axis.text(0.5**0.5, 1.01, r"$\|\beta w'\| > \|v\|$ right of this line", transform=above, ha="center", fontsize=8.5)
     if chance is not None:
         axis.axvspan(-2 * chance, 2 * chance, color="black", alpha=0.08, label=r"chance, $\pm 2/\sqrt{d}$")
-    axis.set(xlabel="cosine", ylabel="share of neurons", title=title)
+    axis.set(xlabel="cosine", ylabel="share of neurons")
     axis.legend(loc="best")
     return figure
 
@@ -167,15 +169,7 @@ def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Te
 
 def filters(layers: dict[str, Tensor], columns: int = 16) -> Figure:
     """First-layer filters (m, 3, h, w) of several networks, the same neuron in the same place."""
-    count = min(columns, *(len(w) for w in layers.values()))
-    figure, axes = plt.subplots(len(layers), count, figsize=(7.6, 0.62 * len(layers)), squeeze=False)
-    for row, (label, w) in zip(axes, layers.items()):
-        for axis, image in zip(row, w.float().cpu()):
-            scale = image.abs().max().clamp(min=1e-12)
-            axis.imshow((0.5 + 0.5 * image / scale).permute(1, 2, 0), interpolation="nearest")
-            axis.set_axis_off()
-        row[0].text(-0.35, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
-    return figure
+    return images({label: w[:columns] for label, w in layers.items()}, height=0.62, gap=0.35)
 
 
 def layer_cosines(layers: dict[str, dict[str, tuple[Tensor, str]]]) -> Figure:
@@ -194,15 +188,18 @@ def layer_cosines(layers: dict[str, dict[str, tuple[Tensor, str]]]) -> Figure:
     return figure
 
 
-def images(rows: dict[str, Tensor]) -> Figure:
-    """Rows of images (n, 3, h, w): pixels in [0, 1] as they are; perturbations around 0, each scaled to the full range."""
-    count = len(next(iter(rows.values())))
-    figure, axes = plt.subplots(len(rows), count, figsize=(7.6, 0.98 * len(rows)), squeeze=False)
+def images(rows: dict[str, Tensor], height: float = 0.98, gap: float = 0.1) -> Figure:
+    """Rows of images (n, 3, h, w): pixels in [0, 1] as they are; signed ones around 0, each scaled to the full range.
+
+    `height` of a row in inches; `gap` between its label and the first image, in image widths.
+    """
+    count = min(len(batch) for batch in rows.values())
+    figure, axes = plt.subplots(len(rows), count, figsize=(7.6, height * len(rows)), squeeze=False)
     for row, (label, batch) in zip(axes, rows.items()):
         signed = bool(batch.min() < 0)
         for axis, image in zip(row, batch.float().cpu()):
             shown = 0.5 + 0.5 * image / image.abs().max().clamp(min=1e-12) if signed else image
             axis.imshow(shown.clamp(0, 1).permute(1, 2, 0), interpolation="nearest")
             axis.set_axis_off()
-        row[0].text(-0.1, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
+        row[0].text(-gap, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=9)
     return figure
