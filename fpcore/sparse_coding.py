@@ -25,41 +25,32 @@ class SparseCoding:
             raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
         self.noise = checks.finite("noise", noise)
         self.device = checks.resolve_device(device)
-        # |<w*, z>| has standard deviation 1: a margin far in its tail would reject (almost) every sample.
+        # <w*, z> has standard deviation 1: of a margin far in its tail, (almost) nothing of the model is left.
         self.margin = checks.finite("margin", margin, high=min(3.0, math.sqrt(k)))
         rng = seeding.generator(seed, "features")
         q, r = torch.linalg.qr(torch.randn(d, d, generator=rng, dtype=torch.float64))
         self.features = (q * r.diagonal().sign()).float().to(self.device)  # sign fix: Haar-distributed
         self.w_star = (2.0 * torch.randint(0, 2, (d,), generator=rng) - 1).to(self.device)
         self.u_star = self.features @ self.w_star / math.sqrt(d)
+        self._counts, self._law = (table.to(self.device) for table in _sign_counts(d, k, self.margin))
 
     def __repr__(self):
         return f"SparseCoding(d={self.d}, k={self.k}, margin={self.margin:g}, noise={self.noise:g}, device={self.device})"
 
     def codes(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n sparse codes z (n, d) with |<w*, z>| >= margin.
+        """Draw n sparse codes z (n, d) with |<w*, z>| >= margin, exactly and without rejection.
 
-        Positions of the non-zeros in a flat Bernoulli(k/d) array are sums of geometric gaps: about n k draws, not n d,
-        and only accepted samples become dense rows.
+        First how many of the non-zeros agree in sign with w* and how many disagree, from their joint law given the
+        margin; then which features they are: the smallest of d random keys.
         """
-        p, parts, have = self.k / self.d, [], 0
-        kept = math.erfc(self.margin / math.sqrt(2))  # <w*, z> is close to N(0, 1)
-        while have < n:
-            rows = int((n - have) / kept * 1.1) + 16
-            row, col = _bernoulli_positions(rows, self.d, p, rng, self.device)
-            sign = 2.0 * torch.randint(0, 2, row.shape, generator=rng, device=self.device) - 1
-            value = sign / math.sqrt(self.k)
-            score = torch.zeros(rows, device=self.device).index_add_(0, row, value * self.w_star[col])
-            # a zero score has no label; 1e-6 below the margin is rounding
-            accept = score.abs() >= max(self.margin - 1e-6, 1e-6)
-            new_row = accept.cumsum(0) - 1
-            total, inside = int(accept.sum()), accept[row]
-            z = torch.zeros(total, self.d, device=self.device)
-            z[new_row[row[inside]], col[inside]] = value[inside]
-            parts.append(z)
-            have += total
-            kept = max(total / rows, 1e-3)
-        return torch.cat(parts)[:n]
+        which = torch.searchsorted(self._law, torch.rand(n, generator=rng, dtype=torch.float64, device=self.device))
+        agree, disagree = self._counts[which.clamp(max=len(self._counts) - 1)].T[:, :, None]  # (n, 1) each
+        most = int((agree + disagree).max())
+        keys = torch.rand(n, self.d, generator=rng, device=self.device)
+        active = keys.topk(most, dim=1, largest=False).indices  # (n, most), in random order
+        place = torch.arange(most, device=self.device)
+        sign = (place < agree).float() - ((place >= agree) & (place < agree + disagree)).float()
+        return torch.zeros_like(keys).scatter_(1, active, sign * self.w_star[active] / math.sqrt(self.k))
 
     def sample(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw n samples x (n, d) and labels y (n,) in {-1., +1.}; `rng` lives on the same device."""
@@ -78,20 +69,20 @@ class SparseCoding:
         return self.sample(n, seeding.generator(seed, "test", device=self.device))
 
 
-def _bernoulli_positions(rows: int, cols: int, p: float, rng, device) -> tuple[Tensor, Tensor]:
-    """Row and column of every success among rows x cols independent Bernoulli(p) trials."""
-    size, expected = rows * cols, rows * cols * p
-    if p >= 1:
-        flat = torch.arange(size, device=device)
-    else:
-        draws, flat = int(expected + 8 * math.sqrt(expected) + 16), torch.empty(0, dtype=torch.long, device=device)
-        last = -1
-        while last < size:  # once, but for a chance of about 1e-15
-            # float32 uniforms on the CPU have 24 bits: too coarse for the tail of log(1 - u); mps has no float64
-            dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
-            u = torch.rand(draws, generator=rng, dtype=dtype, device=device)
-            gaps = (torch.log1p(-u) / math.log1p(-p)).long() + 1
-            flat = torch.cat([flat, last + gaps.cumsum(0)])
-            last = int(flat[-1])
-        flat = flat[flat < size]
-    return flat // cols, flat % cols
+def _sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:
+    """All (agree, disagree) counts with |agree - disagree| >= margin sqrt(k), and their cumulative probabilities.
+
+    Each of the d features is non-zero with probability k/d, with either sign: the counts are multinomial.
+    """
+    n = torch.arange(d + 1, dtype=torch.float64)
+    log_fact = torch.lgamma(n + 1)
+    p = k / d
+    log_n = log_fact[d] - log_fact - log_fact.flip(0) + n * math.log(p) + torch.xlogy(d - n, torch.tensor(1 - p))
+    likely = n[log_n > -50].long()  # the rest has a probability below 1e-20
+    total, agree = (grid.flatten() for grid in torch.meshgrid(likely, torch.arange(int(likely.max()) + 1), indexing="ij"))
+    # 1e-6 below the margin is rounding; a zero score has no label
+    inside = (agree <= total) & ((2 * agree - total).abs() >= max(margin * math.sqrt(k) - 1e-6, 1))
+    total, agree = total[inside], agree[inside]
+    log_p = log_n[total] + log_fact[total] - log_fact[agree] - log_fact[total - agree] - total * math.log(2)
+    law = (log_p - log_p.max()).exp().cumsum(0)
+    return torch.stack([agree, total - agree], dim=1), law / law[-1]
