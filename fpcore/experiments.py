@@ -23,7 +23,7 @@ from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
 
 # Changing any of these files changes what a checkpoint would hold, so it changes the checkpoint's name.
-_SOURCES = ("seeding", "sparse_coding", "cifar", "models", "attacks", "certificates", "decomposition", "training")
+_SOURCES = ("seeding", "sparse_coding", "cifar", "models", "attacks", "decomposition", "training")
 
 
 def cache_path(label: str, *lineage: Any) -> Path:
@@ -129,17 +129,17 @@ class SyntheticExperiment:
     seeds: int
     clean_steps: int
     adversarial_steps: int
-    margin: float = 1.5
+    margin: float = 2.5
     noise: float = 0.2
-    reach: float = 0.49  # the radius in units of 1/sqrt(k), the size of one active feature
+    reach: float = 0.62  # the radius in units of 1/sqrt(k), the size of one active feature
     init_norm: float = 0.05
     first_threshold: float = 1.9  # in units of 1/sqrt(d), the standard deviation of a random neuron's pre-activation
-    last_threshold: float = 0.6  # in units of 1/sqrt(k), at the end of clean training and ever after
-    clean_lr: float = 0.04  # times d
+    last_threshold: float = 0.64  # in units of 1/sqrt(k), at the end of clean training and ever after
+    clean_lr: float = 0.02  # times d
     adversarial_lr: float = 0.1  # times d
-    decay: float = 0.007  # share of its weight that a neuron loses in a step of FGM training, at the full step size
+    decay: float = 0.007  # share of its weight that a neuron loses in a step at the full step size
     batch: int = 512
-    test_samples: int = 1000
+    test_samples: int = 2000
 
     @property
     def radius(self) -> float:
@@ -158,27 +158,36 @@ class SyntheticExperiment:
         """The network at initialisation, w0."""
         return TwoLayer(self.d, self.width, self.thresholds[0], self.init_norm, seeding.generator(seed, "init")).to(device)
 
-    def clean(self, seed: int) -> Training:
+    def clean(self, seed: int, radius: float | Schedule = 0.0) -> Training:
+        """The first stage: the threshold rises while the neurons grow, then the step size falls."""
         start, end = self.thresholds
-        lr = self.clean_lr * self.d
-        return Training(self.clean_steps, lr, self.batch, threshold=Schedule((0, start), (1, end)), seed=seed)
+        full = self.clean_lr * self.d
+        return Training(
+            steps=self.clean_steps,
+            lr=Schedule((0, full), (0.85, full), (1, 0.1 * full)),
+            batch=self.batch,
+            radius=radius,
+            threshold=Schedule((0, start), (0.85, end)),
+            weight_decay=self.decay / full,
+            seed=seed,
+        )
 
     def adversarial(self, seed: int) -> Training:
         """FGM training; step size and radius are warmed up, since the full attack at once lets f collapse to 0."""
         full = self.adversarial_lr * self.d
         return Training(
             steps=self.adversarial_steps,
-            lr=Schedule((0, 0.005 * full), (0.2, full), (0.5, full), (1, 0.03 * full)),
+            lr=Schedule((0, 0.005 * full), (0.15, full), (0.3, full), (1, 0.02 * full)),
             batch=self.batch,
-            radius=Schedule((0, 0.3 * self.radius), (0.2, self.radius)),
+            radius=Schedule((0, 0.3 * self.radius), (0.15, self.radius)),
             weight_decay=self.decay / full,
             seed=seed + 1_000_000,  # fresh samples: not those of clean training
         )
 
 
 SYNTHETIC = {
-    "quick": SyntheticExperiment(400, 8, 2000, seeds=2, clean_steps=140, adversarial_steps=400),
-    "full": SyntheticExperiment(1024, 12, 5120, seeds=3, clean_steps=140, adversarial_steps=1000),
+    "quick": SyntheticExperiment(400, 8, 2000, seeds=2, clean_steps=165, adversarial_steps=400),
+    "full": SyntheticExperiment(1536, 17, 6144, seeds=5, clean_steps=165, adversarial_steps=900),
 }
 PROFILES = tuple(SYNTHETIC)
 
@@ -208,7 +217,7 @@ def run_synthetic(experiment: SyntheticExperiment, seed: int, device: torch.devi
 
     def stage(name: str, start: TwoLayer, training: Training, *before: Training) -> TwoLayer:
         model = copy.deepcopy(start)
-        path = cache_path(f"synthetic-{name}", training, *before, data, experiment, seed)
+        path = cache_path(f"synthetic-{name}", training, *before, data, init.weight.shape, experiment.init_norm, experiment.radius, seed)
 
         def measure(_: nn.Module) -> dict[str, Any]:
             return watch(model, init, data, *watched, experiment.radius)
@@ -233,7 +242,6 @@ def watch(net: TwoLayer, init: TwoLayer, data: SparseCoding, x: Tensor, y: Tenso
     return {
         "clean_accuracy": accuracy(net, x, y),
         "robust_accuracy": accuracy(net, adversarial, y),
-        "certified_accuracy": certify(net, x, y, radius).robust.float().mean().item(),
         "purity": float((held.purity * weight).sum()),
         "dense_part": float((held.dense_part * weight).sum()),
         "cos_init": cosine(init.weight, net.weight).median().item(),
