@@ -19,20 +19,9 @@ from fpcore.attacks import Ball, along, fgm, pgd, robust_correct
 from fpcore.certificates import certified_accuracy, certify
 from fpcore.checks import resolve_device
 from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
+from fpcore.cifar_experiments import CIFAR, measure_cifar, run_cifar
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
-from fpcore.experiments import (
-    CIFAR,
-    PROFILES,
-    SYNTHETIC,
-    live,
-    measure_cifar,
-    measure_synthetic,
-    robustness,
-    run_cifar,
-    run_synthetic,
-    start,
-    summarise,
-)
+from fpcore.experiments import PROFILES, start, summarise
 from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
 from fpcore.results import (
     claims,
@@ -49,6 +38,7 @@ from fpcore.results import (
 )
 from fpcore.seeding import generator
 from fpcore.sparse_coding import SparseCoding
+from fpcore.synthetic_experiments import SYNTHETIC, live, measure_synthetic, robustness, run_synthetic
 from fpcore.training import Schedule, Training, train
 
 __all__ = [

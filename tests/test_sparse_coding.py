@@ -65,7 +65,7 @@ def test_sign_counts_have_the_law_of_rejection_sampling(d, k, margin):
     score = (free @ data.w_star).long()
     free = free[score.abs() >= max(margin * math.sqrt(k) - 1e-6, 1)][:N]
     drawn = data.codes(N, generator(6)) * math.sqrt(k)
-    for statistic in (lambda z: z.abs().sum(1), lambda z: (z @ data.w_star).abs(), lambda z: (z[:, 0] * z[:, 1])):
+    for statistic in (lambda z: z.abs().sum(1), lambda z: (z @ data.w_star).abs(), lambda z: z[:, 0] * z[:, 1]):
         ours, theirs = (statistic(z).round().long() + d for z in (drawn, free))
         counts = torch.stack([torch.bincount(v, minlength=2 * d + 1) for v in (ours, theirs)]).numpy()
         frequent = counts[:, counts.sum(0) > 20]

@@ -1,0 +1,203 @@
+"""The experiments on the sparse coding model: clean training, then FGM training, and what is measured of them."""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fpcore import seeding
+from fpcore.attacks import Ball, along, pgd, robust_correct
+from fpcore.certificates import certify
+from fpcore.decomposition import cosine, decompose, features
+from fpcore.experiments import cache_path
+from fpcore.models import TwoLayer, accuracy
+from fpcore.sparse_coding import SparseCoding
+from fpcore.training import Schedule, Training, train
+
+
+@dataclass(frozen=True)
+class SyntheticExperiment:
+    """Clean SGD, then SGD on l2 FGM examples, for the two-layer network on the sparse coding model.
+
+    One protocol for all sizes: every constant is a number here or a formula in d and k below, none is set per seed.
+    """
+
+    d: int
+    k: int
+    width: int
+    seeds: int
+    clean_steps: int
+    adversarial_steps: int
+    margin: float = 2.5
+    noise: float = 0.2
+    reach: float = 0.62  # the radius in units of 1/sqrt(k), the size of one active feature
+    init_norm: float = 0.05
+    first_threshold: float = 1.9  # in units of 1/sqrt(d), the standard deviation of a random neuron's pre-activation
+    last_threshold: float = 0.64  # in units of 1/sqrt(k), at the end of clean training and ever after
+    clean_lr: float = 0.02  # times d
+    adversarial_lr: float = 0.1  # times d
+    decay: float = 0.007  # share of its weight that a neuron loses in a step at the full step size
+    batch: int = 512
+    test_samples: int = 2000
+
+    @property
+    def radius(self) -> float:
+        """The l2 radius of attack, training and certificate: reach / sqrt(k)."""
+        return self.reach / math.sqrt(self.k)
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """b_i/|w_i| at initialisation, and from the end of clean training on: FGM training does not touch it."""
+        return self.first_threshold / math.sqrt(self.d), self.last_threshold / math.sqrt(self.k)
+
+    def data(self, seed: int, device: torch.device) -> SparseCoding:
+        return SparseCoding(self.d, self.k, self.margin, self.noise, seed, device)
+
+    def network(self, seed: int, device: torch.device) -> TwoLayer:
+        """The network at initialisation, w0."""
+        return TwoLayer(self.d, self.width, self.thresholds[0], self.init_norm, seeding.generator(seed, "init")).to(device)
+
+    def clean(self, seed: int, radius: float | Schedule = 0.0) -> Training:
+        """The first stage: the threshold rises while the neurons grow, then the step size falls."""
+        start, end = self.thresholds
+        full = self.clean_lr * self.d
+        return Training(
+            steps=self.clean_steps,
+            lr=Schedule((0, full), (0.85, full), (1, 0.1 * full)),
+            batch=self.batch,
+            radius=radius,
+            threshold=Schedule((0, start), (0.85, end)),
+            weight_decay=self.decay / full,
+            seed=seed,
+        )
+
+    def adversarial(self, seed: int) -> Training:
+        """FGM training; step size and radius are warmed up, since the full attack at once lets f collapse to 0."""
+        full = self.adversarial_lr * self.d
+        return Training(
+            steps=self.adversarial_steps,
+            lr=Schedule((0, 0.005 * full), (0.15, full), (0.3, full), (1, 0.02 * full)),
+            batch=self.batch,
+            radius=Schedule((0, 0.3 * self.radius), (0.15, self.radius)),
+            weight_decay=self.decay / full,
+            seed=seed + 1_000_000,  # fresh samples: not those of clean training
+        )
+
+
+SYNTHETIC = {
+    "quick": SyntheticExperiment(400, 8, 2000, seeds=2, clean_steps=165, adversarial_steps=400),
+    "full": SyntheticExperiment(1536, 17, 6144, seeds=5, clean_steps=165, adversarial_steps=900),
+}
+
+
+@dataclass(frozen=True)
+class SyntheticRun:
+    """One seed: its data, a held-out test set, the networks w0, w, w', and the histories of both trainings."""
+
+    experiment: SyntheticExperiment
+    data: SparseCoding
+    x: Tensor
+    y: Tensor
+    init: TwoLayer
+    clean: TwoLayer
+    purified: TwoLayer
+    histories: dict[str, list[dict[str, Any]]]
+
+
+def run_synthetic(experiment: SyntheticExperiment, seed: int, device: torch.device, progress: bool = True) -> SyntheticRun:
+    """Train one seed, clean then adversarially; finished or interrupted stages go on from their checkpoints."""
+    data = experiment.data(seed, device)
+    x, y = data.test_set(experiment.test_samples, seed)
+    init = experiment.network(seed, device)
+    # Test samples that are only watched during training, and never reported.
+    watched = data.sample(200, seeding.generator(seed, "watch", device=device))
+    histories = {}
+
+    def stage(name: str, start: TwoLayer, training: Training, *before: Training) -> TwoLayer:
+        model = copy.deepcopy(start)
+        path = cache_path(
+            f"synthetic-{name}", training, *before, data, init.weight.shape, experiment.init_norm, experiment.radius, seed
+        )
+
+        def measure(_: nn.Module) -> dict[str, Any]:
+            return watch(model, init, start, data, *watched, experiment.radius)
+
+        label = f"{name} training, seed {seed}" if progress else None
+        every = max(1, training.steps // 12)
+        histories[name] = train(model, data, training, measure=measure, every=every, checkpoint=path, progress=label)
+        return model
+
+    first = experiment.clean(seed)
+    clean = stage("clean", init, first)
+    purified = stage("adversarial", clean, experiment.adversarial(seed), first)
+    return SyntheticRun(experiment, data, x, y, init, clean, purified, histories)
+
+
+@torch.no_grad()
+def watch(
+    net: TwoLayer, init: TwoLayer, start: TwoLayer, data: SparseCoding, x: Tensor, y: Tensor, radius: float
+) -> dict[str, float]:
+    """What the histories follow: accuracies at the radius, and the live neurons against w0 and the start of the stage."""
+    alive = live(net)
+    held, before = (features(n.weight[alive], data.features, data.u_star) for n in (net, start))
+    since = cosine(start.weight[alive], net.weight[alive]).abs()
+    adversarial = pgd(net, x, y, Ball("l2", radius), steps=10)
+    return {
+        "clean_accuracy": accuracy(net, x, y),
+        "robust_accuracy": accuracy(net, adversarial, y),
+        "share_live": alive.float().mean().item(),
+        "purity": held.purity.median().item(),
+        "dense_part": held.dense_part.median().item(),
+        "cos_init": cosine(init.weight[alive], net.weight[alive]).median().item(),
+        "cos_start": since.median().item(),
+        "share_dominant": (since > 0.5**0.5).float().mean().item(),
+        "same_feature": (held.top == before.top).float().mean().item(),
+        "features_held": len(held.top[held.purity > 0.5**0.5].unique()) / data.d,
+        "active": (net.preactivations(x).abs() > net.bias).float().mean().item(),
+    }
+
+
+def live(net: TwoLayer, share: float = 0.1) -> Tensor:
+    """Neurons with a norm of at least `share` of the largest: those that carry the function. Shape (m,), bool."""
+    norm = net.weight.detach().norm(dim=1)
+    return norm > share * norm.max()
+
+
+def measure_synthetic(run: SyntheticRun, restarts: int = 5) -> dict[str, float]:
+    """All of the ledger's figures of one seed, on its held-out test set, at the experiment's radius."""
+    out = {"radius": run.experiment.radius}
+    for suffix, net in (("", run.clean), ("_adv", run.purified)):
+        out |= {f"{name}{suffix}": value for name, value in robustness(run, net, restarts).items()}
+    w0, w, w1 = (n.weight.detach() for n in (run.init, run.clean, run.purified))
+    parts, alive = decompose(w, w1), live(run.purified)
+    out["share_live"] = alive.float().mean().item()
+    out["share_dominant"] = parts.dominant.float().mean().item()
+    out["share_dominant_live"] = parts.dominant[alive].float().mean().item()
+    cosines = {"cos_clean_adv": parts.cos, "cos_init_clean": cosine(w0, w), "cos_init_adv": cosine(w0, w1)}
+    for name, values in cosines.items():
+        out[name], out[f"{name}_live"] = values.median().item(), values[alive].median().item()
+    for suffix, net in (("_init", run.init), ("", run.clean), ("_adv", run.purified)):
+        held = features(net.weight.detach(), run.data.features, run.data.u_star)
+        out[f"purity{suffix}"] = held.purity[alive].median().item()
+        out[f"dense_part{suffix}"] = held.dense_part[alive].median().item()
+    out["cos_removed_dense"] = (
+        (parts.residual[alive] @ run.data.u_star / parts.residual[alive].norm(dim=1)).abs().median().item()
+    )
+    return out
+
+
+def robustness(run: SyntheticRun, net: TwoLayer, restarts: int = 5) -> dict[str, float]:
+    """Clean, robust (worst attack: an upper bound) and certified (a lower bound) accuracy at the run's radius."""
+    radius, dense = run.experiment.radius, along(run.data.u_star, run.experiment.radius)
+    rng = seeding.generator(0, "attack", device=run.x.device)
+    survived = robust_correct(net, run.x, run.y, Ball("l2", radius), restarts=restarts, extra=(dense,), rng=rng)
+    certificate = certify(net, run.x, run.y, radius)
+    return {
+        "clean_accuracy": accuracy(net, run.x, run.y),
+        "robust_accuracy": survived.float().mean().item(),
+        "certified_accuracy": certificate.robust.float().mean().item(),
+        "certificate_exact": certificate.exact.float().mean().item(),
+    }
