@@ -33,13 +33,14 @@ class SyntheticExperiment:
     adversarial_steps: int
     margin: float = 2.5
     noise: float = 0.2
-    reach: float = 0.62  # the radius in units of 1/sqrt(k), the size of one active feature
+    reach: float = 0.65  # the radius in units of 1/sqrt(k), the size of one active feature
     init_norm: float = 0.05
     first_threshold: float = 1.9  # in units of 1/sqrt(d), the standard deviation of a random neuron's pre-activation
-    last_threshold: float = 0.64  # in units of 1/sqrt(k), at the end of clean training and ever after
+    last_threshold: float = 0.62  # in units of 1/sqrt(k), at the end of clean training and ever after
     clean_lr: float = 0.02  # times d
     adversarial_lr: float = 0.1  # times d
-    decay: float = 0.007  # share of its weight that a neuron loses in a step at the full step size
+    decay: float = 0.007  # share of its weight that a neuron loses in a step, at the full step size
+    attack_steps: int = 1  # of FGM training; more: PGD
     batch: int = 512
     test_samples: int = 2000
 
@@ -61,15 +62,15 @@ class SyntheticExperiment:
         return TwoLayer(self.d, self.width, self.thresholds[0], self.init_norm, seeding.generator(seed, "init")).to(device)
 
     def clean(self, seed: int, radius: float | Schedule = 0.0) -> Training:
-        """The first stage: the threshold rises while the neurons grow, then the step size falls."""
+        """The first stage: the threshold rises while the neurons grow."""
         start, end = self.thresholds
         full = self.clean_lr * self.d
         return Training(
             steps=self.clean_steps,
-            lr=Schedule((0, full), (0.85, full), (1, 0.1 * full)),
+            lr=Schedule((0, full), (0.9, full), (1, 0.1 * full)),
             batch=self.batch,
             radius=radius,
-            threshold=Schedule((0, start), (0.85, end)),
+            threshold=Schedule((0, start), (1, end)),
             weight_decay=self.decay / full,
             seed=seed,
         )
@@ -82,14 +83,15 @@ class SyntheticExperiment:
             lr=Schedule((0, 0.005 * full), (0.15, full), (0.3, full), (1, 0.02 * full)),
             batch=self.batch,
             radius=Schedule((0, 0.3 * self.radius), (0.15, self.radius)),
+            attack_steps=self.attack_steps,
             weight_decay=self.decay / full,
             seed=seed + 1_000_000,  # fresh samples: not those of clean training
         )
 
 
 SYNTHETIC = {
-    "quick": SyntheticExperiment(400, 8, 2000, seeds=2, clean_steps=165, adversarial_steps=400),
-    "full": SyntheticExperiment(1536, 17, 6144, seeds=5, clean_steps=165, adversarial_steps=900),
+    "quick": SyntheticExperiment(400, 8, 2000, seeds=2, clean_steps=250, adversarial_steps=400),
+    "full": SyntheticExperiment(1536, 17, 7680, seeds=5, clean_steps=250, adversarial_steps=750),
 }
 
 
@@ -112,28 +114,48 @@ def run_synthetic(experiment: SyntheticExperiment, seed: int, device: torch.devi
     data = experiment.data(seed, device)
     x, y = data.test_set(experiment.test_samples, seed)
     init = experiment.network(seed, device)
+    stages = {"clean": experiment.clean(seed), "adversarial": experiment.adversarial(seed)}
+    (clean, purified), histories = _train(experiment, data, init, stages, seed, progress)
+    return SyntheticRun(experiment, data, x, y, init, clean, purified, histories)
+
+
+def run_scratch(experiment: SyntheticExperiment, seed: int, device: torch.device, progress: bool = True) -> SyntheticRun:
+    """FGM training from w0, never clean: both stages of the protocol with the attack on, as `clean` and `purified`."""
+    data = experiment.data(seed, device)
+    x, y = data.test_set(experiment.test_samples, seed)
+    init = experiment.network(seed, device)
+    rising = Schedule((0, 0.3 * experiment.radius), (1, experiment.radius))
+    stages = {"scratch": experiment.clean(seed, rising), "scratch-adversarial": experiment.adversarial(seed)}
+    (early, purified), histories = _train(experiment, data, init, stages, seed, progress)
+    return SyntheticRun(experiment, data, x, y, init, early, purified, histories)
+
+
+def _train(
+    experiment: SyntheticExperiment,
+    data: SparseCoding,
+    init: TwoLayer,
+    stages: dict[str, Training],
+    seed: int,
+    progress: bool,
+) -> tuple[list[TwoLayer], dict[str, list[dict[str, Any]]]]:
+    """Train stage after stage from `init`: the network after each, and its history."""
     # Test samples that are only watched during training, and never reported.
-    watched = data.sample(200, seeding.generator(seed, "watch", device=device))
-    histories = {}
+    watched = data.sample(200, seeding.generator(seed, "watch", device=data.device))
+    networks, histories, before = [init], {}, []
+    for name, training in stages.items():
+        start, model = networks[-1], copy.deepcopy(networks[-1])
+        origin = (data, init.weight.shape, experiment.init_norm, experiment.radius, seed)
+        path = cache_path(f"synthetic-{name}", training, *before, *origin)
 
-    def stage(name: str, start: TwoLayer, training: Training, *before: Training) -> TwoLayer:
-        model = copy.deepcopy(start)
-        path = cache_path(
-            f"synthetic-{name}", training, *before, data, init.weight.shape, experiment.init_norm, experiment.radius, seed
-        )
-
-        def measure(_: nn.Module) -> dict[str, Any]:
+        def measure(_: nn.Module, model: TwoLayer = model, start: TwoLayer = start) -> dict[str, Any]:
             return watch(model, init, start, data, *watched, experiment.radius)
 
         label = f"{name} training, seed {seed}" if progress else None
         every = max(1, training.steps // 12)
         histories[name] = train(model, data, training, measure=measure, every=every, checkpoint=path, progress=label)
-        return model
-
-    first = experiment.clean(seed)
-    clean = stage("clean", init, first)
-    purified = stage("adversarial", clean, experiment.adversarial(seed), first)
-    return SyntheticRun(experiment, data, x, y, init, clean, purified, histories)
+        networks.append(model)
+        before.append(training)
+    return networks[1:], histories
 
 
 @torch.no_grad()
@@ -183,10 +205,26 @@ def measure_synthetic(run: SyntheticRun, restarts: int = 5) -> dict[str, float]:
         held = features(net.weight.detach(), run.data.features, run.data.u_star)
         out[f"purity{suffix}"] = held.purity[alive].median().item()
         out[f"dense_part{suffix}"] = held.dense_part[alive].median().item()
-    out["cos_removed_dense"] = (
-        (parts.residual[alive] @ run.data.u_star / parts.residual[alive].norm(dim=1)).abs().median().item()
-    )
-    return out
+    removed = cosine(parts.residual[alive], run.data.u_star.expand_as(parts.residual[alive])).abs()
+    out["cos_removed_dense"] = removed.median().item()
+    return out | features_kept(run)
+
+
+def features_kept(run: SyntheticRun) -> dict[str, float]:
+    """Which feature each live neuron of w' holds, its top feature, in w and in w'.
+
+    `same_feature`: share of these neurons; `features_held`: share of all features that they hold after FGM training;
+    `features_gained`, `features_lost`: shares of all features that they hold only after, only before.
+    """
+    alive, data = live(run.purified), run.data
+    before, after = (features(n.weight.detach()[alive], data.features, data.u_star).top for n in (run.clean, run.purified))
+    was, now = (torch.bincount(top, minlength=data.d) > 0 for top in (before, after))
+    return {
+        "same_feature": (before == after).float().mean().item(),
+        "features_held": now.float().mean().item(),
+        "features_gained": (now & ~was).float().mean().item(),
+        "features_lost": (was & ~now).float().mean().item(),
+    }
 
 
 def robustness(run: SyntheticRun, net: TwoLayer, restarts: int = 5) -> dict[str, float]:

@@ -1,0 +1,173 @@
+"""The protocol at other sizes and outside its regime: what scales how with d and k, and what breaks it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+from tqdm import tqdm
+
+from fpcore import checks
+from fpcore.certificates import certified_accuracy
+from fpcore.decomposition import features
+from fpcore.experiments import summarise
+from fpcore.models import TwoLayer, accuracy
+from fpcore.sparse_coding import SparseCoding
+from fpcore.synthetic_experiments import SyntheticExperiment, SyntheticRun, live, robustness, run_synthetic
+
+# (d, k): along k = 0.45 sqrt(d), the regime of the published run, and across k at one d
+SCALING = {
+    "quick": ((196, 7), (324, 8), (484, 10), (324, 12), (324, 18)),
+    "full": ((256, 7), (400, 9), (576, 11), (784, 13), (1024, 14), (576, 7), (576, 16), (576, 24)),
+}
+SEEDS = {"quick": 1, "full": 3}
+
+
+def small(d: int, k: int, steps: int = 400, width: float = 4) -> SyntheticExperiment:
+    """The protocol at another size, with width * d neurons and `steps` steps of FGM training."""
+    checks.positive_int("d", d)
+    return SyntheticExperiment(d, k, round(width * d), 1, clean_steps=250, adversarial_steps=steps, test_samples=500)
+
+
+def limits(profile: str) -> dict[str, dict[float, SyntheticExperiment]]:
+    """One sweep for each assumption, value -> experiment, around one home that all sweeps share."""
+    checks.choice("profile", profile, tuple(SCALING))
+    home = small(196, 7, 250) if profile == "quick" else small(400, 9)
+    d, k = home.d, home.k
+    rates = {c: replace(home, clean_lr=c * home.clean_lr, adversarial_lr=c * home.adversarial_lr) for c in (0.01, 0.1, 1.0)}
+    ks = (k, round(math.sqrt(d)), round(2 * math.sqrt(d)), d // 4)  # a margin of 2.5 needs k >= 7
+    # without weight decay, which would forget any initialisation
+    return {
+        "initial norm |w0|, no decay": {s: replace(home, init_norm=s, decay=0.0) for s in (0.05, 1.0, 5.0, 25.0)},
+        "learning rate / ours": rates,
+        "active features k": {float(n): replace(home, k=n) for n in ks},
+        "width m / d": {w: replace(home, width=round(w * d)) for w in (0.25, 0.5, 1.0, 2.0, 4.0)},
+        "noise": {s: replace(home, noise=s) for s in (0.0, 0.2, 0.5, 1.0)},
+        "PGD steps in training (1: FGM)": {float(n): replace(home, attack_steps=n) for n in (1, 2, 5)},
+        "radius * sqrt(k)": {t: replace(home, reach=t) for t in (0.3, 0.5, 0.65, 0.8, 1.0)},
+        "margin": {g: replace(home, margin=g) for g in (0.5, 1.0, 1.5, 2.0, 2.5)},
+    }
+
+
+def run_limits(profile: str, seeds: list[int], device: torch.device) -> dict[str, dict[str, Any]]:
+    """All sweeps of `limits`: "sweep/value/figure" -> mean and 95% interval over seeds, with one progress bar."""
+    sweeps = limits(profile)
+    todo = [(f"{name}/{value:g}", experiment) for name, sweep in sweeps.items() for value, experiment in sweep.items()]
+    out = {}
+    for key, experiment in tqdm(todo, desc="what breaks it"):
+        summary = summarise([measure_limit(run_synthetic(experiment, s, device, progress=False)) for s in seeds])
+        out |= {f"{key}/{figure}": number for figure, number in summary.items()}
+    return out
+
+
+def run_scaling(profile: str, seeds: list[int], device: torch.device) -> list[dict[str, float]]:
+    """One row {d, k, seed, **measure_scaling} for each size of the profile's grid and each seed, with a progress bar."""
+    checks.choice("profile", profile, tuple(SCALING))
+    todo = [(d, k, s) for d, k in SCALING[profile] for s in seeds]
+    rows = []
+    for d, k, s in tqdm(todo, desc="sizes and seeds"):
+        run = run_synthetic(small(d, k), s, device, progress=False)
+        rows.append({"d": d, "k": k, "seed": s, **measure_scaling(run)})
+    return rows
+
+
+def exponents(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The power laws that the theory predicts, fitted to the rows of `run_scaling`: name -> exponent, 95% interval."""
+    regime = [row for row in rows if row["k"] <= 0.6 * math.sqrt(row["d"])]
+
+    def fit(label: str, figure: str, some: list[dict[str, float]], **factors: list[float]) -> dict[str, dict[str, float]]:
+        fitted = power_law(factors, [row[figure] for row in some])
+        return {f"{label} ~ {name}": number for name, number in fitted.items()}
+
+    def column(some: list[dict[str, float]], name: str) -> list[float]:
+        return [row[name] for row in some]
+
+    share = [row["k"] / row["d"] for row in rows]
+    out = fit("dense coefficient", "dense_coefficient", rows, **{"k/d": share})
+    out |= fit("breaking radius", "broken_radius", rows, d=column(rows, "d"), k=column(rows, "k"))
+    out |= fit("certified radius", "certified_radius", rows, k=column(rows, "k"))
+    out |= fit("active share, clean", "active_clean", rows, **{"k/d": share})
+    out |= fit("active share, purified", "active_adv", rows, **{"k/d": share})
+    if sum(math.isfinite(row["steps"]) for row in regime) >= 3:
+        out |= fit("steps to 90%", "steps", regime, d=column(regime, "d"))
+    return out
+
+
+def measure_limit(run: SyntheticRun) -> dict[str, float]:
+    """Accuracies at the run's own radius before and after FGM training, and the purity of the live neurons after it."""
+    alive = live(run.purified)
+    held = features(run.purified.weight.detach()[alive], run.data.features, run.data.u_star)
+    after = robustness(run, run.purified, restarts=1)
+    return {
+        "clean_accuracy": accuracy(run.clean, run.x, run.y),
+        "robust_accuracy": robustness(run, run.clean, restarts=1)["robust_accuracy"],
+        "robust_accuracy_adv": after["robust_accuracy"],
+        "certified_accuracy_adv": after["certified_accuracy"],
+        "purity_adv": held.purity.median().item(),
+    }
+
+
+def measure_scaling(run: SyntheticRun) -> dict[str, float]:
+    """The quantities whose scaling the theory predicts, for one trained run."""
+    data, k = run.data, run.data.k
+    alive = live(run.clean)
+    held = features(run.clean.weight.detach()[alive], data.features, data.u_star)
+    x, y = run.x[:300], run.y[:300]
+    whole = 1 / math.sqrt(k)  # the size of one feature
+    robust = [e["step"] for e in run.histories["adversarial"] if e["robust_accuracy"] >= 0.9]
+    return {
+        # the dense part is a sum of d coefficients of one sign, so each is its 1/sqrt(d)
+        "dense_coefficient": (held.dense_part / held.purity).median().item() / math.sqrt(data.d),
+        "broken_radius": boundary_along(run.clean, data, x, y).median().item(),
+        "certified_radius": largest_radius(lambda r: certified_accuracy(run.purified, x, y, r), 0.9, 1.5 * whole),
+        "active_clean": _active(run.clean, x),
+        "active_adv": _active(run.purified, x),
+        "steps": float(robust[0]) if robust else math.nan,
+    }
+
+
+@torch.no_grad()
+def boundary_along(net: TwoLayer, data: SparseCoding, x: Tensor, y: Tensor, points: int = 100) -> Tensor:
+    """Distance (n,) that each sample has to move along -y u* until its label flips; at most 2/sqrt(k), the grid's end."""
+    grid = torch.linspace(0, 2 / math.sqrt(data.k), points, device=x.device)
+    wrong = torch.stack([y * net(x - r * y[:, None] * data.u_star) <= 0 for r in grid])  # (points, n)
+    first = torch.where(wrong.any(0), wrong.float().argmax(0), points - 1)
+    return grid[first]
+
+
+def largest_radius(accuracy_at: Callable[[float], float], share: float, high: float, steps: int = 7) -> float:
+    """The largest radius at which the falling function `accuracy_at` is at least `share`, by bisection on [0, high]."""
+    low = 0.0
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (middle, high) if accuracy_at(middle) >= share else (low, middle)
+    return low
+
+
+def power_law(factors: dict[str, list[float]], values: list[float]) -> dict[str, dict[str, float]]:
+    """Fit values = c * prod_f f^a_f by least squares in logarithms; the exponents a_f with their 95% t intervals.
+
+    `factors` maps a name to one positive number a measurement. Measurements that are not positive and finite are left
+    out; too few of them for an interval is an error.
+    """
+    y = np.asarray(values, dtype=float)
+    use = np.isfinite(y) & (y > 0)
+    columns = np.column_stack([np.ones(use.sum()), *(np.log(np.asarray(f, dtype=float)[use]) for f in factors.values())])
+    free = int(use.sum()) - columns.shape[1]
+    if free < 1 or np.linalg.matrix_rank(columns) < columns.shape[1]:
+        raise ValueError(f"{int(use.sum())} usable measurements of {len(y)} cannot fit {list(factors)}: measure at more sizes")
+    inverse = np.linalg.inv(columns.T @ columns)
+    fitted = inverse @ columns.T @ np.log(y[use])
+    variance = np.square(np.log(y[use]) - columns @ fitted).sum() / free
+    half = stats.t.ppf(0.975, free) * np.sqrt(variance * inverse.diagonal())
+    names = dict(zip(factors, zip(fitted[1:], half[1:])))
+    return {n: {"value": float(a), "low": float(a - h), "high": float(a + h), "n": len(y[use])} for n, (a, h) in names.items()}
+
+
+@torch.no_grad()
+def _active(net: TwoLayer, x: Tensor) -> float:
+    return (net.preactivations(x).abs() > net.bias).float().mean().item()
