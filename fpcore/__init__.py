@@ -10,7 +10,8 @@ Training    train, Training, Schedule        one loop, clean or adversarial, res
 Measures    decompose, decompose_layers      w = beta w' + v
             features, cosine, neurons        purity, dense part, correlation
 Certificate certify, certified_accuracy      lower bounds on robustness, against any l2 perturbation
-Experiments SYNTHETIC, run_synthetic         the book's runs, by profile
+Experiments SYNTHETIC, run_synthetic         the book's runs, by profile; run_scratch: never trained clean
+            variations                       other sizes, and what breaks it
             CIFAR, run_cifar
 Results     publish, published, interval     what a full run publishes, and the claims ledger
 """
@@ -38,7 +39,15 @@ from fpcore.results import (
 )
 from fpcore.seeding import generator
 from fpcore.sparse_coding import SparseCoding
-from fpcore.synthetic_experiments import SYNTHETIC, live, measure_synthetic, robustness, run_synthetic
+from fpcore.synthetic_experiments import (
+    SYNTHETIC,
+    features_kept,
+    live,
+    measure_synthetic,
+    robustness,
+    run_scratch,
+    run_synthetic,
+)
 from fpcore.training import Schedule, Training, train
 
 __all__ = [
@@ -66,6 +75,7 @@ __all__ = [
     "decompose",
     "decompose_layers",
     "features",
+    "features_kept",
     "fgm",
     "generator",
     "interval",
@@ -88,6 +98,7 @@ __all__ = [
     "robust_correct",
     "robustness",
     "run_cifar",
+    "run_scratch",
     "run_synthetic",
     "show",
     "start",

@@ -3,6 +3,7 @@
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -108,7 +109,6 @@ def history(entries: list[dict[str, Any]], chance: float | None = None) -> Figur
 
     line(left, "clean_accuracy", "clean", CONTROL)
     line(left, "robust_accuracy", "PGD (upper bound)", "#E69F00")
-    line(left, "certified_accuracy", "certified (lower bound)", PURIFIED)
     line(right, "purity", "purity", PURIFIED)
     line(right, "dense_part", "dense part", DENSE)
     line(right, "cos_init", r"$\cos(w^0, w_t)$", INIT, "--")
@@ -118,6 +118,28 @@ def history(entries: list[dict[str, Any]], chance: float | None = None) -> Figur
         right.axhline(chance, color="black", linewidth=0.7, linestyle=":", label=r"chance, $1/\sqrt{d}$")
     for axis in (left, right):
         axis.legend(loc="best")
+    return figure
+
+
+def both_trainings(histories: dict[str, list[dict[str, Any]]], chance: float) -> Figure:
+    """The live neurons through clean and then adversarial training: medians over neurons, over training steps."""
+    figure, axis = plt.subplots(figsize=(7.2, 2.9))
+    end = histories["clean"][-1]["step"]
+    entries = [*histories["clean"], *({**e, "step": e["step"] + end} for e in histories["adversarial"][1:])]
+    for key, label, color, dashes in (
+        ("purity", "purity", PURIFIED, "-"),
+        ("dense_part", "dense part", DENSE, "-"),
+        ("features_held", "features held (purity over $1/\\sqrt{2}$), share", CLEAN, ":"),
+        ("cos_init", r"$\cos(w^0, w_t)$", INIT, "--"),
+    ):
+        axis.plot([e["step"] for e in entries], [e[key] for e in entries], dashes, color=color, label=label)
+    later = histories["adversarial"]
+    axis.plot([e["step"] + end for e in later], [e["cos_start"] for e in later], "-", color="black", label=r"$\cos(w, w_t)$")
+    axis.axhline(chance, color="black", linewidth=0.7, linestyle=":", label=r"chance, $1/\sqrt{d}$")
+    axis.axvline(end, color=CONTROL, linewidth=0.8)
+    axis.text(end, 1.06, "FGM training starts", ha="center", fontsize=8.5)
+    axis.set(xlabel="step", ylim=(-0.02, 1.05))
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 
@@ -164,6 +186,41 @@ def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Te
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set(xlabel=r"distance $t$ moved along $-y\,u^\star$", ylabel=r"$y\,f$ (relative)")
     axis.legend()
+    return figure
+
+
+def guide(axis: Axes, slope: float) -> None:
+    """A grey line of the given slope in a log-log plot, through the middle of its points."""
+    points = [line.get_xydata() for line in axis.lines if len(line.get_xdata())]
+    logs = np.log(np.concatenate(points))
+    x = np.array([logs[:, 0].min(), logs[:, 0].max()])
+    middle = np.median(logs, axis=0)
+    axis.plot(np.exp(x), np.exp(middle[1] + slope * (x - middle[0])), color=CONTROL, linewidth=1, zorder=0)
+
+
+def sweeps(measured: dict[str, dict[str, Any]], homes: dict[str, list[float]], columns: int = 4) -> Figure:
+    """Small panels, one a sweep, of figures named "sweep/value/figure"; `homes` marks the protocol's own values."""
+    table: dict[str, dict[float, dict[str, float]]] = {}
+    for key, number in measured.items():
+        sweep, value, name = key.rsplit("/", 2)
+        table.setdefault(sweep, {}).setdefault(float(value), {})[name] = number["value"]
+    figure, axes = plt.subplots(-(-len(table) // columns), columns, figsize=(7.8, 4.2), sharey=True, squeeze=False)
+    lines = (
+        ("robust_accuracy", "clean training, attacked", CLEAN, "o-"),
+        ("robust_accuracy_adv", "FGM training, attacked", "#56B4E9", "o-"),
+        ("certified_accuracy_adv", "FGM training, certified", PURIFIED, "o-"),
+        ("purity_adv", "purity after FGM training", "black", ":"),
+    )
+    for axis, (sweep, rows) in zip(axes.flat, table.items()):
+        for name, label, color, dashes in lines:
+            at = range(len(rows))  # evenly spaced: the values of a sweep span decades
+            axis.plot(at, [row[name] for row in rows.values()], dashes, color=color, label=label, markersize=3, linewidth=1.2)
+        axis.set(xticks=range(len(rows)), xticklabels=[f"{v:g}" for v in rows], xlabel=sweep, ylim=(-0.03, 1.05))
+        for value in homes.get(sweep, []):
+            axis.axvline([*rows].index(value), color=CONTROL, linewidth=4, alpha=0.25, zorder=0)
+    for axis in axes.flat[len(table) :]:
+        axis.set_axis_off()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -201,8 +201,12 @@ CLAIMS = (
     ),
     Claim(
         "P3",
-        "Clean training already discovers a big portion of the robust features; adversarial training purifies them.",
+        "Clean training already discovers a big portion of the robust features; adversarial training neither learns new "
+        "ones nor removes old ones: it purifies.",
         "chapters/adversarial-training",
+        SYNTHETIC,
+        {name: name for name in ("same_feature", "features_held", "features_gained", "features_lost")},
+        {"same_feature": (">", 0.9), "features_gained": ("<", 0.1), "features_lost": ("<", 0.1)},
     ),
     Claim(
         "P4",

@@ -33,23 +33,28 @@ def small(d: int, k: int, steps: int = 400, width: float = 4) -> SyntheticExperi
     return SyntheticExperiment(d, k, round(width * d), 1, clean_steps=250, adversarial_steps=steps, test_samples=500)
 
 
-def limits(profile: str) -> dict[str, dict[float, SyntheticExperiment]]:
-    """One sweep for each assumption, value -> experiment, around one home that all sweeps share."""
+def home(profile: str) -> SyntheticExperiment:
+    """The experiment that all sweeps of `limits` start from."""
     checks.choice("profile", profile, tuple(SCALING))
-    home = small(196, 7, 250) if profile == "quick" else small(400, 9)
-    d, k = home.d, home.k
-    rates = {c: replace(home, clean_lr=c * home.clean_lr, adversarial_lr=c * home.adversarial_lr) for c in (0.01, 0.1, 1.0)}
+    return small(196, 7, 250) if profile == "quick" else small(400, 9)
+
+
+def limits(profile: str) -> dict[str, dict[float, SyntheticExperiment]]:
+    """One sweep for each assumption, value -> experiment, around the one home that all sweeps share."""
+    base = home(profile)
+    d, k = base.d, base.k
+    rates = {c: replace(base, clean_lr=c * base.clean_lr, adversarial_lr=c * base.adversarial_lr) for c in (0.01, 0.1, 1.0)}
     ks = (k, round(math.sqrt(d)), round(2 * math.sqrt(d)), d // 4)  # a margin of 2.5 needs k >= 7
     # without weight decay, which would forget any initialisation
     return {
-        "initial norm |w0|, no decay": {s: replace(home, init_norm=s, decay=0.0) for s in (0.05, 1.0, 5.0, 25.0)},
+        "initial norm |w0|, no decay": {s: replace(base, init_norm=s, decay=0.0) for s in (0.05, 1.0, 5.0, 25.0)},
         "learning rate / ours": rates,
-        "active features k": {float(n): replace(home, k=n) for n in ks},
-        "width m / d": {w: replace(home, width=round(w * d)) for w in (0.25, 0.5, 1.0, 2.0, 4.0)},
-        "noise": {s: replace(home, noise=s) for s in (0.0, 0.2, 0.5, 1.0)},
-        "PGD steps in training (1: FGM)": {float(n): replace(home, attack_steps=n) for n in (1, 2, 5)},
-        "radius * sqrt(k)": {t: replace(home, reach=t) for t in (0.3, 0.5, 0.65, 0.8, 1.0)},
-        "margin": {g: replace(home, margin=g) for g in (0.5, 1.0, 1.5, 2.0, 2.5)},
+        "active features k": {float(n): replace(base, k=n) for n in ks},
+        "width m / d": {w: replace(base, width=round(w * d)) for w in (0.25, 0.5, 1.0, 2.0, 4.0)},
+        "noise": {s: replace(base, noise=s) for s in (0.0, 0.2, 0.5, 1.0)},
+        "PGD steps in training (1: FGM)": {float(n): replace(base, attack_steps=n) for n in (1, 2, 5)},
+        "radius * sqrt(k)": {t: replace(base, reach=t) for t in (0.3, 0.5, 0.65, 0.8, 1.0)},
+        "margin": {g: replace(base, margin=g) for g in (0.5, 1.0, 1.5, 2.0, 2.5)},
     }
 
 
