@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fpcore import checks
@@ -86,35 +85,37 @@ def lower_line(low: Tensor, high: Tensor, b: Tensor, steep: Tensor) -> tuple[Ten
     return slope, offset, ~linear
 
 
-def _quadratic(model: TwoLayer, x: Tensor, y: Tensor, radius: float, most: int = 512) -> Tensor:
+def _quadratic(model: TwoLayer, x: Tensor, y: Tensor, radius: float, most: int = 256) -> Tensor:
     """The lower bound with parabolas at the concave corners -b: attacks on many neurons share one budget |delta|^2.
 
     A line pays for each neuron that might cross its corner as if the whole radius were spent on it. Instead, with the
     gap g = |q + b| to the corner and u = y <w_i, delta>, |u| <= T = radius |w_i|:  ReLU(u - g) <= c u^2, where
     c = (T - g)/T^2 if T <= 2 g, else 1/(4 g). Then y f(x + delta) >= base + <h, delta> - delta^T Q delta with
     Q = sum_i c_i w_i w_i^T, and the minimum over the ball is, by duality, base - min over t > |Q| of
-    (t radius^2 + h^T (t - Q)^-1 h / 4): each t gives a sound bound. In float64; at most `most` parabolas a sample.
+    (t radius^2 + h^T (t - Q)^-1 h / 4): each t gives a sound bound. In float64. Of a sample's parabolas the `most` that
+    reach furthest are treated one by one; the rest together, by the norm of all neurons' H = sum_i w_i w_i^T / |w_i|.
     """
-    w, b = model.weight.double(), model.bias.double()
+    w, b, norm = model.weight.double(), model.bias.double(), model.weight.double().norm(dim=1)
     q = y[:, None].double() * (x.double() @ w.T)  # (n, m)
-    reach, gap = radius * w.norm(dim=1), (q + b).abs()
+    reach, gap = radius * norm, (q + b).abs()
     slope, offset, _ = lower_line(q - reach, q + reach, b.expand_as(q), q > b)
     bent = (q < b) & (q - reach < -b) & (q + reach > -b) & (gap > 0.15 * reach)
-    saved = torch.where(bent, F.relu(q - b) - F.relu(-q - b) - slope * q - offset, 0.0)  # what the line gives away
-    saved, chosen = saved.topk(min(most, int(bent.sum(1).max()) or 1), dim=1)  # (n, p)
-    used = saved > 0
-    bent = torch.zeros_like(bent).scatter_(1, chosen, used)
     on = (q < -b).double()  # beyond its corner the neuron is active against y: there the parabola bends the line q + b
     slope, offset = torch.where(bent, on, slope), torch.where(bent, on * b, offset)
-    t, g = reach[chosen], gap.gather(1, chosen).clamp(min=1e-30)
-    c = torch.where(used, torch.where(t <= 2 * g, (t - g) / t.square().clamp(min=1e-30), 0.25 / g), 0.0)
-    a = w[chosen] * c.sqrt()[:, :, None]  # (n, p, d) with Q = a^T a
+    g, t = gap.clamp(min=1e-30), reach.clamp(min=1e-30)
+    c = torch.where(bent, torch.where(t <= 2 * g, (t - g) / t.square(), 0.25 / g), 0.0)
+    far, chosen = (c * norm).topk(min(most + 1, c.shape[1]), dim=1)  # (n, p + 1), descending
+    chosen, rest = chosen[:, :most], far[:, most:].amax(1) if far.shape[1] > most else torch.zeros_like(q[:, 0])
+    a = w[chosen] * c.gather(1, chosen).sqrt()[:, :, None]  # (n, p, d) with Q = a^T a
     h = slope @ w  # (n, d)
     size, basis = torch.linalg.eigh(a @ a.mT)  # ascending
     z = (basis.mT @ (a @ h[:, :, None])).squeeze(2).square()  # (n, p)
-    top, norm = size[:, -1:].clamp(min=0) * (1 + 1e-9) + 1e-12, h.norm(dim=1, keepdim=True)
-    t = top + torch.logspace(-4, 2, 120, dtype=w.dtype, device=w.device) * (norm / (2 * radius) + 1e-2 * top)  # (n, 120)
-    inverse = (norm.square() + (z[:, None] / (t[:, :, None] - size[:, None])).sum(2)) / t  # h^T (t - Q)^-1 h
+    top, length = size[:, -1:].clamp(min=0) * (1 + 1e-9) + 1e-12, h.norm(dim=1, keepdim=True)
+    t = top + torch.logspace(-4, 2, 120, dtype=w.dtype, device=w.device) * (length / (2 * radius) + 1e-2 * top)  # (n, 120)
+    inverse = (length.square() + (z[:, None] / (t[:, :, None] - size[:, None])).sum(2)) / t  # h^T (t - Q)^-1 h
     worst = (t * radius**2 + inverse / 4).amin(1)
+    if rest.any():
+        scaled = w / norm.clamp(min=1e-30).sqrt()[:, None]
+        worst = worst + rest * radius**2 * torch.linalg.eigvalsh(scaled.T @ scaled)[-1] * (1 + 1e-9)
     base = (slope * q + offset).sum(1)
     return base - worst - 1e-9 * ((slope * q).abs().sum(1) + offset.abs().sum(1) + worst)
