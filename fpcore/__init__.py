@@ -10,8 +10,13 @@ Training    train, Training, Schedule        one loop, clean or adversarial, res
 Measures    decompose, decompose_layers      w = beta w' + v
             features, cosine, neurons        purity, dense part, correlation
 Certificate certify, certified_accuracy      lower bounds on robustness, against any l2 perturbation
+Low         linear_bound, quadratic_bound    upper bounds on whole classes, whoever trains them
+complexity  linear_optimum, certify_cubic    their best loss; what degree 3 can do
+            Linear, Cubic, Tangent           the classes: linear, a cubic, the network's tangent kernel,
+            KernelMachine                    and polynomial or infinite-width kernels
 Experiments SYNTHETIC, run_synthetic         the book's runs, by profile
             CIFAR, run_cifar
+            LOW_COMPLEXITY, attacked         the classes side by side at one radius
 Results     publish, published, interval     what a full run publishes, and the claims ledger
 """
 
@@ -33,6 +38,18 @@ from fpcore.experiments import (
     start,
     summarise,
 )
+from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
+from fpcore.lower_bounds import (
+    Sizes,
+    certify_cubic,
+    critical_radius,
+    dense_accuracy,
+    few_features,
+    linear_bound,
+    linear_bound_at,
+    linear_optimum,
+    quadratic_bound,
+)
 from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
 from fpcore.results import (
     claims,
@@ -48,51 +65,71 @@ from fpcore.results import (
     show,
 )
 from fpcore.seeding import generator
+from fpcore.separation import LOW_COMPLEXITY, attacked, cubic_accuracy, ledger, measure_low_complexity, tangent_witness
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
 
 __all__ = [
     "CIFAR",
     "CLASSES",
+    "LOW_COMPLEXITY",
     "PROFILES",
     "SYNTHETIC",
     "Ball",
     "ConvNet",
+    "Cubic",
     "DataNotFoundError",
     "Images",
+    "KernelMachine",
+    "Linear",
     "Schedule",
+    "Sizes",
     "SparseCoding",
+    "Tangent",
     "Training",
     "TwoLayer",
     "accuracy",
     "along",
+    "attacked",
     "certified_accuracy",
     "certify",
+    "certify_cubic",
     "chance_cosine",
     "claims",
     "comparison",
     "correct",
     "cosine",
+    "critical_radius",
+    "cubic_accuracy",
     "decompose",
     "decompose_layers",
+    "dense_accuracy",
     "features",
+    "few_features",
     "fgm",
     "generator",
     "interval",
+    "ledger",
     "ledger_sources",
     "ledger_table",
+    "linear_bound",
+    "linear_bound_at",
+    "linear_optimum",
     "live",
     "load_cifar10",
     "loss",
     "measure_cifar",
+    "measure_low_complexity",
     "measure_synthetic",
     "neurons",
     "pgd",
+    "polynomial",
     "provenance",
     "publish",
     "publish_figure",
     "published",
     "published_layers",
+    "quadratic_bound",
     "replaced",
     "resolve_device",
     "robust_correct",
@@ -102,6 +139,9 @@ __all__ = [
     "show",
     "start",
     "summarise",
+    "tangent_kernel",
+    "tangent_witness",
     "top_part",
     "train",
+    "train_kernel",
 ]

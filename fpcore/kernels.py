@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fpcore import checks
 from fpcore.attacks import Ball, fgm
-from fpcore.models import TwoLayer, loss
+from fpcore.models import TwoLayer
 from fpcore.training import Data
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # x (n, d), centres (N, d) -> (n, N)
@@ -88,7 +88,7 @@ class _TangentFunction(torch.autograd.Function):
     def backward(ctx, grad):
         x, v, w = ctx.saved_tensors
         to_x, to_v = ctx.needs_input_grad[:2]
-        grad_x, grad_v = torch.zeros_like(x) if to_x else None, torch.empty_like(v) if to_v else None
+        grad_x, grad_v = torch.zeros_like(x), torch.empty_like(v)
         for i, a in enumerate(w.split(ctx.chunk)):
             part = slice(i * ctx.chunk, (i + 1) * ctx.chunk)
             active = ((x @ a.T).abs() > ctx.threshold).to(x.dtype) * grad[:, None]
@@ -96,7 +96,7 @@ class _TangentFunction(torch.autograd.Function):
                 grad_x += active @ v[part]
             if to_v:
                 torch.mm(active.T, x, out=grad_v[part])
-        return grad_x, grad_v, None, None, None
+        return grad_x if to_x else None, grad_v if to_v else None, None, None, None
 
 
 def polynomial(*coefficients: float) -> Kernel:
@@ -113,7 +113,7 @@ def polynomial(*coefficients: float) -> Kernel:
     return kernel
 
 
-def tangent_kernel(threshold: float, terms: int = 24) -> Kernel:
+def tangent_kernel(threshold: float, terms: int = 5) -> Kernel:
     """The infinite-width kernel of `Tangent`: <x, x'> P[|<w, x>| > b and |<w, x'>| > b], w ~ N(0, I), b = threshold sqrt(d).
 
     With g, g' standard normal of correlation r = cos(x, x') and beta = b/|x|, Mehler's formula gives the probability:
@@ -186,6 +186,3 @@ def train_kernel(machine: KernelMachine, data: Data, samples: int, radius: float
         with torch.no_grad():
             slope = torch.sigmoid(-y * machine(x))
         machine.add(x, rate * (1 - step / steps) * slope * y / batch)
-
-
-__all__ = ["Cubic", "KernelMachine", "Linear", "Tangent", "loss", "polynomial", "tangent_kernel", "train_kernel"]

@@ -7,6 +7,7 @@ noise alone, so `data` is a `SparseCoding` or anything else with these four, at 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -15,15 +16,20 @@ from scipy import optimize, stats
 from torch import Tensor
 
 from fpcore import checks
+from fpcore.sparse_coding import SparseCoding
 
 
 class Model(Protocol):
     """What the bounds ask of the sparse coding model."""
 
-    d: int
-    k: int
-    margin: float
-    noise: float
+    @property
+    def d(self) -> int: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def margin(self) -> float: ...
+    @property
+    def noise(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,14 @@ class Law:
 def score_law(data: Model) -> Law:
     """The exact law of |<w*, z>|: N ~ Bin(d, k/d) features are active, Bin(N, 1/2) of them agree with w*.
 
-    Terms of less than 1e-18 are left out, and what is kept is normalised by the mass that the margin accepts.
+    N beyond k + 12 sqrt(k) + 40 is left out (less than 1e-18), and what is kept is normalised by its mass.
     """
     return _score_law(data.d, data.k, data.margin)
 
 
 @lru_cache
 def _score_law(d: int, k: int, margin: float) -> Law:
-    top = int(stats.binom.isf(1e-18, d, k / d))
+    top = min(d, k + 12 * math.isqrt(k) + 40)
     active = np.arange(top + 1)[:, None]  # N
     agree = np.arange(top + 1)[None, :]
     mass = stats.binom.pmf(active, d, k / d) * stats.binom.pmf(agree, active, 0.5)
@@ -100,7 +106,7 @@ def linear_bound(data: Model, radius: float, cosines: int = 200) -> float:
     """
     checks.positive_int("cosines", cosines)
     edges = np.linspace(0, 1, cosines + 1)
-    return float(max(_cantelli(data, radius, low, high) for low, high in zip(edges[:-1], edges[1:])))
+    return float(max(_cantelli(data, radius, low, high) for low, high in pairwise(edges)))
 
 
 def linear_bound_at(data: Model, radius: float, cosine: float) -> float:
@@ -210,9 +216,11 @@ def certify_cubic(q: Tensor, radius: float, linear: float = 0.0, steps: int = 40
     return (q**3 + linear * q).sum(1) + best - 1e-12
 
 
-def sparse_direction(d: int, size: int) -> Tensor:
-    """w*-signed weights (d,) of the linear classifier that looks at `size` features alone, of norm 1."""
-    checks.positive_int("size", size)
-    u = torch.zeros(d)
-    u[:size] = 1 / math.sqrt(size)
-    return u
+def few_features(data: SparseCoding, size: int) -> Tensor:
+    """The unit vector u = sum of w*_j M_j over `size` features, over sqrt(size), (d,): a linear classifier blind to the rest.
+
+    It is right, robustly, on the few samples in which one of its features is active: more than u* at a large radius.
+    """
+    if not 1 <= checks.positive_int("size", size) <= data.d:
+        raise ValueError(f"size = {size}: give at most d = {data.d} features")
+    return data.features[:, :size] @ data.w_star[:size] / math.sqrt(size)
