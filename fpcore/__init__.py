@@ -49,6 +49,7 @@ from fpcore.lower_bounds import (
     linear_bound_at,
     linear_optimum,
     quadratic_bound,
+    score_law,
 )
 from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
 from fpcore.results import (
@@ -136,6 +137,7 @@ __all__ = [
     "robustness",
     "run_cifar",
     "run_synthetic",
+    "score_law",
     "show",
     "start",
     "summarise",

@@ -145,9 +145,9 @@ def even_part_bound(odd: float) -> float:
     return 0.5 + checks.finite("odd", odd, high=1.0) / 2
 
 
-def quadratic_bound(data: Model, radius: float) -> float:
+def quadratic_bound(data: Model, radius: float, cosines: int = 200) -> float:
     """An upper bound on the robust accuracy of EVERY polynomial of degree 2: chance plus half the linear classifiers'."""
-    return even_part_bound(linear_bound(data, radius))
+    return even_part_bound(linear_bound(data, radius, cosines))
 
 
 LOSSES = {"logistic": lambda m: np.logaddexp(0, -m), "hinge": lambda m: np.maximum(0, 1 - m)}
@@ -187,7 +187,7 @@ def linear_optimum(data: Model, radius: float, loss: str = "logistic") -> Optimu
 
 
 @torch.no_grad()
-def certify_cubic(q: Tensor, radius: float, linear: float = 0.0, steps: int = 40) -> Tensor:
+def certify_cubic(q: Tensor, radius: float, linear: float = 0.0, steps: int = 30) -> Tensor:
     """Lower bound (n,) on sum_j p(q_j + delta_j), p(t) = t^3 + linear t, over ALL |delta|_2 <= radius; q is (n, d).
 
     With q_j = y w*_j <M_j, x> this is y f(x + delta) for the cubic f(x) = sum_j w*_j p(<M_j, x>). Lagrange dual: for each

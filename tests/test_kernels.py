@@ -153,10 +153,10 @@ def test_the_witness_of_the_tangent_model_tends_to_the_cubic():
     x = x / x.norm(dim=1, keepdim=True)
     expected = Cubic(data.features, data.w_star, linear=-1 / 12)(x)  # thresholds follow |w_i|: hence the term of order 1/d
     cosines = []
-    for m in (1_000, 100_000):
+    for m in (50, 100_000):
         witness = tangent_witness(TwoLayer(12, m, 0.4, 1.0, rng()), data)
         cosines.append(torch.cosine_similarity(witness(x).detach(), expected, dim=0).item())
-    assert cosines[0] < 0.99 < 0.999 < cosines[1]
+    assert cosines[0] < 0.98 < 0.999 < cosines[1]
 
 
 def test_smooth_attacks_break_what_the_gradient_alone_does_not(experiment):
