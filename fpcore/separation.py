@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from fpcore.attacks import Attack, Ball, along, pgd, robust_correct
 from fpcore.experiments import SyntheticExperiment
 from fpcore.kernels import Cubic, Kernel, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.lower_bounds import certify_cubic, linear_bound, quadratic_bound
-from fpcore.models import accuracy
+from fpcore.models import TwoLayer, accuracy
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
 
@@ -46,7 +45,7 @@ class LowComplexity:
         train_kernel(model, data, self.samples, radius, self.kernel_lr, self.batch, seed)
         return model
 
-    def tangent(self, net: Any, data: SparseCoding, radius: float, seed: int) -> Tangent:
+    def tangent(self, net: TwoLayer, data: SparseCoding, radius: float, seed: int) -> Tangent:
         """The tangent model of `net` after SGD on clean or FGM examples."""
         model = Tangent(net)
         lr = self.tangent_lr * data.d * data.k**2 / len(model.weight)
@@ -92,7 +91,7 @@ def attacked(model: nn.Module, data: SparseCoding, x: Tensor, y: Tensor, radius:
         for temperature in (0.03, 0.1, 0.3):
             if len(survivors):
                 left = robust_correct(
-                    model, x[survivors], y[survivors], ball, steps=1, extra=(smooth(model, ball, temperature),)
+                    model, x[survivors], y[survivors], ball, steps=1, restarts=1, extra=(smooth(model, ball, temperature),)
                 )
                 survivors = survivors[left]
         found["robust_accuracy"] = len(survivors) / len(x)
@@ -108,7 +107,7 @@ def smooth(model: Tangent, ball: Ball, temperature: float) -> Attack:
     return lambda _, x, y: pgd(surrogate, x, y, ball)
 
 
-def tangent_witness(net: Any, data: SparseCoding) -> Tangent:
+def tangent_witness(net: TwoLayer, data: SparseCoding) -> Tangent:
     """The tangent model that tends, as the width grows, to a positive multiple of the cubic f(x)/|x|^2. Untrained.
 
     v_i = M(w* o ((M^T w_i)^2 - 1)) for w_i of norm sqrt(d), over the width. For w ~ N(0, I) and a fixed b the mean of
@@ -130,7 +129,7 @@ def cubic_accuracy(data: SparseCoding, x: Tensor, y: Tensor, radius: float, line
 
 def measure_low_complexity(
     config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> dict[str, dict]:
+) -> dict[str, dict[str, float]]:
     """All rows of the side-by-side for one seed: {model: {clean_accuracy, robust_accuracy, ...}} at the experiment's radius.
 
     `class_bound` (an upper bound on the whole class) and `certified_accuracy` (a lower bound on one member) where known.
