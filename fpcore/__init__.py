@@ -66,7 +66,7 @@ from fpcore.results import (
     show,
 )
 from fpcore.seeding import generator
-from fpcore.separation import LOW_COMPLEXITY, attacked, cubic_accuracy, ledger, measure_low_complexity, tangent_witness
+from fpcore.separation import LOW_COMPLEXITY, attacked, cubic_accuracy, ledger, run_low_complexity, tangent_witness
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
 
@@ -120,7 +120,6 @@ __all__ = [
     "load_cifar10",
     "loss",
     "measure_cifar",
-    "measure_low_complexity",
     "measure_synthetic",
     "neurons",
     "pgd",
@@ -136,6 +135,7 @@ __all__ = [
     "robust_correct",
     "robustness",
     "run_cifar",
+    "run_low_complexity",
     "run_synthetic",
     "score_law",
     "show",

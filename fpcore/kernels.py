@@ -128,7 +128,7 @@ def tangent_kernel(threshold: float, terms: int = 5) -> Kernel:
         phi = torch.exp(-beta * beta / 2) / math.sqrt(2 * math.pi)
         found = [torch.erfc(beta / math.sqrt(2))]
         before, now = torch.zeros_like(beta), torch.ones_like(beta)  # He_{n-1}/sqrt(n!) and He_n/sqrt((n+1)!) for n = 0
-        for n in range(2 * terms - 3):  # q = n + 1
+        for n in range(2 * terms - 2):  # q = n + 1
             if n % 2:
                 found.append(2 * now * phi)
             before, now = now, (beta * now - n * before / math.sqrt(n + 1)) / math.sqrt(n + 2)
@@ -173,8 +173,8 @@ def train_kernel(machine: KernelMachine, data: Data, samples: int, radius: float
     be they infinitely many. The rate is `lr` in the unit in which the first step gives its own clean samples' successors
     a mean margin of 1, and falls linearly to 0.
     """
-    checks.positive_int("samples", samples), checks.positive_int("batch", batch)
-    steps, rate = max(1, samples // batch), 1.0
+    checks.positive_int("samples", samples), checks.positive_int("batch", batch), checks.finite("lr", lr)
+    ball, steps, rate = Ball("l2", radius), max(1, samples // batch), 1.0
     for step in range(steps):
         x, y = data.batch(batch, seed, step)
         if step == 1:
@@ -182,7 +182,7 @@ def train_kernel(machine: KernelMachine, data: Data, samples: int, radius: float
                 rate = lr / (y * machine(x)).mean().abs().clamp(min=1e-30).item()
             machine.coefficients *= rate
         if radius:
-            x = fgm(machine, x, y, Ball("l2", radius)) if step else x
+            x = fgm(machine, x, y, ball) if step else x
         with torch.no_grad():
             slope = torch.sigmoid(-y * machine(x))
         machine.add(x, rate * (1 - step / steps) * slope * y / batch)

@@ -1,17 +1,20 @@
 """Side by side at one radius: what linear, polynomial and tangent models reach when trained, and what their classes can."""
 
 import copy
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from fpcore import seeding
 from fpcore.attacks import Attack, Ball, along, pgd, robust_correct
-from fpcore.experiments import SyntheticExperiment
+from fpcore.experiments import SyntheticExperiment, cache_path
 from fpcore.kernels import Cubic, Kernel, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.lower_bounds import certify_cubic, linear_bound, quadratic_bound
 from fpcore.models import TwoLayer, accuracy
+from fpcore.results import write_json
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
 
@@ -57,7 +60,7 @@ class LowComplexity:
 
 
 LOW_COMPLEXITY = {
-    "quick": LowComplexity(seeds=1, samples=2048, widths=(1, 4), tangent_steps=60, attacked=100),
+    "quick": LowComplexity(seeds=1, samples=2048, widths=(1, 4), tangent_steps=50, attacked=80),
     "full": LowComplexity(seeds=5, samples=8192, widths=(1, 4, 12.8), tangent_steps=300, attacked=300),
 }
 
@@ -151,6 +154,17 @@ def measure_low_complexity(
         for suffix in (", clean", ", adversarial"):
             rows[row + suffix]["class_bound"] = bound(experiment, tau)
     return rows
+
+
+def run_low_complexity(
+    config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """`measure_low_complexity`, or what it found before: a finished seed is kept beside the checkpoints."""
+    code = [(Path(__file__).parent / f"{name}.py").read_text() for name in ("lower_bounds", "kernels", "separation")]
+    path = cache_path("low-complexity", config, experiment, seed, device.type, *code).with_suffix(".json")
+    if not path.exists():
+        write_json(path, measure_low_complexity(config, experiment, seed, device))
+    return json.loads(path.read_text())
 
 
 def ledger(rows: list[dict[str, dict[str, float]]], radius: float) -> list[dict[str, float]]:

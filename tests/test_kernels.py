@@ -11,7 +11,16 @@ from fpcore import Ball, SparseCoding, TwoLayer, accuracy, fgm, pgd
 from fpcore.experiments import SyntheticExperiment
 from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.models import loss
-from fpcore.separation import LowComplexity, attacked, cubic_accuracy, ledger, measure_low_complexity, smooth, tangent_witness
+from fpcore.separation import (
+    LowComplexity,
+    attacked,
+    cubic_accuracy,
+    ledger,
+    measure_low_complexity,
+    run_low_complexity,
+    smooth,
+    tangent_witness,
+)
 
 
 def rng(seed=0):
@@ -171,7 +180,7 @@ def test_smooth_attacks_break_what_the_gradient_alone_does_not(experiment):
     assert witness.temperature == 0.0
 
 
-def test_the_side_by_side_respects_every_bound(experiment):
+def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
     config = LowComplexity(seeds=1, samples=512, widths=(1,), tangent_steps=10, attacked=60)
     rows = measure_low_complexity(config, experiment, 0, torch.device("cpu"))
     assert len(rows) == 11
@@ -181,8 +190,10 @@ def test_the_side_by_side_respects_every_bound(experiment):
     assert rows["linear, clean"]["clean_accuracy"] > 0.9
     (figures,) = ledger([rows], experiment.radius)
     assert figures["class_bound_degree2_accuracy"] == pytest.approx(0.5 + figures["class_bound_linear_accuracy"] / 2)
-    again = measure_low_complexity(config, experiment, 0, torch.device("cpu"))
-    assert again == rows
+    assert run_low_complexity(config, experiment, 0, torch.device("cpu")) == rows
+    (kept,) = cache.glob("low-complexity-*.json")
+    kept.write_text('{"kept": {}}')
+    assert run_low_complexity(config, experiment, 0, torch.device("cpu")) == {"kept": {}}
 
 
 def test_the_cubic_is_certified_at_most_where_it_survives_attacks(experiment):
