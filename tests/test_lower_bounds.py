@@ -219,3 +219,12 @@ def test_the_cubic_defends_at_the_radius_where_no_quadratic_can():
 def test_bad_values_are_named(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def test_the_dense_attack_on_all_classifiers_alike_tells_them_the_label():
+    """Why a bound from the fixed adversary -y radius u* alone would say nothing: -u* is right on what it makes."""
+    data = SparseCoding(400, 8, seed=0)
+    x, y = data.test_set(500, 0)
+    moved = along(data.u_star, 0.49 / math.sqrt(8))(None, x, y)
+    assert (y * (moved @ -data.u_star) > 0).float().mean() > 0.95
+    assert (y * (moved @ data.u_star) > 0).float().mean() == pytest.approx(dense_accuracy(data, 0.49 / math.sqrt(8)), abs=0.02)
