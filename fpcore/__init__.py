@@ -10,9 +10,14 @@ Training    train, Training, Schedule        one loop, clean or adversarial, res
 Measures    decompose, decompose_layers      w = beta w' + v
             features, cosine, neurons        purity, dense part, correlation
 Certificate certify, certified_accuracy      lower bounds on robustness, against any l2 perturbation
+Low         linear_bound, quadratic_bound    upper bounds on whole classes, whoever trains them
+complexity  linear_optimum, certify_cubic    their best loss; what degree 3 can do
+            Linear, Cubic, Tangent           the classes: linear, a cubic, the network's tangent kernel,
+            KernelMachine                    and polynomial or infinite-width kernels
 Experiments SYNTHETIC, run_synthetic         the book's runs, by profile; run_scratch: never trained clean
             variations                       other sizes, and what breaks it
             CIFAR, run_cifar
+            LOW_COMPLEXITY, attacked         the classes side by side at one radius
 Results     publish, published, interval     what a full run publishes, and the claims ledger
 """
 
@@ -23,6 +28,19 @@ from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
 from fpcore.cifar_experiments import CIFAR, measure_cifar, run_cifar
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
 from fpcore.experiments import PROFILES, start, summarise
+from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
+from fpcore.lower_bounds import (
+    Sizes,
+    certify_cubic,
+    critical_radius,
+    dense_accuracy,
+    few_features,
+    linear_bound,
+    linear_bound_at,
+    linear_optimum,
+    quadratic_bound,
+    score_law,
+)
 from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
 from fpcore.results import (
     claims,
@@ -38,6 +56,7 @@ from fpcore.results import (
     show,
 )
 from fpcore.seeding import generator
+from fpcore.separation import LOW_COMPLEXITY, attacked, cubic_accuracy, ledger, run_low_complexity, tangent_witness
 from fpcore.sparse_coding import SparseCoding
 from fpcore.synthetic_experiments import (
     SYNTHETIC,
@@ -53,34 +72,50 @@ from fpcore.training import Schedule, Training, train
 __all__ = [
     "CIFAR",
     "CLASSES",
+    "LOW_COMPLEXITY",
     "PROFILES",
     "SYNTHETIC",
     "Ball",
     "ConvNet",
+    "Cubic",
     "DataNotFoundError",
     "Images",
+    "KernelMachine",
+    "Linear",
     "Schedule",
+    "Sizes",
     "SparseCoding",
+    "Tangent",
     "Training",
     "TwoLayer",
     "accuracy",
     "along",
+    "attacked",
     "certified_accuracy",
     "certify",
+    "certify_cubic",
     "chance_cosine",
     "claims",
     "comparison",
     "correct",
     "cosine",
+    "critical_radius",
+    "cubic_accuracy",
     "decompose",
     "decompose_layers",
+    "dense_accuracy",
     "features",
     "features_kept",
+    "few_features",
     "fgm",
     "generator",
     "interval",
+    "ledger",
     "ledger_sources",
     "ledger_table",
+    "linear_bound",
+    "linear_bound_at",
+    "linear_optimum",
     "live",
     "load_cifar10",
     "loss",
@@ -88,21 +123,28 @@ __all__ = [
     "measure_synthetic",
     "neurons",
     "pgd",
+    "polynomial",
     "provenance",
     "publish",
     "publish_figure",
     "published",
     "published_layers",
+    "quadratic_bound",
     "replaced",
     "resolve_device",
     "robust_correct",
     "robustness",
     "run_cifar",
+    "run_low_complexity",
     "run_scratch",
     "run_synthetic",
+    "score_law",
     "show",
     "start",
     "summarise",
+    "tangent_kernel",
+    "tangent_witness",
     "top_part",
     "train",
+    "train_kernel",
 ]

@@ -99,6 +99,31 @@ def accuracies(rows: dict[str, dict[str, float]], radius: float) -> Figure:
     return figure
 
 
+def side_by_side(rows: dict[str, dict[str, float]], radius: float) -> Figure:
+    """One line a model: clean, attacked and certified accuracy as dots, the bound on its whole class as a bar's end."""
+    figure, axis = plt.subplots(figsize=(7.2, 0.9 + 0.27 * len(rows)))
+    marks = {
+        "clean_accuracy": ("clean", "#999999", "o"),
+        "robust_accuracy": ("worst attack (upper bound)", "#E69F00", "D"),
+        "certified_accuracy": ("certified (lower bound)", PURIFIED, ">"),
+        "class_bound": ("no member of the class exceeds", CLEAN, "|"),
+    }
+    for key, (label, color, mark) in marks.items():
+        found = [(row[key], i) for i, row in enumerate(rows.values()) if key in row]
+        if not found:
+            continue
+        values, at = zip(*found)
+        size = 160 if mark == "|" else 26
+        axis.scatter(values, at, s=size, color=color, marker=mark, label=label, zorder=3, clip_on=False)
+    axis.axvline(0.5, color="black", linewidth=0.7, linestyle=":")
+    axis.set(yticks=range(len(rows)), yticklabels=rows, xlim=(0, 1), xlabel=rf"accuracy; $\ell_2$ radius $\tau$ = {radius:.3f}")
+    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25%", "chance", "75%", "100%"])
+    axis.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axis.invert_yaxis()
+    figure.legend(ncols=4, loc="outside lower center", columnspacing=1.0, handletextpad=0.2)
+    return figure
+
+
 def history(entries: list[dict[str, Any]], chance: float | None = None) -> Figure:
     """Accuracies on the left, the neurons' purity and dense part on the right, over training steps."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 2.8))

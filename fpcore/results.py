@@ -181,7 +181,7 @@ def _meets(number: dict[str, Any], sign: str, bound: float) -> bool:
     return value > bound if sign == ">" else value < bound
 
 
-SYNTHETIC, CIFAR = "synthetic", "cifar10"
+SYNTHETIC, CIFAR, LOWER_BOUNDS = "synthetic", "cifar10", "lower-bounds"
 CLAIMS = (
     Claim(
         "P1",
@@ -233,9 +233,41 @@ CLAIMS = (
         {"certified_accuracy": "certified_accuracy_adv", "robust_accuracy": "robust_accuracy_adv", "radius": "radius"},
         {"certified_accuracy": (">", 0.99)},
     ),
-    Claim("L1", "Linear classifiers cannot defend against perturbations of that radius.", "chapters/claims"),
-    Claim("L2", "Low-degree polynomials cannot defend against perturbations of that radius.", "chapters/claims"),
-    Claim("L3", "The NTK of this network cannot defend against perturbations of that radius.", "chapters/claims"),
+    Claim(
+        "L1",
+        "Linear classifiers cannot defend against perturbations of that radius.",
+        "chapters/linear-and-polynomial",
+        LOWER_BOUNDS,
+        {"class_bound": "class_bound_linear_accuracy", "robust_accuracy": "robust_accuracy_linear", "radius": "radius"},
+        {"class_bound": ("<", 0.1), "robust_accuracy": ("<", 0.01)},
+    ),
+    Claim(
+        "L2",
+        "Low-degree polynomials cannot defend against perturbations of that radius.",
+        "chapters/linear-and-polynomial",
+        LOWER_BOUNDS,
+        {
+            "class_bound_degree2": "class_bound_degree2_accuracy",
+            "robust_accuracy_degree2": "robust_accuracy_degree2",
+            "robust_accuracy_degree3": "robust_accuracy_degree3",
+            "certified_degree3": "certified_accuracy_witness",
+            "radius": "radius",
+        },
+        {"class_bound_degree2": ("<", 0.55), "certified_degree3": ("<", 0.55)},
+    ),
+    Claim(
+        "L3",
+        "The NTK of this network cannot defend against perturbations of that radius.",
+        "chapters/ntk",
+        LOWER_BOUNDS,
+        {
+            "robust_accuracy": "robust_accuracy_ntk",
+            "robust_accuracy_infinite_width": "robust_accuracy_ntk_limit",
+            "certified_infinite_width": "certified_accuracy_witness",
+            "radius": "radius",
+        },
+        {"robust_accuracy": ("<", 0.55), "certified_infinite_width": ("<", 0.55)},
+    ),
     Claim(
         "E1",
         "Experiments on CIFAR-10 illustrate the principle in multi-layer networks.",

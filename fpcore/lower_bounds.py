@@ -1,0 +1,226 @@
+"""What no linear classifier and no polynomial of degree 2 can do, whoever trains it; and what one of degree 3 can.
+
+All bounds are exact sums over the law of the score S = <w*, z>, not estimates from samples. They need d, k, margin and
+noise alone, so `data` is a `SparseCoding` or anything else with these four, at any size.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy import optimize, stats
+from torch import Tensor
+
+from fpcore import checks
+from fpcore.sparse_coding import SparseCoding
+
+
+class Model(Protocol):
+    """What the bounds ask of the sparse coding model."""
+
+    @property
+    def d(self) -> int: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def margin(self) -> float: ...
+    @property
+    def noise(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The four numbers that the bounds need, where no sample is drawn."""
+
+    d: int
+    k: int
+    margin: float = 1.5
+    noise: float = 0.2
+
+
+@dataclass(frozen=True)
+class Law:
+    """The law of |S| given |S| >= margin: values (v,), their probabilities (v,), and E[|z|^2] at each value (v,)."""
+
+    score: np.ndarray
+    probability: np.ndarray
+    energy: np.ndarray
+
+    def mean(self, values: np.ndarray) -> float:
+        """The expectation of a function of the score, given as its values (v,)."""
+        return float(self.probability @ values)
+
+
+def score_law(data: Model) -> Law:
+    """The exact law of |<w*, z>|: N ~ Bin(d, k/d) features are active, Bin(N, 1/2) of them agree with w*.
+
+    N beyond k + 12 sqrt(k) + 40 is left out (less than 1e-18), and what is kept is normalised by its mass.
+    """
+    return _score_law(data.d, data.k, data.margin)
+
+
+@lru_cache
+def _score_law(d: int, k: int, margin: float) -> Law:
+    top = min(d, k + 12 * math.isqrt(k) + 40)
+    active = np.arange(top + 1)[:, None]  # N
+    agree = np.arange(top + 1)[None, :]
+    mass = stats.binom.pmf(active, d, k / d) * stats.binom.pmf(agree, active, 0.5)
+    steps = np.where(agree <= active, np.abs(2 * agree - active), 0)  # |S| sqrt(k), a whole number
+    mass = np.where(agree <= active, mass, 0.0)
+    total = np.bincount(steps.ravel(), mass.ravel())
+    energy = np.bincount(steps.ravel(), (mass * active).ravel()) / np.maximum(total, 1e-300) / k
+    score = np.arange(len(total)) / math.sqrt(k)
+    kept = (score >= max(margin - 1e-6, 1e-6)) & (total > 0)  # as SparseCoding.codes
+    if not kept.any():
+        raise ValueError(f"margin = {margin!r}: no sample of d = {d}, k = {k} has it; give a smaller one")
+    return Law(score[kept], total[kept] / total[kept].sum(), energy[kept])
+
+
+def dense_accuracy(data: Model, radius: float) -> float:
+    """Exact robust accuracy of the dense direction u*: P[|S| + noise g > radius sqrt(d)], g ~ N(0, 1).
+
+    At radius 0, its clean accuracy. The radius is in the units of x.
+    """
+    law, reach = score_law(data), checks.finite("radius", radius) * math.sqrt(data.d)
+    if data.noise == 0:
+        return law.mean(law.score > reach)
+    return law.mean(stats.norm.cdf((law.score - reach) / data.noise))
+
+
+def critical_radius(data: Model) -> float:
+    """|E[y x]| = E|S|/sqrt(d): from this radius on, no linear classifier beats the constant 0 in any convex margin loss."""
+    law = score_law(data)
+    return law.mean(law.score) / math.sqrt(data.d)
+
+
+def linear_bound(data: Model, radius: float, cosines: int = 200) -> float:
+    """An upper bound on the robust accuracy of EVERY linear classifier at this l2 radius.
+
+    With a = cos(u, u*), y<u, x>/|u| = a (|S| + noise g)/sqrt(d) + X, where X has mean 0 and a known variance v given S.
+    By Cantelli's inequality X exceeds r > 0 with probability at most v/(v + r^2). The mean of that over S and g, for
+    the worst a; on each of the `cosines` cells of a, both a and v are replaced by their worst on the cell.
+    """
+    checks.positive_int("cosines", cosines)
+    edges = np.linspace(0, 1, cosines + 1)
+    return float(max(_cantelli(data, radius, low, high) for low, high in pairwise(edges)))
+
+
+def linear_bound_at(data: Model, radius: float, cosine: float) -> float:
+    """The bound for the linear classifiers at one value of cos(u, u*), between 0 and 1."""
+    checks.finite("cosine", cosine, high=1.0)
+    return _cantelli(data, radius, cosine, cosine)
+
+
+def _cantelli(data: Model, radius: float, low: float, high: float) -> float:
+    law, tau = score_law(data), checks.finite("radius", radius)
+    g, weight = _normal_grid() if data.noise else (np.zeros(1), np.ones(1))
+    dense = (law.score[:, None] + data.noise * g) / math.sqrt(data.d)  # (v, g): y<u*, x>
+    spread = (law.energy - law.score**2 / data.d) / max(1, data.d - 1) + data.noise**2 / data.d
+    variance = (1 - low**2) * spread[:, None]
+    missing = tau - np.maximum(low * dense, high * dense)
+    safe = np.maximum(missing, 0) ** 2
+    exceed = np.where(missing > 0, variance / np.maximum(variance + safe, 1e-300), 1.0)
+    return law.mean(exceed @ weight)
+
+
+def _normal_grid(points: int = 161, reach: float = 8.0) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of N(0, 1): right ends, where what rises with g is largest, and masses. The mass beyond is in the last."""
+    ends = np.linspace(-reach, reach, points)
+    mass = np.diff(stats.norm.cdf(ends), prepend=0.0)
+    mass[-1] += stats.norm.sf(reach)
+    return ends, mass
+
+
+def even_part_bound(odd: float) -> float:
+    """1/2 + odd/2: robust accuracy of f = o + e (odd and even part), if o's is at most `odd` against an odd adversary.
+
+    The data is symmetric under (x, y) -> (-x, -y); an adversary with delta(-x, -y) = -delta(x, y) respects that. If f is
+    right at both x + delta and its mirror image, then y o(x + delta) > |e(x + delta)|, so o is right there.
+    For degree 2, o is linear and `odd` is `linear_bound`: a bound for every polynomial of degree 2.
+    """
+    return 0.5 + checks.finite("odd", odd, high=1.0) / 2
+
+
+def quadratic_bound(data: Model, radius: float, cosines: int = 200) -> float:
+    """An upper bound on the robust accuracy of EVERY polynomial of degree 2: chance plus half the linear classifiers'."""
+    return even_part_bound(linear_bound(data, radius, cosines))
+
+
+LOSSES = {"logistic": lambda m: np.logaddexp(0, -m), "hinge": lambda m: np.maximum(0, 1 - m)}
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The linear class's best adversarial loss, the scale s of a minimiser s u*, and the loss of the constant 0."""
+
+    loss: float
+    scale: float
+    zero: float
+
+
+def linear_optimum(data: Model, radius: float, loss: str = "logistic") -> Optimum:
+    """The minimum over ALL linear (and degree-2) f of E loss(min over |delta| <= radius of y f(x + delta)).
+
+    By convexity and symmetry a minimiser is s u*, s >= 0: one number, found by minimising E loss(s(y<u*, x> - radius)) with
+    Gauss-Hermite quadrature for the noise. From the critical radius on it is the constant 0.
+    """
+    checks.choice("loss", loss, LOSSES)
+    law, tau = score_law(data), checks.finite("radius", radius)
+    g, weight = np.polynomial.hermite_e.hermegauss(80)
+    margins = (law.score[:, None] + data.noise * g) / math.sqrt(data.d) - tau  # (v, g)
+
+    def value(scale: float) -> float:
+        return law.mean(LOSSES[loss](scale * margins) @ weight) / math.sqrt(2 * math.pi)
+
+    zero = value(0.0)
+    if tau >= critical_radius(data):
+        return Optimum(zero, 0.0, zero)
+    largest = 1e3 * math.sqrt(data.d)
+    found = optimize.minimize_scalar(value, bounds=(0.0, largest), method="bounded", options={"xatol": 1e-9 * largest})
+    # a bounded search can settle beside a small optimum: once more, near it
+    found = optimize.minimize_scalar(value, bounds=(0.0, 2 * found.x), method="bounded", options={"xatol": 1e-12 * largest})
+    return Optimum(float(found.fun), float(found.x), zero)
+
+
+@torch.no_grad()
+def certify_cubic(q: Tensor, radius: float, linear: float = 0.0, steps: int = 30) -> Tensor:
+    """Lower bound (n,) on sum_j p(q_j + delta_j), p(t) = t^3 + linear t, over ALL |delta|_2 <= radius; q is (n, d).
+
+    With q_j = y w*_j <M_j, x> this is y f(x + delta) for the cubic f(x) = sum_j w*_j p(<M_j, x>). Lagrange dual: for each
+    multiplier c >= 0 the coordinates part, each a cubic on [-radius, radius], and the sum of their minima
+    of p(q_j + t) + c t^2, less c radius^2, is a bound; golden-section search for the best c (any c is sound).
+    """
+    checks.finite("radius", radius), checks.finite("linear", linear, low=-math.inf), checks.positive_int("steps", steps)
+    q = q.double()
+    first = linear + 3 * q * q  # p(q + t) - p(q) = first t + 3 q t^2 + t^3
+
+    def dual(c: Tensor) -> Tensor:
+        second = 3 * q + c[:, None]
+        inner = (second * second - 3 * first).clamp(min=0).sqrt() - second
+        points = [torch.full_like(q, -radius), torch.full_like(q, radius), (inner / 3).clamp(-radius, radius)]
+        lowest = torch.stack([((t + second) * t + first) * t for t in points]).amin(0)
+        return lowest.sum(1) - c * radius**2
+
+    low = torch.zeros(len(q), dtype=q.dtype, device=q.device)
+    high = low + 3 * q.abs().amax() + 3 * radius + (first.norm(dim=1) / max(radius, 1e-12)).clamp(max=1e12)
+    best, golden = dual(low), (math.sqrt(5) - 1) / 2
+    for _ in range(steps):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        a, b = dual(left), dual(right)
+        best = torch.maximum(best, torch.maximum(a, b))
+        low, high = torch.where(a < b, left, low), torch.where(a < b, high, right)
+    return (q**3 + linear * q).sum(1) + best - 1e-12
+
+
+def few_features(data: SparseCoding, size: int) -> Tensor:
+    """The unit vector u = sum of w*_j M_j over `size` features, over sqrt(size), (d,): a linear classifier blind to the rest.
+
+    It is right, robustly, on the few samples in which one of its features is active: more than u* at a large radius.
+    """
+    if not 1 <= checks.positive_int("size", size) <= data.d:
+        raise ValueError(f"size = {size}: give at most d = {data.d} features")
+    return data.features[:, :size] @ data.w_star[:size] / math.sqrt(size)

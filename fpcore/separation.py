@@ -1,0 +1,192 @@
+"""Side by side at one radius: what linear, polynomial and tangent models reach when trained, and what their classes can."""
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fpcore import seeding
+from fpcore.attacks import Attack, Ball, along, pgd, robust_correct
+from fpcore.experiments import cache_path
+from fpcore.kernels import Cubic, Kernel, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
+from fpcore.lower_bounds import certify_cubic, linear_bound, quadratic_bound
+from fpcore.models import TwoLayer, accuracy
+from fpcore.results import write_json
+from fpcore.sparse_coding import SparseCoding
+from fpcore.synthetic_experiments import SyntheticExperiment
+from fpcore.training import Schedule, Training, train
+
+
+@dataclass(frozen=True)
+class LowComplexity:
+    """How long the low-complexity models train: one protocol for all sizes; every step size follows from d, k, width.
+
+    `widths` in units of the network's own: tangent models are trained at the first, their witness is built at each.
+    """
+
+    seeds: int
+    samples: int  # of the kernel machines: one pass
+    widths: tuple[float, ...]
+    tangent_steps: int
+    attacked: int  # test samples under attack
+    kernel_lr: float = 0.5
+    tangent_lr: float = 0.3  # times d k^2 / width
+    batch: int = 256
+
+    def linear(self, data: SparseCoding, radius: float, seed: int) -> Linear:
+        """SGD on clean (radius 0) or FGM examples, from 0; the FGM example of a linear model is its worst case."""
+        model = Linear(data.d).to(data.device)
+        lr = float(data.d)
+        train(model, data, Training(400, Schedule((0, lr), (1, 0)), self.batch, radius=radius, seed=seed), every=400)
+        return model
+
+    def machine(self, kernel: Kernel, data: SparseCoding, radius: float, seed: int) -> KernelMachine:
+        """A kernel machine after one pass over fresh samples, clean or FGM; it is not told the features."""
+        model = KernelMachine(kernel, data.d).to(data.device)
+        train_kernel(model, data, self.samples, radius, self.kernel_lr, self.batch, seed)
+        return model
+
+    def tangent(self, net: TwoLayer, data: SparseCoding, radius: float, seed: int) -> Tangent:
+        """The tangent model of `net` after SGD on clean or FGM examples."""
+        model = Tangent(net)
+        lr = self.tangent_lr * data.d * data.k**2 / len(model.weight)
+        schedule = Schedule((0, lr), (1, 0))
+        train(
+            model, data, Training(self.tangent_steps, schedule, self.batch, radius=radius, seed=seed), every=self.tangent_steps
+        )
+        return model
+
+
+LOW_COMPLEXITY = {
+    "quick": LowComplexity(seeds=1, samples=2048, widths=(1, 4), tangent_steps=50, attacked=80),
+    "full": LowComplexity(seeds=5, samples=8192, widths=(1, 4, 12.8), tangent_steps=300, attacked=300),
+}
+
+
+def kernels(experiment: SyntheticExperiment) -> dict[str, Kernel]:
+    """The kernels of the side-by-side: all polynomials of degree 2, the odd ones of degree 3, the NTK of infinite width.
+
+    Even parts do not help a polynomial of degree 3 (`even_part_bound`), so it has none; there, degree 1 weighs 1/d, the
+    typical size of <x, x'>^2.
+    """
+    low = 1 / experiment.d
+    return {
+        "degree 2": polynomial(low, 1.0, 1.0),
+        "degree 3": polynomial(0.0, low, 0.0, 1.0),
+        "NTK, infinite width": tangent_kernel(experiment.thresholds[0]),
+    }
+
+
+def attacked(model: nn.Module, data: SparseCoding, x: Tensor, y: Tensor, radius: float) -> dict[str, float]:
+    """Clean accuracy, and robust accuracy under the worst of FGM, PGD, u* and, for a `Tangent`, PGD on smooth activity.
+
+    A tangent model's activity jumps, which its gradient does not show: attacks that follow the gradient alone find it
+    robust where it is not (`gradient_accuracy`).
+    """
+    rng = seeding.generator(0, "attack", device=x.device)
+    ball, dense = Ball("l2", radius), along(data.u_star, radius)
+    right = robust_correct(model, x, y, ball, restarts=2, extra=(dense,), rng=rng)
+    found = {"clean_accuracy": accuracy(model, x, y), "gradient_accuracy": right.float().mean().item()}
+    if isinstance(model, Tangent):
+        survivors = right.nonzero().squeeze(1)
+        for temperature in (0.03, 0.1, 0.3):
+            if len(survivors):
+                left = robust_correct(
+                    model, x[survivors], y[survivors], ball, steps=1, restarts=1, extra=(smooth(model, ball, temperature),)
+                )
+                survivors = survivors[left]
+        found["robust_accuracy"] = len(survivors) / len(x)
+    else:
+        found["robust_accuracy"] = found["gradient_accuracy"]
+    return found
+
+
+def smooth(model: Tangent, ball: Ball, temperature: float) -> Attack:
+    """PGD on the tangent model with smoothed activity: it sees where neurons switch."""
+    surrogate = copy.copy(model)  # shares all tensors
+    surrogate.temperature = temperature
+    return lambda _, x, y: pgd(surrogate, x, y, ball)
+
+
+def tangent_witness(net: TwoLayer, data: SparseCoding) -> Tangent:
+    """The tangent model that tends, as the width grows, to a positive multiple of the cubic f(x)/|x|^2. Untrained.
+
+    v_i = M(w* o ((M^T w_i)^2 - 1)) for w_i of norm sqrt(d), over the width. For w ~ N(0, I) and a fixed b the mean of
+    (w_j^2 - 1) 1(|<w, x>| > b) is 2 beta phi(beta) <M_j, x>^2/|x|^2 with beta = b/|x|: the limit has the cubic's sign,
+    and its certificate. Here b follows |w_i|, which adds a linear term of relative order 1/d.
+    """
+    model = Tangent(net)
+    w = model.directions @ data.features * data.d**0.5
+    with torch.no_grad():
+        model.weight.copy_((data.w_star * (w * w - 1)) @ data.features.T / len(w))
+    return model
+
+
+def cubic_accuracy(data: SparseCoding, x: Tensor, y: Tensor, radius: float, linear: float = 0.0) -> float:
+    """Share of samples on which the cubic is certified against ANY perturbation: what degree 3 can do, at least."""
+    q = y[:, None] * (x @ data.features) * data.w_star
+    return (certify_cubic(q, radius, linear) > 0).float().mean().item()
+
+
+def measure_low_complexity(
+    config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """All rows of the side-by-side for one seed: {model: {clean_accuracy, robust_accuracy, ...}} at the experiment's radius.
+
+    `class_bound` (an upper bound on the whole class) and `certified_accuracy` (a lower bound on one member) where known.
+    """
+    data, tau = experiment.data(seed, device), experiment.radius
+    x, y = data.test_set(experiment.test_samples, seed)
+    cubic = cubic_accuracy(data, x, y, tau)
+    x, y = x[: config.attacked], y[: config.attacked]
+    rows: dict[str, dict[str, float]] = {}
+    for suffix, radius in ((", clean", 0.0), (", adversarial", tau)):
+        models: dict[str, nn.Module] = {"linear": config.linear(data, radius, seed)}
+        models |= {name: config.machine(kernel, data, radius, seed) for name, kernel in kernels(experiment).items()}
+        net = experiment.network(seed, device)
+        models["NTK, network's width"] = config.tangent(net, data, radius, seed)
+        rows |= {name + suffix: attacked(model, data, x, y, tau) for name, model in models.items()}
+    witness = Cubic(data.features, data.w_star)
+    rows["degree 3, witness"] = attacked(witness, data, x, y, tau) | {"certified_accuracy": cubic}
+    for row, bound in (("linear", linear_bound), ("degree 2", quadratic_bound)):
+        for suffix in (", clean", ", adversarial"):
+            rows[row + suffix]["class_bound"] = bound(experiment, tau)
+    return rows
+
+
+def run_low_complexity(
+    config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """`measure_low_complexity`, or what it found before: a finished seed is kept beside the checkpoints."""
+    code = [(Path(__file__).parent / f"{name}.py").read_text() for name in ("lower_bounds", "kernels", "separation")]
+    path = cache_path("low-complexity", config, experiment, seed, device.type, *code).with_suffix(".json")
+    if not path.exists():
+        write_json(path, measure_low_complexity(config, experiment, seed, device))
+    return json.loads(path.read_text())
+
+
+def ledger(rows: list[dict[str, dict[str, float]]], radius: float) -> list[dict[str, float]]:
+    """The figures of claims L1 to L3 for each seed; robust accuracies are those of the better of the two trainings."""
+    figures = []
+    for row in rows:
+
+        def best(name: str, row=row) -> float:
+            return max(row[f"{name}, {how}"]["robust_accuracy"] for how in ("clean", "adversarial"))
+
+        figures.append(
+            {
+                "radius": radius,
+                "class_bound_linear_accuracy": row["linear, clean"]["class_bound"],
+                "class_bound_degree2_accuracy": row["degree 2, clean"]["class_bound"],
+                "robust_accuracy_linear": best("linear"),
+                "robust_accuracy_degree2": best("degree 2"),
+                "robust_accuracy_degree3": best("degree 3"),
+                "robust_accuracy_ntk": best("NTK, network's width"),
+                "robust_accuracy_ntk_limit": best("NTK, infinite width"),
+                "certified_accuracy_witness": row["degree 3, witness"]["certified_accuracy"],
+            }
+        )
+    return figures
