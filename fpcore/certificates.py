@@ -40,8 +40,9 @@ def certify(model: TwoLayer, x: Tensor, y: Tensor, radius: float, refine: bool =
     if refine and radius > 0:
         broken = fgm(model, x, y, Ball("l2", radius))
         (todo,) = ((margin <= 0) & ~exact & (y * model(broken) > 0)).nonzero(as_tuple=True)
-        for some in todo.split(16):
-            margin[some] = torch.maximum(margin[some], _quadratic(model, x[some], y[some], radius).to(margin.dtype))
+        gram = model.weight @ model.weight.T if len(todo) else None
+        for some in todo.split(8):
+            margin[some] = torch.maximum(margin[some], _quadratic(model, gram, x[some], y[some], radius).to(margin.dtype))
     return Certificate(margin, exact)
 
 
@@ -85,37 +86,43 @@ def lower_line(low: Tensor, high: Tensor, b: Tensor, steep: Tensor) -> tuple[Ten
     return slope, offset, ~linear
 
 
-def _quadratic(model: TwoLayer, x: Tensor, y: Tensor, radius: float, most: int = 256) -> Tensor:
+def _quadratic(model: TwoLayer, gram: Tensor, x: Tensor, y: Tensor, radius: float, most: int = 1500) -> Tensor:
     """The lower bound with parabolas at the concave corners -b: attacks on many neurons share one budget |delta|^2.
 
     A line pays for each neuron that might cross its corner as if the whole radius were spent on it. Instead, with the
     gap g = |q + b| to the corner and u = y <w_i, delta>, |u| <= T = radius |w_i|:  ReLU(u - g) <= c u^2, where
     c = (T - g)/T^2 if T <= 2 g, else 1/(4 g). Then y f(x + delta) >= base + <h, delta> - delta^T Q delta with
-    Q = sum_i c_i w_i w_i^T, and the minimum over the ball is, by duality, base - min over t > |Q| of
-    (t radius^2 + h^T (t - Q)^-1 h / 4): each t gives a sound bound. In float64. Of a sample's parabolas the `most` that
-    reach furthest are treated one by one; the rest together, by the norm of all neurons' H = sum_i w_i w_i^T / |w_i|.
+    Q = sum_i c_i w_i w_i^T = A^T A, and by duality the minimum over the ball is at least
+    base - (t radius^2 + h^T (t - Q)^-1 h / 4) for each t > |Q|, where h^T (t - Q)^-1 h = (|h|^2 + (A h)^T (t - A A^T)^-1 A h)/t.
+    A Cholesky factor of t - A A^T, from the neurons' `gram` matrix (m, m), proves t > |Q|. At most `most` parabolas a sample.
     """
     w, b, norm = model.weight.double(), model.bias.double(), model.weight.double().norm(dim=1)
     q = y[:, None].double() * (x.double() @ w.T)  # (n, m)
     reach, gap = radius * norm, (q + b).abs()
     slope, offset, _ = lower_line(q - reach, q + reach, b.expand_as(q), q > b)
     bent = (q < b) & (q - reach < -b) & (q + reach > -b) & (gap > 0.15 * reach)
-    on = (q < -b).double()  # beyond its corner the neuron is active against y: there the parabola bends the line q + b
-    slope, offset = torch.where(bent, on, slope), torch.where(bent, on * b, offset)
     g, t = gap.clamp(min=1e-30), reach.clamp(min=1e-30)
     c = torch.where(bent, torch.where(t <= 2 * g, (t - g) / t.square(), 0.25 / g), 0.0)
-    far, chosen = (c * norm).topk(min(most + 1, c.shape[1]), dim=1)  # (n, p + 1), descending
-    chosen, rest = chosen[:, :most], far[:, most:].amax(1) if far.shape[1] > most else torch.zeros_like(q[:, 0])
-    a = w[chosen] * c.gather(1, chosen).sqrt()[:, :, None]  # (n, p, d) with Q = a^T a
-    h = slope @ w  # (n, d)
-    size, basis = torch.linalg.eigh(a @ a.mT)  # ascending
-    z = (basis.mT @ (a @ h[:, :, None])).squeeze(2).square()  # (n, p)
-    top, length = size[:, -1:].clamp(min=0) * (1 + 1e-9) + 1e-12, h.norm(dim=1, keepdim=True)
-    t = top + torch.logspace(-4, 2, 120, dtype=w.dtype, device=w.device) * (length / (2 * radius) + 1e-2 * top)  # (n, 120)
-    inverse = (length.square() + (z[:, None] / (t[:, :, None] - size[:, None])).sum(2)) / t  # h^T (t - Q)^-1 h
-    worst = (t * radius**2 + inverse / 4).amin(1)
-    if rest.any():
-        scaled = w / norm.clamp(min=1e-30).sqrt()[:, None]
-        worst = worst + rest * radius**2 * torch.linalg.eigvalsh(scaled.T @ scaled)[-1] * (1 + 1e-9)
+    _, chosen = (c * norm).topk(min(most, max(1, int(bent.sum(1).max()))), dim=1)  # (n, p): those that reach furthest
+    bent &= torch.zeros_like(bent).scatter_(1, chosen, True)
+    on = (q < -b).double()  # beyond its corner the neuron is active against y: there the parabola bends the line q + b
+    slope, offset = torch.where(bent, on, slope), torch.where(bent, on * b, offset)
+    h, root = slope @ w, c.gather(1, chosen).sqrt()  # (n, d), (n, p)
+    z = root * (h @ w.T).gather(1, chosen)  # A h
+    k = gram[chosen[:, :, None], chosen[:, None]].double() * root[:, :, None] * root[:, None]  # A A^T, (n, p, p)
+    error = 1e-6 * k.diagonal(dim1=1, dim2=2).sum(1)  # of the float32 gram matrix, in operator norm
+    length, bend = h.norm(dim=1), (k @ z[:, :, None]).squeeze(2)
+    top = bend.norm(dim=1) / z.norm(dim=1).clamp(min=1e-30)  # about |Q|, or less: then the factor is tried again
+    t = torch.maximum(length / (2 * radius) + z.square().sum(1) / length.square().clamp(min=1e-30), 1.1 * top) + error + 1e-30
+    worst = torch.full_like(t, torch.inf)
+    eye = torch.eye(k.shape[1], dtype=k.dtype, device=k.device)
+    for _ in range(6):
+        factor, failed = torch.linalg.cholesky_ex((t - error)[:, None, None] * eye - k)
+        solved = torch.linalg.solve_triangular(factor, z[:, :, None], upper=False).square().sum((1, 2))
+        value = t * radius**2 + (length.square() + solved) / (t - error) / 4
+        worst = torch.where(failed == 0, worst.minimum(value), worst)
+        if not failed.any():
+            break
+        t = torch.where(failed == 0, t, 1.6 * t)
     base = (slope * q + offset).sum(1)
     return base - worst - 1e-9 * ((slope * q).abs().sum(1) + offset.abs().sum(1) + worst)

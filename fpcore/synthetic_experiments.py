@@ -33,7 +33,8 @@ class SyntheticExperiment:
     adversarial_steps: int
     margin: float = 2.5
     noise: float = 0.2
-    reach: float = 0.65  # the radius in units of 1/sqrt(k), the size of one active feature
+    reach: float = 0.59  # the radius of attacks and certificates in units of 1/sqrt(k), the size of one active feature
+    training_reach: float = 0.65  # the radius of FGM training, a little larger
     init_norm: float = 0.05
     first_threshold: float = 1.9  # in units of 1/sqrt(d), the standard deviation of a random neuron's pre-activation
     last_threshold: float = 0.62  # in units of 1/sqrt(k), at the end of clean training and ever after
@@ -42,12 +43,17 @@ class SyntheticExperiment:
     decay: float = 0.007  # share of its weight that a neuron loses in a step, at the full step size
     attack_steps: int = 1  # of FGM training; more: PGD
     batch: int = 512
-    test_samples: int = 2000
+    test_samples: int = 1000
 
     @property
     def radius(self) -> float:
-        """The l2 radius of attack, training and certificate: reach / sqrt(k)."""
+        """The l2 radius of attacks and certificates: reach / sqrt(k)."""
         return self.reach / math.sqrt(self.k)
+
+    @property
+    def training_radius(self) -> float:
+        """The l2 radius of FGM training: training_reach / sqrt(k)."""
+        return self.training_reach / math.sqrt(self.k)
 
     @property
     def thresholds(self) -> tuple[float, float]:
@@ -82,7 +88,7 @@ class SyntheticExperiment:
             steps=self.adversarial_steps,
             lr=Schedule((0, 0.005 * full), (0.15, full), (0.3, full), (1, 0.02 * full)),
             batch=self.batch,
-            radius=Schedule((0, 0.3 * self.radius), (0.15, self.radius)),
+            radius=Schedule((0, 0.3 * self.training_radius), (0.15, self.training_radius)),
             attack_steps=self.attack_steps,
             weight_decay=self.decay / full,
             seed=seed + 1_000_000,  # fresh samples: not those of clean training
@@ -124,7 +130,7 @@ def run_scratch(experiment: SyntheticExperiment, seed: int, device: torch.device
     data = experiment.data(seed, device)
     x, y = data.test_set(experiment.test_samples, seed)
     init = experiment.network(seed, device)
-    rising = Schedule((0, 0.3 * experiment.radius), (1, experiment.radius))
+    rising = Schedule((0, 0.3 * experiment.training_radius), (1, experiment.training_radius))
     stages = {"scratch": experiment.clean(seed, rising), "scratch-adversarial": experiment.adversarial(seed)}
     (early, purified), histories = _train(experiment, data, init, stages, seed, progress)
     return SyntheticRun(experiment, data, x, y, init, early, purified, histories)
@@ -144,11 +150,11 @@ def _train(
     networks, histories, before = [init], {}, []
     for name, training in stages.items():
         start, model = networks[-1], copy.deepcopy(networks[-1])
-        origin = (data, init.weight.shape, experiment.init_norm, experiment.radius, seed)
+        origin = (data, init.weight.shape, experiment.init_norm, experiment.training_radius, seed)
         path = cache_path(f"synthetic-{name}", training, *before, *origin)
 
         def measure(_: nn.Module, model: TwoLayer = model, start: TwoLayer = start) -> dict[str, Any]:
-            return watch(model, init, start, data, *watched, experiment.radius)
+            return watch(model, init, start, data, *watched, experiment.training_radius)
 
         label = f"{name} training, seed {seed}" if progress else None
         every = max(1, training.steps // 12)
@@ -162,7 +168,7 @@ def _train(
 def watch(
     net: TwoLayer, init: TwoLayer, start: TwoLayer, data: SparseCoding, x: Tensor, y: Tensor, radius: float
 ) -> dict[str, float]:
-    """What the histories follow: accuracies at the radius, and the live neurons against w0 and the start of the stage."""
+    """What the histories follow: accuracies at a radius, and the live neurons against w0 and the start of the stage."""
     alive = live(net)
     held, before = (features(n.weight[alive], data.features, data.u_star) for n in (net, start))
     since = cosine(start.weight[alive], net.weight[alive]).abs()

@@ -53,7 +53,7 @@ def limits(profile: str) -> dict[str, dict[float, SyntheticExperiment]]:
         "width m / d": {w: replace(base, width=round(w * d)) for w in (0.25, 0.5, 1.0, 2.0, 4.0)},
         "noise": {s: replace(base, noise=s) for s in (0.0, 0.2, 0.5, 1.0)},
         "PGD steps in training (1: FGM)": {float(n): replace(base, attack_steps=n) for n in (1, 2, 5)},
-        "radius * sqrt(k)": {t: replace(base, reach=t) for t in (0.3, 0.5, 0.65, 0.8, 1.0)},
+        "radius * sqrt(k)": {t: replace(base, reach=t, training_reach=t + 0.06) for t in (0.3, 0.45, 0.59, 0.8, 1.0)},
         "margin": {g: replace(base, margin=g) for g in (0.5, 1.0, 1.5, 2.0, 2.5)},
     }
 
