@@ -9,14 +9,15 @@ Attacks     Ball                             l2 and linf: project, steepest step
 Training    train, Training, Schedule        one loop, clean or adversarial, resumable
 Measures    decompose, decompose_layers      w = beta w' + v
             features, cosine, neurons        purity, dense part, correlation
-Certificate certify, certified_accuracy      lower bounds on robustness, against any l2 perturbation
+Certificate certify, certified_accuracy,     lower bounds on robustness, against any l2 perturbation
+            certified_radius                 the largest that is certified, sample by sample
 Experiments SYNTHETIC, run_synthetic         the book's runs, by profile
             CIFAR, run_cifar
 Results     publish, published, interval     what a full run publishes, and the claims ledger
 """
 
 from fpcore.attacks import Ball, along, fgm, pgd, robust_correct
-from fpcore.certificates import certified_accuracy, certify
+from fpcore.certificates import certified_accuracy, certified_radius, certify
 from fpcore.checks import resolve_device
 from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
@@ -30,6 +31,7 @@ from fpcore.experiments import (
     robustness,
     run_cifar,
     run_synthetic,
+    soundness,
     start,
     summarise,
 )
@@ -67,6 +69,7 @@ __all__ = [
     "accuracy",
     "along",
     "certified_accuracy",
+    "certified_radius",
     "certify",
     "chance_cosine",
     "claims",
@@ -100,6 +103,7 @@ __all__ = [
     "run_cifar",
     "run_synthetic",
     "show",
+    "soundness",
     "start",
     "summarise",
     "top_part",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fpcore import checks, figures, seeding
 from fpcore.attacks import Ball, along, pgd, robust_correct
-from fpcore.certificates import certify
+from fpcore.certificates import BRANCHES, certify
 from fpcore.cifar import Images
 from fpcore.decomposition import cosine, decompose, features, neurons
 from fpcore.models import ConvNet, TwoLayer, accuracy
@@ -275,13 +275,30 @@ def robustness(run: SyntheticRun, net: TwoLayer, restarts: int = 5) -> dict[str,
     radius, dense = run.experiment.radius, along(run.data.u_star, run.experiment.radius)
     rng = seeding.generator(0, "attack", device=run.x.device)
     survived = robust_correct(net, run.x, run.y, Ball("l2", radius), restarts=restarts, extra=(dense,), rng=rng)
-    certificate = certify(net, run.x, run.y, radius)
+    certificate = certify(net, run.x, run.y, radius, BRANCHES)
     return {
         "clean_accuracy": accuracy(net, run.x, run.y),
         "robust_accuracy": survived.float().mean().item(),
         "certified_accuracy": certificate.robust.float().mean().item(),
         "certificate_exact": certificate.exact.float().mean().item(),
     }
+
+
+def soundness(
+    net: TwoLayer, x: Tensor, y: Tensor, radii: list[float], branches: int = BRANCHES, restarts: int = 2, rng: Any = None
+) -> dict[str, int]:
+    """Attack all that is certified: how many (sample, radius) `pairs` there are, `certified` ones, and `broken` ones of those.
+
+    The attacks are FGM and PGD with `restarts`. A single broken pair would disprove the certificate.
+    """
+    counts = {"pairs": 0, "certified": 0, "broken": 0}
+    for radius in radii:
+        robust = certify(net, x, y, radius, branches).robust
+        survived = robust_correct(net, x[robust], y[robust], Ball("l2", radius), restarts=restarts, rng=rng)
+        counts["pairs"] += len(x)
+        counts["certified"] += len(survived)
+        counts["broken"] += int((~survived).sum())
+    return counts
 
 
 def measure_cifar(run: CifarRun, test: Images, config: CifarExperiment, attacked: int = 1000) -> dict[str, float]:
