@@ -195,8 +195,12 @@ def _branch(net: _Local, branches: int) -> tuple[float, float]:
         settled = min([settled, *margin[~todo].tolist()])
         if attained <= 0 or not todo.any() or count + 2 * int(todo.sum()) > branches:
             return min([settled, *margin[todo].tolist()]), attained
-        a, low, high, worst, margin = (part[todo] for part in (a, low, high, worst, margin))
-        low, high, old = split(net, low, high, a, worst)
+        a, low, high, worst, margin, upper = (part[todo] for part in (a, low, high, worst, margin, upper))
+        gap = gaps(net, low, high, a, worst)
+        rest = gap.clamp(min=0).sort(1, descending=True).values[:, branches:].sum(1)
+        if (rest >= upper).any():  # at this delta the bound stays below 0 after as many splits as we may make
+            return min([settled, *margin.tolist()]), attained
+        low, high, old = split(net, low, high, gap)
         a, margin = a[old], margin[old]
 
 
@@ -215,25 +219,28 @@ def ascend(net: _Local, low: Tensor, high: Tensor, a: Tensor, rate: float, steps
     return a
 
 
-def split(net: _Local, low: Tensor, high: Tensor, a: Tensor, worst: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut each part in two at the concave corner u_i = -threshold that costs its bound most; one without is kept.
+def gaps(net: _Local, low: Tensor, high: Tensor, a: Tensor, worst: Tensor) -> Tensor:
+    """How far each neuron's line is below it at the worst delta, if its concave corner is inside; else -inf."""
+    u, s = net.corners(low, high)
+    gap = net.activation(worst) - a * worst - (s - a * u).amin(0)
+    return gap.masked_fill((low >= -net.threshold) | (high <= -net.threshold), -torch.inf)
+
+
+def split(net: _Local, low: Tensor, high: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut each part in two at the concave corner u_i = -threshold of the largest gap; a part without one stays whole.
 
     On each side all intervals shrink to what is left of the ball. Returns low, high and the part that each is from.
     """
-    u, s = net.corners(low, high)
-    inside = worst.maximum(low).minimum(high)
-    gap = net.activation(inside) - a * inside - (s - a * u).amin(0)
-    gap = gap.masked_fill((low >= -net.threshold) | (high <= -net.threshold), -torch.inf)
     cost, at = gap.max(1, keepdim=True)
     cos, cut = net.rows[at[:, 0]] @ net.rows.T, -net.threshold - net.q[0, at]
     above, below = _cap(net, cos, cut), _cap(net, -cos, -cut)
-    low, high, old = low.repeat(2, 1), high.repeat(2, 1), torch.arange(len(a), device=a.device).repeat(2)
+    low, high, old = low.repeat(2, 1), high.repeat(2, 1), torch.arange(len(gap), device=gap.device).repeat(2)
     cut_low = low.maximum(torch.cat([above[0], below[0]]))
     cut_high = high.minimum(torch.cat([above[1], below[1]]))
-    cut_low[: len(a)].scatter_(1, at, -net.threshold), cut_high[len(a) :].scatter_(1, at, -net.threshold)
+    cut_low[: len(gap)].scatter_(1, at, -net.threshold), cut_high[len(gap) :].scatter_(1, at, -net.threshold)
     whole = cost.isinf().repeat(2, 1)  # nothing to cut: the first copy stays as it is, the second goes
     low, high = torch.where(whole, low, cut_low), torch.where(whole, high, cut_high.maximum(cut_low))
-    keep = ~whole.squeeze(1) | (torch.arange(len(old), device=a.device) < len(a))
+    keep = ~whole.squeeze(1) | (torch.arange(len(old), device=gap.device) < len(gap))
     return low[keep], high[keep], old[keep]
 
 
