@@ -9,7 +9,8 @@ Attacks     Ball                             l2 and linf: project, steepest step
 Training    train, Training, Schedule        one loop, clean or adversarial, resumable
 Measures    decompose, decompose_layers      w = beta w' + v
             features, cosine, neurons        purity, dense part, correlation
-Certificate certify, certified_accuracy      lower bounds on robustness, against any l2 perturbation
+Certificate certify, certified_accuracy,     lower bounds on robustness, against any l2 perturbation
+            certified_radius, soundness      the largest that is certified, sample by sample; attacks on all of it
 Low         linear_bound, quadratic_bound    upper bounds on whole classes, whoever trains them
 complexity  linear_optimum, certify_cubic    their best loss; what degree 3 can do
             Linear, Cubic, Tangent           the classes: linear, a cubic, the network's tangent kernel,
@@ -22,7 +23,7 @@ Results     publish, published, interval     what a full run publishes, and the 
 """
 
 from fpcore.attacks import Ball, along, fgm, pgd, robust_correct
-from fpcore.certificates import certified_accuracy, certify
+from fpcore.certificates import certified_accuracy, certified_radius, certify, soundness
 from fpcore.checks import resolve_device
 from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
 from fpcore.cifar_experiments import CIFAR, measure_cifar, run_cifar
@@ -92,6 +93,7 @@ __all__ = [
     "along",
     "attacked",
     "certified_accuracy",
+    "certified_radius",
     "certify",
     "certify_cubic",
     "chance_cosine",
@@ -140,6 +142,7 @@ __all__ = [
     "run_synthetic",
     "score_law",
     "show",
+    "soundness",
     "start",
     "summarise",
     "tangent_kernel",

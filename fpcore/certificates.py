@@ -1,20 +1,34 @@
-"""Certified robustness of the two-layer network against ANY l2 perturbation: a lower bound, sample by sample."""
+"""Certified robustness of the two-layer network against ANY l2 perturbation: a lower bound, sample by sample.
+
+In units of |w_i| all neurons are one function: y f(x + y delta) = sum_i |w_i| s(q_i + <w_i, delta>/|w_i|), where s is the
+soft-shrinkage by the threshold and q_i = y <w_i, x>/|w_i|. So |delta| <= radius keeps each pre-activation u_i within
+radius of q_i, where |w_i| s(u) >= a_i u + c_i for ANY slope a_i, with c_i the minimum of |w_i| s(u) - a_i u.
+"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fpcore import checks
-from fpcore.attacks import Ball, fgm
 from fpcore.models import TwoLayer
+from fpcore.parabolas import shared_budget
+
+BRANCHES = 100  # of a sample: enough for all but a few in a thousand of the book's purified networks
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """`margin` (n,): lower bound on y f(x + delta) over |delta|_2 <= radius; `exact` (n,): no neuron was relaxed."""
+    """What is known about the minimum of y f(x + delta) over |delta|_2 <= radius, sample by sample.
+
+    `margin` (n,) is a lower bound; `attained` (n,) an upper one, the value at the worst perturbation that was met;
+    `exact` (n,): no neuron was relaxed, all are linear over the whole ball, and the margin is the minimum itself.
+    """
 
     margin: Tensor
+    attained: Tensor
     exact: Tensor
 
     @property
@@ -22,107 +36,230 @@ class Certificate:
         """Samples that no perturbation of this radius can misclassify, (n,), bool."""
         return self.margin > 0
 
+    @property
+    def broken(self) -> Tensor:
+        """Samples that a perturbation of this radius does misclassify, (n,), bool. Those that are neither are open."""
+        return self.attained <= 0
+
 
 @torch.no_grad()
-def certify(model: TwoLayer, x: Tensor, y: Tensor, radius: float, refine: bool = True, chunk: int = 512) -> Certificate:
-    """Bound y f(x + delta) from below over the whole l2 ball.
+def certify(model: TwoLayer, x: Tensor, y: Tensor, radius: float, branches: int = 0, chunk: int = 512) -> Certificate:
+    """Bound y f(x + delta) from below over the whole l2 ball, by linear relaxation and branch and bound.
 
-    x (n, d), y (n,) in {-1, +1}; the radius is in the units of x. First by linear relaxation (CROWN with the l2 dual
-    norm): with q_i = y <w_i, x>, neuron i's pre-activation stays in [q_i - radius |w_i|, q_i + radius |w_i|]; on that
-    interval its activation is at least a_i q + c_i, so y f(x + delta) >= sum_i (a_i q_i + c_i) - radius |sum_i a_i w_i|_2.
-    Exact where all neurons are linear on their interval (`exact`). The better of two choices of lines counts. With
-    `refine`, samples that are still open, and that FGM does not break, get the quadratic relaxation as well.
-    Source: Zhang et al. (2018), for the soft-shrinkage activation of this network; the quadratic relaxation is ours.
+    x (n, d), y (n,) in {-1, +1}; the radius is in the units of x. Three stages, each for the samples that the earlier
+    ones left open: `branches` = 0 takes the better of two choices of slopes (fast: to watch a training); 1 optimises the
+    slopes; more also splits the ball where a neuron has its concave corner, into at most so many parts, until the
+    sample is settled. The margin of a split sample then tells its label, but is not the largest that could be proved.
+    Source: Zhang et al. (2018); for optimised slopes Xu et al. (2021), for splits Wang et al. (2021).
     """
-    checks.finite("radius", radius)
-    parts = [_linear(model, a, b, radius) for a, b in zip(x.split(chunk), y.split(chunk))]
-    margin, exact = torch.cat([m for m, _ in parts]), torch.cat([e for _, e in parts])
-    if refine and radius > 0:
-        broken = fgm(model, x, y, Ball("l2", radius))
-        (todo,) = ((margin <= 0) & ~exact & (y * model(broken) > 0)).nonzero(as_tuple=True)
-        gram = model.weight @ model.weight.T if len(todo) else None
-        for some in todo.split(8):
-            margin[some] = torch.maximum(margin[some], _quadratic(model, gram, x[some], y[some], radius).to(margin.dtype))
-    return Certificate(margin, exact)
+    checks.finite("radius", radius), checks.whole("branches", branches), checks.positive_int("chunk", chunk)
+    radii = torch.full_like(y, radius)
+    parts = [_certify(model, *part, branches) for part in zip(x.split(chunk), y.split(chunk), radii.split(chunk))]
+    return Certificate(*(torch.cat(values) for values in zip(*parts)))
 
 
-def certified_accuracy(model: TwoLayer, x: Tensor, y: Tensor, radius: float) -> float:
+def certified_accuracy(model: TwoLayer, x: Tensor, y: Tensor, radius: float, branches: int = BRANCHES) -> float:
     """Share of samples certified at this l2 radius: a lower bound on robust accuracy."""
-    return certify(model, x, y, radius).robust.float().mean().item()
+    return certify(model, x, y, radius, branches).robust.float().mean().item()
 
 
-def _linear(model: TwoLayer, x: Tensor, y: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    w, b = model.weight, model.bias
-    q = y[:, None] * (x @ w.T)  # (n, m)
-    reach = radius * w.norm(dim=1)
-    margins = []
-    for steep in (torch.zeros_like(q, dtype=torch.bool), q > b):  # two sound bounds: the better one counts
-        slope, offset, unstable = lower_line(q - reach, q + reach, b.expand_as(q), steep)
-        bound = (slope * q + offset).sum(1) - radius * (slope @ w).norm(dim=1)
-        # float32 sums of m terms: keep the bound sound by the size of their rounding error
-        margins.append(bound - 1e-6 * ((slope * q).abs().sum(1) + offset.abs().sum(1)))
-    exact = ~unstable.any(1) | (model.threshold == 0)  # without a threshold f is linear
-    return torch.maximum(*margins), exact
+@torch.no_grad()
+def certified_radius(
+    model: TwoLayer, x: Tensor, y: Tensor, branches: int = BRANCHES, steps: int = 12, chunk: int = 512
+) -> Tensor:
+    """The largest l2 radius certified by bisection, sample by sample, (n,): no smaller perturbation changes the label.
 
-
-def lower_line(low: Tensor, high: Tensor, b: Tensor, steep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A line a u + c below s(u) = ReLU(u - b) - ReLU(-u - b) on [low, high], elementwise: (a, c, s is not linear there).
-
-    s has slope 1, 0, 1 left of -b, between, right of b. Where the interval holds the concave corner -b alone, the best
-    line is the chord. Where it holds the convex corner b, alone or with -b, there are two: the tangent of slope 1 at b
-    (where `steep`), or the flattest line through b, which has slope 0 alone and meets s(low) with -b (elsewhere).
+    In the units of x; 0 for misclassified samples. The bisection starts from |x|, which no sample survives since
+    f(0) = 0, so that `steps` halvings leave |x|/2^steps. What it returns was itself certified.
     """
-    left, right = low < -b, high > b  # reaches beyond the corner -b, b
-    linear = (low >= b) | (high <= -b) | ~(left | right)
-    concave, convex = left & ~right & ~linear, right & ~linear
-    fall = (-low - b).clamp(min=0)  # -s(low), positive only left of -b
-    slope = ((low >= b) | (high <= -b)).to(low.dtype)
-    slope = torch.where(concave, fall / (high - low).clamp(min=1e-30), slope)
-    slope = torch.where(convex, torch.where(steep, 1.0, fall / (b - low).clamp(min=1e-30)), slope)
-    # each line passes through a known point (u0, s(u0))
-    offset = torch.where(high <= -b, b, torch.where(low >= b, -b, torch.zeros_like(b)))
-    offset = torch.where(concave, -slope * high, offset)
-    offset = torch.where(convex, -slope * b, offset)
-    return slope, offset, ~linear
+    checks.whole("branches", branches), checks.positive_int("steps", steps), checks.positive_int("chunk", chunk)
+    found = []
+    for a, b in zip(x.split(chunk), y.split(chunk)):
+        low, high = torch.zeros_like(b), a.norm(dim=1)
+        for _ in range(steps):
+            middle = (low + high) / 2
+            robust = _certify(model, a, b, middle, branches)[0] > 0
+            low, high = torch.where(robust, middle, low), torch.where(robust, high, middle)
+        found.append(low)
+    return torch.cat(found)
 
 
-def _quadratic(model: TwoLayer, gram: Tensor, x: Tensor, y: Tensor, radius: float, most: int = 1500) -> Tensor:
-    """The lower bound with parabolas at the concave corners -b: attacks on many neurons share one budget |delta|^2.
+class _Local(NamedTuple):
+    """y f around n samples: some neurons one by one, and the sum of all others, which are linear there.
 
-    A line pays for each neuron that might cross its corner as if the whole radius were spent on it. Instead, with the
-    gap g = |q + b| to the corner and u = y <w_i, delta>, |u| <= T = radius |w_i|:  ReLU(u - g) <= c u^2, where
-    c = (T - g)/T^2 if T <= 2 g, else 1/(4 g). Then y f(x + delta) >= base + <h, delta> - delta^T Q delta with
-    Q = sum_i c_i w_i w_i^T = A^T A, and by duality the minimum over the ball is at least
-    base - (t radius^2 + h^T (t - Q)^-1 h / 4) for each t > |Q|, where h^T (t - Q)^-1 h = (|h|^2 + (A h)^T (t - A A^T)^-1 A h)/t.
-    A Cholesky factor of t - A A^T, from the neurons' `gram` matrix (m, m), proves t > |Q|. At most `most` parabolas a sample.
+    y f(x + y delta) = base + <direction, delta> + sum_i norm_i s(q_i + <rows_i, delta>), for |delta| <= radius.
     """
-    w, b, norm = model.weight.double(), model.bias.double(), model.weight.double().norm(dim=1)
-    q = y[:, None].double() * (x.double() @ w.T)  # (n, m)
-    reach, gap = radius * norm, (q + b).abs()
-    slope, offset, _ = lower_line(q - reach, q + reach, b.expand_as(q), q > b)
-    bent = (q < b) & (q - reach < -b) & (q + reach > -b) & (gap > 0.15 * reach)
-    g, t = gap.clamp(min=1e-30), reach.clamp(min=1e-30)
-    c = torch.where(bent, torch.where(t <= 2 * g, (t - g) / t.square(), 0.25 / g), 0.0)
-    _, chosen = (c * norm).topk(min(most, max(1, int(bent.sum(1).max()))), dim=1)  # (n, p): those that reach furthest
-    bent &= torch.zeros_like(bent).scatter_(1, chosen, True)
-    on = (q < -b).double()  # beyond its corner the neuron is active against y: there the parabola bends the line q + b
-    slope, offset = torch.where(bent, on, slope), torch.where(bent, on * b, offset)
-    h, root = slope @ w, c.gather(1, chosen).sqrt()  # (n, d), (n, p)
-    z = root * (h @ w.T).gather(1, chosen)  # A h
-    k = gram[chosen[:, :, None], chosen[:, None]].double() * root[:, :, None] * root[:, None]  # A A^T, (n, p, p)
-    error = 1e-6 * k.diagonal(dim1=1, dim2=2).sum(1)  # of the float32 gram matrix, in operator norm
-    length, bend = h.norm(dim=1), (k @ z[:, :, None]).squeeze(2)
-    top = bend.norm(dim=1) / z.norm(dim=1).clamp(min=1e-30)  # about |Q|, or less: then the factor is tried again
-    t = torch.maximum(length / (2 * radius) + z.square().sum(1) / length.square().clamp(min=1e-30), 1.1 * top) + error + 1e-30
-    worst = torch.full_like(t, torch.inf)
-    eye = torch.eye(k.shape[1], dtype=k.dtype, device=k.device)
-    for _ in range(6):
-        factor, failed = torch.linalg.cholesky_ex((t - error)[:, None, None] * eye - k)
-        solved = torch.linalg.solve_triangular(factor, z[:, :, None], upper=False).square().sum((1, 2))
-        value = t * radius**2 + (length.square() + solved) / (t - error) / 4
-        worst = torch.where(failed == 0, worst.minimum(value), worst)
-        if not failed.any():
-            break
-        t = torch.where(failed == 0, t, 1.6 * t)
-    base = (slope * q + offset).sum(1)
-    return base - worst - 1e-9 * ((slope * q).abs().sum(1) + offset.abs().sum(1) + worst)
+
+    rows: Tensor  # (m, d), of norm 1
+    norm: Tensor  # (m,)
+    threshold: float
+    q: Tensor  # (n, m)
+    radius: Tensor  # (n, 1)
+    size: Tensor  # (n, 1), |x| + radius: bounds all pre-activations
+    base: Tensor  # (n,)
+    slack: Tensor  # (n,), rounding error of base and direction
+    direction: Tensor  # (n, d)
+
+    def samples(self, index: Tensor) -> "_Local":
+        q, radius, size, base, slack, direction = (field[index] for field in self[3:])
+        return _Local(self.rows, self.norm, self.threshold, q, radius, size, base, slack, direction)
+
+    def activation(self, u: Tensor) -> Tensor:
+        return self.norm * F.softshrink(u, self.threshold)
+
+    def corners(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Where norm s(u) - a u can be smallest on [low, high], its ends and the convex corner; and norm s there."""
+        u = torch.stack([low, low.clamp(min=self.threshold).minimum(high), high])
+        return u, self.activation(u)
+
+
+def _certify(model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor, branches: int) -> tuple[Tensor, Tensor, Tensor]:
+    norm, threshold = model.weight.norm(dim=1), model.threshold.item()
+    rows = model.weight / norm.clamp(min=1e-30)[:, None]
+    radius, zero = radius[:, None], torch.zeros_like(y)
+    net = _Local(
+        rows, norm, threshold, y[:, None] * (x @ rows.T), radius, x.norm(dim=1, keepdim=True) + radius, zero, zero, 0 * x
+    )
+    low, high = net.q - radius, net.q + radius
+    bends = (low < threshold) & (high > threshold) | (low < -threshold) & (high > -threshold)
+    bends &= (norm > 0) & (threshold > 0)  # without a threshold f is linear
+    left, right = envelope(net, low, high)
+    flat, slopes = (bound(net, low, high, a) for a in (left, torch.where(net.q > threshold, right, left)))
+    margin, attained = flat[0].maximum(slopes[0]), flat[1].minimum(slopes[1])
+    if branches and len(todo := _open(margin, attained, bends)):
+        part, worst = net.samples(todo), slopes[2][todo]
+        for _ in range(8):  # an attack, each step to the worst point for the neurons active at the last: breaks most
+            _, value, worst = bound(part, low[todo], high[todo], norm * (worst.abs() > threshold))
+            attained[todo] = attained[todo].minimum(value)
+        todo = _open(margin, attained, bends)
+        if len(todo):
+            margin[todo] = margin[todo].maximum(shared_budget(model, x[todo], y[todo], radius[todo, 0]).to(margin.dtype))
+        for i in _open(margin, attained, bends).tolist():
+            proved, met = _branch(_reduced(net, i, bends[i]), branches)
+            margin[i], attained[i] = max(margin[i].item(), proved), min(attained[i].item(), met)
+    return margin, attained, ~bends.any(1)
+
+
+def _open(margin: Tensor, attained: Tensor, bends: Tensor) -> Tensor:
+    return ((margin <= 0) & (attained > 0) & bends.any(1)).nonzero().flatten()
+
+
+def envelope(net: _Local, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes of the convex envelope of norm s on [low, high], left and right of the convex corner if it is inside."""
+    u, s = net.corners(low, high)
+    left, right = (s[1:] - s[:-1]) / (u[1:] - u[:-1]).clamp(min=1e-30)
+    return torch.where(u[1] > low, left, right), torch.where(u[1] < high, right, left)
+
+
+def bound(net: _Local, low: Tensor, high: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A lower bound on y f where |delta| <= radius and pre-activations are in [low, high], from ANY slopes a (n, m).
+
+    Returns the bound (n,); y f at the delta that is worst for the lines, an upper bound (n,); pre-activations there.
+    """
+    u, s = net.corners(low, high)
+    offset = (s - a * u).amin(0)  # s - a u is piecewise linear with its local minima at the corners
+    v = net.direction + a @ net.rows
+    length = v.norm(dim=1, keepdim=True)
+    # float32 sums of m terms: keep the bound sound by the size of their rounding error
+    slack = net.slack + 1e-6 * (a.abs() * net.size + offset.abs()).sum(1)
+    lower = net.base + (a * net.q + offset).sum(1) - (net.radius * length).squeeze(1) - slack
+    delta = -net.radius * v / length.clamp(min=1e-30)
+    worst = net.q + delta @ net.rows.T
+    return lower, net.base + (net.direction * delta).sum(1) + net.activation(worst).sum(1), worst
+
+
+def _reduced(net: _Local, i: int, bends: Tensor) -> _Local:
+    """Sample i alone, with the neurons that do not bend in its ball summed up: few are left."""
+    one = net.samples(torch.tensor([i], device=bends.device))
+    active = ~bends & (one.q[0].abs() > net.threshold)
+    norm, rows = net.norm[active], net.rows[active]
+    return one._replace(
+        rows=net.rows[bends],
+        norm=net.norm[bends],
+        q=one.q[:, bends],
+        base=F.softshrink(one.q[:, active], net.threshold) @ norm,
+        slack=1e-6 * norm.sum() * one.size.squeeze(1),
+        direction=(norm @ rows)[None],
+    )
+
+
+def _branch(net: _Local, branches: int) -> tuple[float, float]:
+    """Bounds of one sample, lower and upper: each part of its ball is ascended, and split until its bound is positive."""
+    low, high = net.q - net.radius, net.q + net.radius
+    left, right = envelope(net, low, high)
+    a, rate = torch.where(net.q > net.threshold, right, left), 1 / _largest_eigenvalue(net.rows)
+    margin = torch.full_like(net.base, -torch.inf)
+    settled, attained, count = torch.inf, torch.inf, 0
+    while True:
+        a = ascend(net, low, high, a, rate)
+        lower, upper, worst = bound(net, low, high, a)
+        margin = margin.fmax(lower)  # a part inherits the bound of the whole
+        attained, count = min(attained, upper.min().item()), count + len(a)
+        todo = ~(margin > 0)
+        settled = min([settled, *margin[~todo].tolist()])
+        if attained <= 0 or not todo.any() or count + 2 * int(todo.sum()) > branches:
+            return min([settled, *margin[todo].tolist()]), attained
+        a, low, high, worst, margin, upper = (part[todo] for part in (a, low, high, worst, margin, upper))
+        gap = gaps(net, low, high, a, worst)
+        rest = gap.clamp(min=0).sort(1, descending=True).values[:, branches:].sum(1)
+        if (rest >= upper).any():  # at this delta the bound stays below 0 after as many splits as we may make
+            return min([settled, *margin.tolist()]), attained
+        low, high, old = split(net, low, high, gap)
+        a, margin = a[old], margin[old]
+
+
+def ascend(net: _Local, low: Tensor, high: Tensor, a: Tensor, rate: float, steps: int = 4) -> Tensor:
+    """Slopes with a larger bound, which is concave in a: proximal gradient ascent, at a rate of at most 1/|rows|^2."""
+    u, s = net.corners(low, high)
+    left, right = (s[1:] - s[:-1]) / (u[1:] - u[:-1]).clamp(min=1e-30)
+    for _ in range(steps):
+        v = net.direction + a @ net.rows
+        length = v.norm(dim=1, keepdim=True).clamp(min=1e-3 * net.norm.max().item())
+        step = rate * length / net.radius
+        z = a / step + net.q - (net.radius * v / length) @ net.rows.T
+        # -c is the conjugate of the envelope e: its proximal point follows from that of e (Moreau)
+        below, above = (z - left / step).maximum(u[0]).minimum(u[1]), (z - right / step).maximum(u[1]).minimum(u[2])
+        a = step * (z - (below + above - u[1]))
+    return a
+
+
+def gaps(net: _Local, low: Tensor, high: Tensor, a: Tensor, worst: Tensor) -> Tensor:
+    """How far each neuron's line is below it at the worst delta, if its concave corner is inside; else -inf."""
+    u, s = net.corners(low, high)
+    gap = net.activation(worst) - a * worst - (s - a * u).amin(0)
+    return gap.masked_fill((low >= -net.threshold) | (high <= -net.threshold), -torch.inf)
+
+
+def split(net: _Local, low: Tensor, high: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut each part in two at the concave corner u_i = -threshold of the largest gap; a part without one stays whole.
+
+    On each side all intervals shrink to what is left of the ball. Returns low, high and the part that each is from.
+    """
+    cost, at = gap.max(1, keepdim=True)
+    cos, cut = net.rows[at[:, 0]] @ net.rows.T, -net.threshold - net.q[0, at]
+    above, below = _cap(net, cos, cut), _cap(net, -cos, -cut)
+    low, high, old = low.repeat(2, 1), high.repeat(2, 1), torch.arange(len(gap), device=gap.device).repeat(2)
+    cut_low = low.maximum(torch.cat([above[0], below[0]]))
+    cut_high = high.minimum(torch.cat([above[1], below[1]]))
+    cut_low[: len(gap)].scatter_(1, at, -net.threshold), cut_high[len(gap) :].scatter_(1, at, -net.threshold)
+    whole = cost.isinf().repeat(2, 1)  # nothing to cut: the first copy stays as it is, the second goes
+    low, high = torch.where(whole, low, cut_low), torch.where(whole, high, cut_high.maximum(cut_low))
+    keep = ~whole.squeeze(1) | (torch.arange(len(old), device=gap.device) < len(gap))
+    return low[keep], high[keep], old[keep]
+
+
+def _cap(net: _Local, cos: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+    """The range of all pre-activations over the cap <rows_i, delta> >= least of the ball; cos (n, m) = <rows_i, rows>."""
+    r = net.radius
+    reach = ((1 + 1e-6 - cos**2) * (r**2 - least**2)).clamp(min=0).sqrt()  # 1e-6: rounding of cos near 1
+    low = torch.where(least <= -cos * r, -r, cos * least - reach)
+    return net.q + low, net.q + torch.where(least <= cos * r, r, cos * least + reach)
+
+
+def _largest_eigenvalue(rows: Tensor, steps: int = 5) -> float:
+    """Of rows rows^T, by the power method; a little too small, which only makes the ascent bolder."""
+    v = rows.sum(0)
+    for _ in range(steps):
+        v = (rows @ v) @ rows
+        v = v / v.norm().clamp(min=1e-30)
+    return max((rows @ v).norm().item() ** 2, 1.0)

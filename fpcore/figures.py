@@ -198,6 +198,20 @@ def curves(radii: list[float], lines: dict[str, tuple[list[float], str, str]], r
     return figure
 
 
+def brackets(radii: list[float], nets: dict[str, tuple[list[float], list[float], str]], radius: float) -> Figure:
+    """Robust accuracy over the l2 radius between its bounds: `nets` maps a label to (certified, attacked, colour)."""
+    figure, axis = plt.subplots(figsize=(7.2, 3.0))
+    for label, (certified, attacked, color) in nets.items():
+        axis.plot(radii, attacked, color=color, label=f"{label}: attacked")
+        axis.plot(radii, certified, "--", color=color, label=f"{label}: certified")
+        axis.fill_between(radii, certified, attacked, color=color, alpha=0.25, linewidth=0)
+    axis.axvline(radius, color="black", linewidth=0.8, linestyle=":")
+    axis.text(radius, 1.04, r" $\tau$", fontsize=10)
+    axis.set(xlabel=r"$\ell_2$ radius", ylabel="accuracy", ylim=(-0.02, 1.1))
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
+
+
 def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Tensor, y: Tensor, radii: Tensor) -> Figure:
     """y f(x - y t u*) along the dense direction, relative to its value at t = 0: median and central 90% of samples."""
     figure, axis = plt.subplots(figsize=(7.2, 2.8))

@@ -1,13 +1,30 @@
 import copy
+import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 
-from fpcore import Ball, Training, TwoLayer, accuracy, along, certified_accuracy, certify, fgm, pgd, robust_correct, train
-from fpcore.certificates import lower_line
+from fpcore import (
+    Ball,
+    Training,
+    TwoLayer,
+    accuracy,
+    along,
+    certified_accuracy,
+    certified_radius,
+    certify,
+    fgm,
+    pgd,
+    robust_correct,
+    soundness,
+    train,
+)
+from fpcore.certificates import _largest_eigenvalue, _Local, ascend, bound, envelope
 
 RADII = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45)
 
@@ -21,63 +38,48 @@ def s(u, b):
     return (u - b).clamp(min=0) - (-u - b).clamp(min=0)
 
 
-def line_on(low, high, b, steep=False):
-    """The line below s on [low, high], s there, and whether s was found not to be linear, all in float64."""
-    low, high, b = (torch.tensor([v], dtype=torch.float64) for v in (low, high, b))
-    slope, offset, relaxed = lower_line(low, high, b, torch.tensor([steep]))
-    u = low + (high - low) * torch.linspace(0, 1, 501, dtype=torch.float64)
-    return slope * u + offset, s(u, b), bool(relaxed)
+def one_neuron(q, b, radius, norm=1.0):
+    """The network s(u; b) of one input, around the sample q, as the certificate sees it; float64."""
+    column = torch.tensor([[float(radius)]], dtype=torch.float64)
+    zero, q = torch.zeros(1, dtype=torch.float64), torch.as_tensor(q, dtype=torch.float64).view(1, 1)
+    rows, size = torch.ones(1, 1, dtype=torch.float64), q.abs() + column
+    return _Local(rows, rows[0] * norm, float(b), q, column, size, zero, zero, torch.zeros(1, 1, dtype=torch.float64))
 
 
 number, width = st.floats(-3, 3), st.floats(0, 4)
 
 
-@given(number, width, st.floats(0, 2), st.booleans())
-def test_the_line_is_below_the_activation_and_touches_it(low, width, b, steep):
-    line, activation, relaxed = line_on(low, low + width, b, steep)
-    assert (line <= activation + 1e-9).all()
-    assert (activation - line).min() < 1e-2 * width + 1e-9
-    if not relaxed:
-        torch.testing.assert_close(line, activation, rtol=0, atol=1e-9)
+@given(number, width, st.floats(0, 2), st.floats(-5, 5), st.floats(0.1, 10))
+def test_a_line_of_any_slope_is_below_the_activation_and_touches_it(low, width, b, slope, norm):
+    net = one_neuron(low + width / 2, b, width / 2, norm)
+    low = torch.full((1, 1), low, dtype=torch.float64)
+    corners, values = net.corners(low, low + width)
+    offset = (values - slope * corners).amin()
+    u = (low + width * torch.linspace(0, 1, 501, dtype=torch.float64)).squeeze()
+    gap = norm * s(u, b) - slope * u - offset
+    assert gap.min() >= -1e-9
+    assert gap.min() <= (norm + abs(slope)) * width / 400 + 1e-9  # the grid may miss the corner
 
 
-CASES = {
-    "left": (-3.0, -1.2, False),
-    "middle": (-0.7, 0.9, False),
-    "right": (1.1, 3.0, False),
-    "concave": (-2.0, 0.5, True),
-    "convex, mostly flat": (-0.5, 1.4, True),
-    "convex, mostly steep": (0.5, 2.0, True),
-    "both": (-1.5, 2.5, True),
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_each_case_has_its_best_line(case):
-    low, high, expected = CASES[case]
-    line, activation, relaxed = line_on(low, high, 1.0, steep="steep" in case)
-    gap = activation - line
-    assert relaxed == expected and gap.min() >= -1e-12
-    if not expected:
-        assert gap.max() < 1e-12
-    elif case in ("concave", "both"):
-        assert gap[0] < 1e-12  # tight at the lower end, so that no line has a larger minimum
-    if case == "concave":
-        assert gap[-1] < 1e-12
-    if case.startswith("convex"):
-        assert (gap < 1e-12).double().mean() > 0.5  # tight on the larger part
-
-
-@given(st.integers(0, 10**6))
-def test_lines_of_many_intervals_at_once_are_those_of_each(seed):
-    low = 4 * torch.rand(50, generator=rng(seed), dtype=torch.float64) - 3
-    high = low + 3 * torch.rand(50, generator=rng(seed + 1), dtype=torch.float64)
-    b = torch.rand(50, generator=rng(seed + 2), dtype=torch.float64)
-    slope, offset, relaxed = lower_line(low, high, b, torch.rand(low.shape, generator=rng()) < 0.5)
-    inside = (low < -b) & (high > -b) | (low < b) & (high > b)
-    assert torch.equal(relaxed, inside)
-    u = low + (high - low) * torch.linspace(0, 1, 101, dtype=torch.float64)[:, None]
-    assert (slope * u + offset <= s(u, b) + 1e-9).all()
+@given(number, st.floats(0.01, 4), st.floats(0, 2), st.floats(0.1, 10))
+def test_the_envelope_is_the_largest_convex_function_below(low, width, b, norm):
+    net = one_neuron(low + width / 2, b, width / 2, norm)
+    grid = low + width * torch.linspace(0, 1, 401, dtype=torch.float64)
+    interval = (grid[:1, None], grid[-1:, None])
+    corners, values = net.corners(*interval)
+    lines = torch.stack([a * grid + (values - a * corners).amin() for a in torch.cat(envelope(net, *interval))])
+    activation = norm * s(grid, b)
+    # the lower convex hull of the points on the grid
+    hull = [0]
+    for i in range(1, len(grid)):
+        while len(hull) > 1 and (
+            (activation[hull[-1]] - activation[hull[-2]]) * (grid[i] - grid[hull[-2]])
+            >= (activation[i] - activation[hull[-2]]) * (grid[hull[-1]] - grid[hull[-2]])
+        ):
+            hull.pop()
+        hull.append(i)
+    expected = torch.from_numpy(np.interp(grid.numpy(), grid[hull].numpy(), activation[hull].numpy()))
+    torch.testing.assert_close(lines.amax(0), expected, rtol=0, atol=norm * width / 150)
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +134,13 @@ def perturbed(net, data, x, y, radius):
         yield worst
 
 
+@pytest.mark.parametrize("branches", [0, 1, 40])
 @pytest.mark.parametrize("name", NETS)
-def test_nothing_within_the_radius_falls_below_the_certified_margin(name, nets, sparse, samples):
+def test_nothing_within_the_radius_falls_below_the_certified_margin(name, branches, nets, sparse, samples):
     net, (x, y) = nets[name], samples
     certified = 0
     for radius in RADII:
-        certificate = certify(net, x, y, radius)
+        certificate = certify(net, x, y, radius, branches)
         certified += int(certificate.robust.sum())
         for moved in perturbed(net, sparse, x, y, radius):
             assert (moved - x).norm(dim=1).max() <= radius + 1e-5
@@ -155,10 +158,10 @@ def test_in_the_plane_no_point_of_the_disc_falls_below_the_certified_margin(seed
     y[y == 0] = 1
     angle = torch.linspace(0, 2 * math.pi, 241)[:-1]
     circle = torch.stack([angle.cos(), angle.sin()], 1)
-    for radius in (0.05, 0.2, 0.6):
+    for radius, branches in ((0.05, 0), (0.2, 0), (0.6, 0), (0.2, 1), (0.6, 50), (0.9, 50)):
         disc = torch.cat([torch.zeros(1, 2), *(circle * radius * share for share in torch.linspace(0.1, 1, 10))])
         lowest = (y[:, None] * net((x[:, None] + disc).flatten(0, 1)).detach().view(len(x), -1)).amin(1)
-        certificate = certify(net, x, y, radius)
+        certificate = certify(net, x, y, radius, branches)
         assert (certificate.margin <= lowest + 1e-5).all()
         spacing = radius * net.weight.detach().norm(dim=1).sum() * (1 - math.cos(math.pi / 240))
         assert ((lowest - certificate.margin)[certificate.exact].abs() <= spacing + 1e-4).all()
@@ -242,7 +245,7 @@ def test_a_certificate_does_not_depend_on_the_chunk(nets, samples):
     net, (x, y) = nets["noisy"], samples
     whole = certify(net, x, y, 0.1)
     for chunk in (1, 7):
-        parts = certify(net, x, y, 0.1, chunk)
+        parts = certify(net, x, y, 0.1, chunk=chunk)
         torch.testing.assert_close(parts.margin, whole.margin, rtol=1e-4, atol=1e-5)
         assert torch.equal(parts.exact, whole.exact)
 
@@ -280,3 +283,171 @@ def test_without_a_threshold_the_network_is_linear_and_the_certificate_exact():
     assert found.exact.all()
     expected = y * net(x).detach() - 0.3 * net.weight.detach().sum(0).norm()
     torch.testing.assert_close(found.margin, expected, rtol=1e-3, atol=1e-3)
+
+
+def random_case(seed, m, d, n, threshold, zeros=False):
+    """A random network, some of whose neurons may be dead, and samples that it mostly classifies right."""
+    net = TwoLayer(d, m, threshold, init_norm=1.0, rng=rng(seed))
+    with torch.no_grad():
+        net.weight.mul_(torch.rand(m, 1, generator=rng(seed + 1)) * d**0.5)
+        if zeros:
+            net.weight[: (m + 1) // 2] = 0
+    x = torch.randn(n, d, generator=rng(seed + 2))
+    y = net(x).detach().sign()
+    return net, x, torch.where(y == 0, 1.0, y)
+
+
+def lowest_in_the_plane(net, x, y, radius, angles=360, rings=30):
+    """The minimum of y f over a fine polar grid of the disc, (n,); and an upper bound on what the grid misses."""
+    angle = torch.linspace(0, 2 * math.pi, angles + 1)[:-1]
+    circle = torch.stack([angle.cos(), angle.sin()], 1)
+    disc = torch.cat([circle * radius * share for share in torch.linspace(0, 1, rings + 1)])
+    lowest = (y[:, None] * net((x[:, None] + disc).flatten(0, 1)).detach().view(len(x), -1)).amin(1)
+    return lowest, radius * (math.pi / angles + 0.5 / rings) * float(net.weight.detach().norm(dim=1).sum())
+
+
+degenerate = given(
+    st.integers(0, 10**6),
+    st.integers(1, 7),
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.sampled_from([0.0, 0.01, 0.3, 1.0, 50.0]),
+    st.booleans(),
+    st.sampled_from([0.0, 1e-6, 0.1, 0.5, 2.0, 30.0]),
+)
+
+
+@degenerate
+def test_no_network_however_degenerate_falls_below_its_certified_margin(seed, m, d, n, threshold, zeros, radius):
+    net, x, y = random_case(seed, m, d, n, threshold, zeros)
+    stages = [certify(net, x, y, radius, branches) for branches in (0, 1, 30)]
+    ball, moved = Ball("l2", radius), [x]
+    moved += [x + ball.project(2 * radius * torch.randn(x.shape, generator=rng(i)), x) for i in range(30)]
+    moved += [fgm(net, x, y, ball), pgd(net, x, y, ball, steps=10, restarts=3, rng=rng())]
+    lowest = torch.stack([values(net, point, y) for point in moved]).amin(0)
+    tolerance = 1e-5 * (1 + radius + x.norm(dim=1)) * (1 + net.weight.detach().norm(dim=1).sum())
+    for stage in stages:
+        assert stage.margin.isfinite().all() and stage.attained.isfinite().all()
+        assert (stage.margin <= lowest + tolerance).all()
+        assert (stage.margin <= stage.attained + tolerance).all()
+        assert not (stage.robust & (lowest <= 0)).any() and not (stage.robust & stage.broken).any()
+    for before, after in itertools.pairwise(stages):  # effort only helps
+        assert (after.margin >= before.margin).all() and (after.attained <= before.attained).all()
+
+
+@given(st.integers(0, 10**6), st.integers(1, 3), st.sampled_from([0.1, 0.4, 0.8]), st.sampled_from([0.2, 0.5, 1.0]))
+def test_branching_settles_every_tiny_problem_as_brute_force_does(seed, m, threshold, radius):
+    net, x, y = random_case(seed, m, 2, 12, threshold)
+    certificate = certify(net, x, y, radius, branches=3000)
+    lowest, missed = lowest_in_the_plane(net, x, y, radius)
+    assert (certificate.margin <= lowest + 1e-5).all() and (certificate.attained >= lowest - missed - 1e-5).all()
+    assert certificate.robust[lowest > missed + 1e-3].all()
+    assert not certificate.robust[lowest <= 0].any()
+
+
+def test_more_branches_settle_what_fewer_leave_open():
+    settled = torch.zeros(3, dtype=torch.long)
+    for seed in range(12):
+        net, x, y = random_case(seed, 12, 4, 40, 0.5)
+        for i, branches in enumerate((0, 1, 500)):
+            c = certify(net, x, y, 0.5, branches)
+            settled[i] += int((c.robust | c.broken).sum())
+    assert settled[0] < settled[1] < settled[2] and settled[2] > 0.99 * 12 * 40
+
+
+def solved(net_, steps=4000):
+    """The best bound of the linear relaxation over the whole ball, by many steps of ascent."""
+    low, high = net_.q - net_.radius, net_.q + net_.radius
+    a = ascend(net_, low, high, envelope(net_, low, high)[1], 1 / _largest_eigenvalue(net_.rows), steps)
+    return bound(net_, low, high, a)
+
+
+def local(rows, norm, threshold, q, radius):
+    """f of these neurons alone around one sample, float64."""
+    rows, norm, q = (torch.as_tensor(v, dtype=torch.float64) for v in (rows, norm, q))
+    zero, column = torch.zeros(1, dtype=torch.float64), torch.full((1, 1), radius, dtype=torch.float64)
+    return _Local(rows, norm, threshold, q[None], column, column + q.norm(), zero, zero, 0 * rows[:1])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_optimised_slopes_are_exact_where_no_concave_corner_is_in_reach(seed):
+    g, d, m, radius, threshold = rng(seed), 4, 9, 0.6, 0.5
+    rows = torch.nn.functional.normalize(torch.randn(m, d, generator=g, dtype=torch.float64), dim=1)
+    norm, q = torch.rand(m, generator=g) + 0.1, radius - threshold + 1.2 * torch.rand(m, generator=g)
+    net = local(rows, norm, threshold, q, radius)
+    lower, upper, _ = solved(net)
+
+    # an independent solver: minimise <norm, t> with t >= 0, t >= u - threshold and |delta| <= radius
+    R, n, u = rows.numpy(), norm.double().numpy(), q.double().numpy()
+    constraints = [
+        {"type": "ineq", "fun": lambda z: radius**2 - z[:d] @ z[:d]},
+        {"type": "ineq", "fun": lambda z: z[d:]},
+        {"type": "ineq", "fun": lambda z: z[d:] - u - R @ z[:d] + threshold},
+    ]
+    start = np.concatenate([np.zeros(d), np.maximum(u - threshold, 0) + 0.1])
+    found = minimize(lambda z: n @ z[d:], start, constraints=constraints, method="SLSQP", options={"maxiter": 1000}).fun
+    assert abs(lower.item() - found) < 5e-4 and lower.item() <= upper.item()
+    fixed = max(bound(net, net.q - radius, net.q + radius, a)[0].item() for a in envelope(net, net.q - radius, net.q + radius))
+    assert fixed <= lower.item() + 1e-9
+
+
+@pytest.mark.parametrize("pushed", [1, 2, 3])
+def test_orthonormal_neurons_have_their_closed_form(pushed):
+    """`pushed` equal neurons above the corner, one below it: the worst delta lowers the first alone, equally, to the corner."""
+    q, threshold, radius = torch.tensor([0.9] * pushed + [0.3]), 0.5, 0.5
+    lower, upper, _ = solved(local(torch.eye(pushed + 1), torch.ones(pushed + 1), threshold, q, radius))
+    expected = pushed * max(0.4 - radius / pushed**0.5, 0.0)
+    assert abs(lower.item() - expected) < 1e-4 and abs(upper.item() - expected) < 1e-4
+
+
+def test_the_certified_radius_is_certified_and_nearly_all_that_is_true():
+    for seed in range(5):
+        net, x, y = random_case(seed, 3, 2, 10, 0.3)
+        radii = certified_radius(net, x, y, branches=400)
+        for radius, point, label in zip(radii.tolist(), x, y):
+            below, _ = lowest_in_the_plane(net, point[None], label[None], radius, rings=60)
+            beyond, missed = lowest_in_the_plane(net, point[None], label[None], 1.01 * radius + 1e-3, rings=60)
+            assert (radius == 0 or below > 0) and beyond < missed
+        assert (radii[values(net, x, y) > 1e-3] > 0).all() and (radii <= x.norm(dim=1)).all()
+
+
+def test_the_certified_radius_of_a_linear_network_is_its_distance_to_the_boundary(nets, samples):
+    net, (x, y) = nets["linear"], samples
+    expected = values(net, x, y) / net.weight.detach().sum(0).norm()
+    torch.testing.assert_close(certified_radius(net, x, y, steps=20), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["pure", "noisy", "dense", "adversarial"])
+def test_certified_radii_and_certified_accuracy_agree(name, nets, samples):
+    net, (x, y) = nets[name], samples
+    radii = certified_radius(net, x, y, branches=1, chunk=17)
+    assert (certified_radius(net, x, -y, branches=1)[values(net, x, y) > 0] == 0).all()
+    for radius in (0.05, 0.1, 0.2):
+        share = (radii > radius).float().mean().item()
+        assert abs(certified_accuracy(net, x, y, radius, branches=1) - share) < 1.5 / len(x)
+
+
+def test_no_attack_breaks_a_certified_sample_in_a_hundred_thousand_pairs(nets, sparse):
+    (x, y), total = sparse.test_set(600, seed=11), {"pairs": 0, "certified": 0, "broken": 0}
+    radii = torch.linspace(0.0, 0.45, 20).tolist()
+    for net in nets.values():
+        for part, branches in ((slice(60), 20), (slice(60, None), 0)):  # branching costs most of the time
+            for name, count in soundness(net, x[part], y[part], radii, branches, rng=rng()).items():
+                total[name] += count
+    assert total["pairs"] >= 100_000
+    assert total["certified"] > 0.2 * total["pairs"]
+    assert total["broken"] == 0
+
+
+def test_the_soundness_sweep_notices_a_broken_certificate(nets, samples, monkeypatch):
+    monkeypatch.setattr(
+        "fpcore.experiments.certify", lambda net, x, y, radius, branches: certify(net, x, y, 0.5 * radius, branches)
+    )
+    counts = soundness(nets["dense"], *samples, [0.1, 0.3])
+    assert counts["pairs"] == 120 and counts["broken"] > 0
+
+
+@pytest.mark.parametrize("argument", ["branches", "steps", "chunk"])
+def test_a_wrong_effort_is_named(argument, nets, samples):
+    with pytest.raises(ValueError, match=rf"{argument} = -1"):
+        certified_radius(nets["pure"], *samples, **{argument: -1})
