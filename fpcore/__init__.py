@@ -23,7 +23,7 @@ Results     publish, published, interval     what a full run publishes, and the 
 """
 
 from fpcore.attacks import Ball, along, fgm, pgd, robust_correct
-from fpcore.certificates import certified_accuracy, certified_radius, certify, soundness
+from fpcore.certificates import certified_accuracy, certified_radius, certify
 from fpcore.checks import resolve_device
 from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
 from fpcore.cifar_experiments import CIFAR, measure_cifar, run_cifar
@@ -67,6 +67,7 @@ from fpcore.synthetic_experiments import (
     robustness,
     run_scratch,
     run_synthetic,
+    soundness,
 )
 from fpcore.training import Schedule, Training, train
 

@@ -8,7 +8,13 @@ from fpcore.models import TwoLayer
 
 @torch.no_grad()
 def shared_budget(
-    model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor, most: int = 1500, memory: int = 10_000_000, gram: Tensor | None = None
+    model: TwoLayer,
+    x: Tensor,
+    y: Tensor,
+    radius: Tensor,
+    most: int = 1500,
+    memory: int = 10_000_000,
+    gram: Tensor | None = None,
 ) -> Tensor:
     """Lower bound on y f(x + delta) over |delta|_2 <= radius, (n,), with parabolas at the concave corners -b.
 

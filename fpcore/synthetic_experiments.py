@@ -248,3 +248,26 @@ def robustness(run: SyntheticRun, net: TwoLayer, restarts: int = 5, branches: in
         "certified_accuracy": certificate.robust.float().mean().item(),
         "certificate_exact": certificate.exact.float().mean().item(),
     }
+
+
+def soundness(
+    net: TwoLayer,
+    x: Tensor,
+    y: Tensor,
+    radii: list[float],
+    branches: int = BRANCHES,
+    restarts: int = 2,
+    rng: torch.Generator | None = None,
+) -> dict[str, int]:
+    """Attack all that is certified: how many (sample, radius) `pairs` there are, `certified` ones, and `broken` ones of those.
+
+    The attacks are FGM and PGD with `restarts`. A single broken pair would disprove the certificate.
+    """
+    counts = {"pairs": 0, "certified": 0, "broken": 0}
+    for radius in radii:
+        robust = certify(net, x, y, radius, branches).robust
+        survived = robust_correct(net, x[robust], y[robust], Ball("l2", radius), restarts=restarts, rng=rng)
+        counts["pairs"] += len(x)
+        counts["certified"] += len(survived)
+        counts["broken"] += int((~survived).sum())
+    return counts
