@@ -43,5 +43,5 @@ def start(profile: str, device: str, seed: int) -> torch.device:
 
 def summarise(measured: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
     """Mean and 95% interval over seeds of each figure; accuracies, shares and purities are cut to [0, 1]."""
-    shares = ("accuracy", "share", "purity", "dense")
+    shares = ("accuracy", "share", "purity", "dense", "feature", "exact")
     return {name: interval([one[name] for one in measured], share=any(word in name for word in shares)) for name in measured[0]}

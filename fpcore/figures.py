@@ -229,9 +229,9 @@ def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Te
 
 
 def guide(axis: Axes, slope: float) -> None:
-    """A grey line of the given slope in a log-log plot, through the middle of its points."""
-    points = [line.get_xydata() for line in axis.lines if len(line.get_xdata())]
-    logs = np.log(np.concatenate(points))
+    """A grey line of the given slope in a log-log plot, through the middle of its points (the positive, finite ones)."""
+    points = np.concatenate([line.get_xydata() for line in axis.lines if len(line.get_xdata())])
+    logs = np.log(points[(np.isfinite(points) & (points > 0)).all(1)])
     x = np.array([logs[:, 0].min(), logs[:, 0].max()])
     middle = np.median(logs, axis=0)
     axis.plot(np.exp(x), np.exp(middle[1] + slope * (x - middle[0])), color=CONTROL, linewidth=1, zorder=0)

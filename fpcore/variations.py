@@ -97,7 +97,8 @@ def exponents(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     out |= fit("certified radius", "certified_radius", rows, k=column(rows, "k"))
     out |= fit("active share, clean", "active_clean", rows, **{"k/d": share})
     out |= fit("active share, purified", "active_adv", rows, **{"k/d": share})
-    if sum(math.isfinite(row["steps"]) for row in regime) >= 3:
+    counted = [row["d"] for row in regime if row["steps"] > 0]  # not NaN: reached, and not before the first step
+    if len(counted) >= 3 and len({*counted}) >= 2:
         out |= fit("steps to 90%", "steps", regime, d=column(regime, "d"))
     return out
 

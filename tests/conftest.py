@@ -1,6 +1,8 @@
 """What several test files share: one thread, short hypothesis runs, fake CIFAR-10 files, temporary folders, known networks."""
 
+import dataclasses
 import io
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +12,8 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from fpcore import SparseCoding, TwoLayer, cifar
+from fpcore import SYNTHETIC, Images, SparseCoding, TwoLayer, cifar
+from fpcore.results import CLAIMS
 
 torch.set_num_threads(1)
 settings.register_profile("fpcore", deadline=None, max_examples=25, derandomize=True, database=None)
@@ -37,6 +40,41 @@ def no_data_anywhere(tmp_path, monkeypatch):
     monkeypatch.delenv("FPCORE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
     return tmp_path / "empty" / "fpcore"
+
+
+@pytest.fixture
+def no_batches(monkeypatch):
+    """A function after whose call every training step is an error."""
+
+    def batch(*_):
+        raise RuntimeError("a training step is made")
+
+    def forbid():
+        monkeypatch.setattr(SparseCoding, "batch", batch)
+        monkeypatch.setattr(Images, "batch", batch)
+
+    return forbid
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A synthetic experiment that takes a blink."""
+    sizes = {"d": 40, "k": 4, "width": 80, "seeds": 1, "clean_steps": 6, "adversarial_steps": 9, "batch": 32}
+    return dataclasses.replace(SYNTHETIC["quick"], **sizes, margin=1.2, test_samples=60, first_threshold=1.0)
+
+
+@pytest.fixture
+def check_figures():
+    """A function that checks figures: all that the ledger takes from the experiment, finite, within their ranges."""
+
+    def check(figures, experiment):
+        needed = {source for claim in CLAIMS if claim.experiment == experiment for source in claim.rename.values()}
+        assert figures.keys() >= needed
+        for name, value in figures.items():
+            low = -1 if name.startswith("cos") else 0
+            assert math.isfinite(value) and low - 1e-6 <= value <= 1 + 1e-6, name
+
+    return check
 
 
 def encode(pixels: np.ndarray, kind: str) -> bytes:

@@ -1,0 +1,119 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from fpcore import figures
+
+MEASURED = ("robust_accuracy", "robust_accuracy_adv", "certified_accuracy_adv", "purity_adv")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Close all figures."""
+    yield
+    plt.close("all")
+
+
+def entries(*steps, **more):
+    """A history with a different value in each entry."""
+    keys = ("clean_accuracy", "robust_accuracy", "purity", "dense_part", "features_held", "cos_init", "cos_start")
+    return [{"step": s, **{key: i + s / 1000 for i, key in enumerate(keys)}, **more} for s in steps]
+
+
+def measured(**sweeps):
+    return {
+        f"{sweep}/{value:g}/{name}": {"value": value / 100 + i / 10}
+        for sweep, values in sweeps.items()
+        for value in values
+        for i, name in enumerate(MEASURED)
+    }
+
+
+def marks(axis):
+    """Where the wide grey lines of homes stand."""
+    return [line.get_xdata()[0] for line in axis.lines if line.get_linewidth() == 4]
+
+
+def test_a_history_shows_accuracies_and_neurons_over_steps():
+    history = entries(0, 10, 25)
+    left, right = figures.history(history).axes
+    assert [line.get_label() for line in left.lines] == ["clean", "PGD (upper bound)"]
+    for axis, keys in ((left, ("clean_accuracy", "robust_accuracy")), (right, ("purity", "dense_part", "cos_init"))):
+        for line, key in zip(axis.lines, keys, strict=True):
+            assert [*line.get_xdata()] == [0, 10, 25] and [*line.get_ydata()] == [e[key] for e in history]
+
+
+def test_the_chance_level_is_drawn_where_it_is_given():
+    _, right = figures.history(entries(0, 10), chance=0.05).axes
+    assert len(right.lines) == 4 and set(right.lines[-1].get_ydata()) == {0.05}
+
+
+def test_both_trainings_follow_each_other_without_a_double_point():
+    clean, later = entries(0, 5, 10), entries(0, 8, 16)
+    (axis,) = figures.both_trainings({"clean": clean, "adversarial": later}, chance=0.05).axes
+    for line, key in zip(axis.lines, ("purity", "dense_part", "features_held", "cos_init")):
+        assert [*line.get_xdata()] == [0, 5, 10, 18, 26]
+        assert [*line.get_ydata()] == [e[key] for e in (*clean, *later[1:])]
+    since = axis.lines[4]
+    assert [*since.get_xdata()] == [10, 18, 26] and [*since.get_ydata()] == [e["cos_start"] for e in later]
+
+
+def test_both_trainings_mark_chance_and_the_start_of_the_attack():
+    (axis,) = figures.both_trainings({"clean": entries(0, 10), "adversarial": entries(0, 8)}, chance=0.05).axes
+    assert set(axis.lines[5].get_ydata()) == {0.05} and set(axis.lines[6].get_xdata()) == {10}
+    assert [t.get_text() for t in axis.texts] == ["FGM training starts"]
+
+
+@pytest.mark.parametrize("slope", [1.0, -0.5, 0.0])
+def test_a_guide_has_its_slope_and_goes_through_the_middle_of_all_points(slope):
+    _, axis = plt.subplots()
+    axis.loglog([1, 10, 100], [3, 4, 50], "o")
+    axis.loglog([2, 1000], [1, 2], "o")
+    axis.plot([], [], "o", label="empty")
+    figures.guide(axis, slope)
+    x, y = axis.lines[-1].get_xdata(), axis.lines[-1].get_ydata()
+    assert [*x] == pytest.approx([1, 1000])
+    assert np.diff(np.log(y)) / np.diff(np.log(x)) == pytest.approx(slope)
+    assert np.interp(np.log(10), np.log(x), np.log(y)) == pytest.approx(np.log(3))
+
+
+@pytest.mark.parametrize("missing", [float("nan"), 0.0])
+def test_a_guide_passes_by_points_that_have_no_logarithm(missing):
+    _, axis = plt.subplots()
+    axis.loglog([1, 10, 100, 10_000], [3, 4, 50, missing], "o")
+    figures.guide(axis, 1.0)
+    x, y = axis.lines[-1].get_xdata(), axis.lines[-1].get_ydata()
+    assert [*x] == pytest.approx([1, 100]) and [*y] == pytest.approx([0.4, 40])
+
+
+def test_each_sweep_has_a_panel_with_its_four_figures():
+    axes = figures.sweeps(measured(a=(1, 5), b=(2, 30, 4)), {}, columns=2).axes
+    assert [axis.get_xlabel() for axis in axes] == ["a", "b"]
+    for axis, values in zip(axes, ((1, 5), (2, 30, 4))):
+        assert [label.get_text() for label in axis.get_xticklabels()] == [f"{v}" for v in values]
+        for i, line in enumerate(axis.lines):
+            assert [*line.get_ydata()] == pytest.approx([v / 100 + i / 10 for v in values])
+        assert len(axis.lines) == 4
+
+
+def test_robust_before_and_after_training_differ_in_colour():
+    (axis,) = figures.sweeps(measured(a=(1, 5)), {}, columns=1).axes
+    assert len({to_hex(line.get_color()) for line in axis.lines}) == 4
+
+
+def test_homes_are_marked_at_their_place_in_any_order():
+    found = measured(a=(0.65, 1, 25), b=(30, 4, 2), c=(1, 2))
+    one, two, three, _ = figures.sweeps(found, {"a": [25.0, 0.65], "b": [4.0], "other": [1.0]}).axes
+    assert marks(one) == [2, 0] and marks(two) == [1] and marks(three) == []
+
+
+def test_a_sweep_without_homes_is_marked_nowhere():
+    assert all(marks(axis) == [] for axis in figures.sweeps(measured(a=(1, 2), b=(1, 2)), {"a": []}, columns=2).axes)
+
+
+def test_panels_beyond_the_sweeps_are_empty_and_names_may_hold_slashes():
+    found = measured(**{f"m / d {i}": (1, 2) for i in range(5)})
+    axes = figures.sweeps(found, {"m / d 4": [2.0]}).axes
+    assert [axis.axison for axis in axes] == [True] * 5 + [False] * 3
+    assert axes[4].get_xlabel() == "m / d 4" and marks(axes[4]) == [1]
