@@ -230,7 +230,7 @@ def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Te
 
 def guide(axis: Axes, slope: float) -> None:
     """A grey line of the given slope in a log-log plot, through the middle of its points (the positive, finite ones)."""
-    points = np.concatenate([line.get_xydata() for line in axis.lines if len(line.get_xdata())])
+    points = np.concatenate([np.asarray(line.get_xydata()).reshape(-1, 2) for line in axis.lines])
     logs = np.log(points[(np.isfinite(points) & (points > 0)).all(1)])
     x = np.array([logs[:, 0].min(), logs[:, 0].max()])
     middle = np.median(logs, axis=0)
@@ -255,8 +255,8 @@ def sweeps(measured: dict[str, dict[str, Any]], homes: dict[str, list[float]], c
             at = range(len(rows))  # evenly spaced: the values of a sweep span decades
             axis.plot(at, [row[name] for row in rows.values()], dashes, color=color, label=label, markersize=3, linewidth=1.2)
         axis.set(xticks=range(len(rows)), xticklabels=[f"{v:g}" for v in rows], xlabel=sweep, ylim=(-0.03, 1.05))
-        for value in homes.get(sweep, []):
-            axis.axvline([*rows].index(value), color=CONTROL, linewidth=4, alpha=0.25, zorder=0)
+        for own in homes.get(sweep, []):
+            axis.axvline([*rows].index(own), color=CONTROL, linewidth=4, alpha=0.25, zorder=0)
     for axis in axes.flat[len(table) :]:
         axis.set_axis_off()
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -36,8 +36,9 @@ def shared_budget(
     c = torch.where(bent, torch.where(t <= 2 * g, (t - g) / t.square(), 0.25 / g), 0.0)
     count = min(most, max(1, int(bent.sum(1).max())))
     if len(x) > 1 and len(x) * count**2 > memory:
-        halves = zip(*(part.split(-(-len(x) // 2)) for part in (x, y, radius.squeeze(1))))
-        return torch.cat([shared_budget(model, *half, most, memory, gram) for half in halves])
+        size = -(-len(x) // 2)
+        halves = zip(x.split(size), y.split(size), radius.squeeze(1).split(size))
+        return torch.cat([shared_budget(model, a, b, r, most, memory, gram) for a, b, r in halves])
     chosen = (c * norm).topk(count, dim=1).indices  # (n, p)
     bent &= torch.zeros_like(bent).scatter_(1, chosen, True)
     slope, offset = _lines(q, reach, b)

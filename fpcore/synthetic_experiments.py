@@ -147,7 +147,8 @@ def _train(
     """Train stage after stage from `init`: the network after each, and its history."""
     # Test samples that are only watched during training, and never reported.
     watched = data.sample(200, seeding.generator(seed, "watch", device=data.device))
-    networks, histories, before = [init], {}, []
+    networks, before = [init], list[Training]()
+    histories: dict[str, list[dict[str, Any]]] = {}
     for name, training in stages.items():
         start, model = networks[-1], copy.deepcopy(networks[-1])
         origin = (data, init.weight.shape, experiment.init_norm, experiment.training_radius, seed)

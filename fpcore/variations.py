@@ -21,7 +21,7 @@ from fpcore.synthetic_experiments import SyntheticExperiment, SyntheticRun, live
 
 # (d, k): along k = 0.45 sqrt(d), the regime of the published run, and across k at one d
 SCALING = {
-    "quick": ((144, 7), (196, 7), (324, 8), (324, 12), (324, 18)),
+    "quick": ((196, 7), (256, 8), (324, 8), (324, 12), (324, 18)),
     "full": ((256, 7), (400, 9), (576, 11), (784, 13), (1024, 14), (576, 7), (576, 16), (576, 24)),
 }
 SEEDS = {"quick": 1, "full": 3}
@@ -53,7 +53,7 @@ def limits(profile: str) -> dict[str, dict[float, SyntheticExperiment]]:
         "width m / d": {w: replace(base, width=round(w * d)) for w in (0.25, 0.5, 1.0, 4.0)},
         "noise": {s: replace(base, noise=s) for s in (0.2, 0.5, 1.0)},
         "PGD steps in training (1: FGM)": {float(n): replace(base, attack_steps=n) for n in (1, 5)},
-        "radius * sqrt(k)": {t: replace(base, reach=t, training_reach=t + 0.06) for t in (0.3, 0.59, 0.8, 1.0)},
+        "radius * sqrt(k)": {t: replace(base, reach=t, training_reach=round(t + 0.06, 2)) for t in (0.3, 0.59, 0.8, 1.0)},
         "margin": {g: replace(base, margin=g) for g in (0.5, 1.5, 2.0, 2.5)},
     }
 
@@ -62,7 +62,7 @@ def run_limits(profile: str, seeds: list[int], device: torch.device) -> dict[str
     """All sweeps of `limits`: "sweep/value/figure" -> mean and 95% interval over seeds, with one progress bar."""
     sweeps = limits(profile)
     todo = [(f"{name}/{value:g}", experiment) for name, sweep in sweeps.items() for value, experiment in sweep.items()]
-    out = {}
+    out: dict[str, dict[str, Any]] = {}
     for key, experiment in tqdm(todo, desc="what breaks it"):
         summary = summarise([measure_limit(run_synthetic(experiment, s, device, progress=False)) for s in seeds])
         out |= {f"{key}/{figure}": number for figure, number in summary.items()}

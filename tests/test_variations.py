@@ -30,7 +30,7 @@ VARIED = {
     "width m / d": {"width"},
     "noise": {"noise"},
     "PGD steps in training (1: FGM)": {"attack_steps"},
-    "radius * sqrt(k)": {"reach"},
+    "radius * sqrt(k)": {"reach", "training_reach"},
     "margin": {"margin"},
 }
 LAWS = {
@@ -94,7 +94,7 @@ def test_sizes_lie_along_the_regime_and_across_it_at_one_dimension(profile):
     assert len(across) == 1 and sum(d in across for d, _ in SCALING[profile]) >= 3
     for d, k in SCALING[profile]:
         start, end = small(d, k).thresholds
-        assert start < end < small(d, k).radius
+        assert start < end < small(d, k).training_radius
 
 
 @profiles
@@ -116,7 +116,7 @@ def test_each_sweep_rises_through_values_that_name_their_experiments(profile):
         "margin": lambda e: e.margin,
     }
     for name, sweep in limits(profile).items():
-        assert list(sweep) == sorted(sweep) and len(sweep) >= 3
+        assert list(sweep) == sorted(sweep) and len(sweep) >= 2
         for value, experiment in sweep.items():
             assert value_of[name](experiment) == pytest.approx(value), name
             assert float(f"{value:g}") == value  # figures read values off their names
@@ -191,10 +191,10 @@ def test_scaling_of_known_networks(known):
     found = measure_scaling(run)
     assert found["dense_coefficient"] == pytest.approx(2 * (1 - 1 / 48) / (1 + 2 / 48**0.5) / 48**0.5, rel=0.02)
     broken, certified, step = found["broken_radius"], found["certified_radius"], 2 / 6**0.5 / 99
-    pushed = [run.x - r * run.y[:, None] * run.data.u_star for r in (broken - step, broken + step)]
-    assert accuracy(run.clean, pushed[0], run.y) >= 0.5 >= accuracy(run.clean, pushed[1], run.y) and broken > 0.1
-    assert certified_accuracy(run.purified, run.x, run.y, certified) >= 0.9
-    assert certified_accuracy(run.purified, run.x, run.y, certified + 1.5 / 6**0.5 / 2**7) < 0.9
+    pushed = [run.x[:150] - r * run.y[:150, None] * run.data.u_star for r in (broken - step, broken + step)]
+    assert accuracy(run.clean, pushed[0], run.y[:150]) >= 0.5 >= accuracy(run.clean, pushed[1], run.y[:150]) and broken > 0.1
+    assert certified_accuracy(run.purified, run.x[:150], run.y[:150], certified, 1) >= 0.9
+    assert certified_accuracy(run.purified, run.x[:150], run.y[:150], certified + 1.5 / 6**0.5 / 2**7, 1) < 0.9
     for name, net in (("active_clean", run.clean), ("active_adv", run.purified)):
         scale = net.weight.norm(dim=1)
         assert found[name] == pytest.approx(((run.x @ net.weight.T).abs() > 0.1 * scale).float().mean().item())
