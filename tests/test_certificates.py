@@ -441,7 +441,7 @@ def test_no_attack_breaks_a_certified_sample_in_a_hundred_thousand_pairs(nets, s
 
 def test_the_soundness_sweep_notices_a_broken_certificate(nets, samples, monkeypatch):
     monkeypatch.setattr(
-        "fpcore.experiments.certify", lambda net, x, y, radius, branches: certify(net, x, y, 0.5 * radius, branches)
+        "fpcore.synthetic_experiments.certify", lambda net, x, y, radius, branches: certify(net, x, y, 0.5 * radius, branches)
     )
     counts = soundness(nets["dense"], *samples, [0.1, 0.3])
     assert counts["pairs"] == 120 and counts["broken"] > 0
