@@ -36,17 +36,17 @@ def small(d: int, k: int, steps: int = 400, width: float = 4) -> SyntheticExperi
 def home(profile: str) -> SyntheticExperiment:
     """The experiment that all sweeps of `limits` start from."""
     checks.choice("profile", profile, tuple(SCALING))
-    return small(196, 7, 150) if profile == "quick" else small(400, 9)
+    return small(196, 7, 300) if profile == "quick" else small(400, 9)
 
 
 def limits(profile: str) -> dict[str, dict[float, SyntheticExperiment]]:
-    """One sweep for each assumption, value -> experiment, around the one home that all sweeps share."""
+    """One sweep for each assumption, value -> experiment, around the one home that all share; quick: home and one more."""
     base = home(profile)
     d, k = base.d, base.k
     rates = {c: replace(base, clean_lr=c * base.clean_lr, adversarial_lr=c * base.adversarial_lr) for c in (0.01, 0.1, 1.0)}
     ks = (k, round(math.sqrt(d)), round(2 * math.sqrt(d)), d // 4)  # a margin of 2.5 needs k >= 7
     # without weight decay, which would forget any initialisation
-    return {
+    sweeps = {
         "initial norm |w0|, no decay": {s: replace(base, init_norm=s, decay=0.0) for s in (0.05, 1.0, 10.0)},
         "learning rate / ours": rates,
         "active features k": {float(n): replace(base, k=n) for n in ks},
@@ -56,6 +56,16 @@ def limits(profile: str) -> dict[str, dict[float, SyntheticExperiment]]:
         "radius * sqrt(k)": {t: replace(base, reach=t, training_reach=round(t + 0.06, 2)) for t in (0.3, 0.59, 0.8, 1.0)},
         "margin": {g: replace(base, margin=g) for g in (0.5, 1.5, 2.0, 2.5)},
     }
+    if profile == "full":
+        return sweeps
+    far = {
+        "initial norm |w0|, no decay": (0.05, 10.0),
+        "learning rate / ours": (0.1,),
+        "active features k": (round(2 * d**0.5),),
+    }
+    far |= {"width m / d": (0.5,), "noise": (1.0,), "PGD steps in training (1: FGM)": (5.0,)}
+    far |= {"radius * sqrt(k)": (0.8,), "margin": (1.5,)}
+    return {name: {v: e for v, e in sweep.items() if e == base or v in far[name]} for name, sweep in sweeps.items()}
 
 
 def run_limits(profile: str, seeds: list[int], device: torch.device) -> dict[str, dict[str, Any]]:
