@@ -153,7 +153,7 @@ def test_an_empty_machine_is_zero_and_training_makes_it_right(sparse):
 
 @pytest.fixture(scope="module")
 def experiment():
-    return SyntheticExperiment(100, 5, 150, seeds=1, clean_steps=1, adversarial_steps=1, test_samples=200)
+    return SyntheticExperiment(100, 5, 150, seeds=1, clean_steps=1, adversarial_steps=1, test_samples=200, margin=1.5)
 
 
 def test_the_witness_of_the_tangent_model_tends_to_the_cubic():

@@ -42,9 +42,10 @@ def values(config, name):
 
 
 @sizes
-def test_the_radius_lies_between_the_threshold_and_one_feature_and_is_twice_the_dense_margin(experiment):
+def test_training_reaches_further_than_the_threshold_and_evaluation_than_the_dense_margin(experiment):
     assert experiment.radius == pytest.approx(experiment.reach / math.sqrt(experiment.k))
-    assert experiment.thresholds[1] < experiment.radius < 1 / math.sqrt(experiment.k)
+    assert experiment.thresholds[1] < experiment.training_radius < 1 / math.sqrt(experiment.k)
+    assert experiment.radius < experiment.training_radius == pytest.approx(experiment.training_reach / math.sqrt(experiment.k))
     assert experiment.radius > 1 / math.sqrt(experiment.d)
 
 
@@ -69,7 +70,7 @@ def test_clean_training_has_no_radius_and_fgm_training_warms_up_to_the_experimen
     assert set(values(experiment.clean(0), "radius")) == {0.0}
     adversarial = experiment.adversarial(0)
     radii, rates = values(adversarial, "radius"), values(adversarial, "lr")
-    assert radii == sorted(radii) and 0 < radii[0] < radii[-1] == pytest.approx(experiment.radius)
+    assert radii == sorted(radii) and 0 < radii[0] < radii[-1] == pytest.approx(experiment.training_radius)
     assert adversarial.norm == "l2" and adversarial.attack_steps == 1
     assert rates[0] < 0.1 * max(rates) > rates[-1]
 
@@ -186,7 +187,7 @@ def test_the_attack_is_on_in_fgm_training_and_from_the_first_step_from_scratch(r
     monkeypatch.setattr(training, "adversarial", lambda *given: radii.append(given[3].radius) or attack(*given))
     run(tiny, 0, CPU, progress=False)
     assert len(radii) == attacked
-    assert radii[0] == pytest.approx(0.3 * tiny.radius) and max(radii) == pytest.approx(tiny.radius)
+    assert radii[0] == pytest.approx(0.3 * tiny.training_radius) and max(radii) == pytest.approx(tiny.training_radius)
 
 
 def test_from_scratch_differs_from_the_protocol_in_the_first_radius_alone(tiny, cache):

@@ -197,7 +197,7 @@ def test_scaling_of_known_networks(known):
     assert certified_accuracy(run.purified, run.x[:150], run.y[:150], certified + 1.5 / 6**0.5 / 2**7, 1) < 0.9
     for name, net in (("active_clean", run.clean), ("active_adv", run.purified)):
         scale = net.weight.norm(dim=1)
-        assert found[name] == pytest.approx(((run.x @ net.weight.T).abs() > 0.1 * scale).float().mean().item())
+        assert found[name] == pytest.approx(((run.x[:150] @ net.weight.T).abs() > 0.1 * scale).float().mean().item())
 
 
 @pytest.mark.parametrize(
