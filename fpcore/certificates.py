@@ -44,12 +44,13 @@ class Certificate:
 
 @torch.no_grad()
 def certify(model: TwoLayer, x: Tensor, y: Tensor, radius: float, branches: int = 0, chunk: int = 512) -> Certificate:
-    """Bound y f(x + delta) from below over the whole l2 ball, by linear relaxation and branch and bound.
+    """Bound y f(x + delta) from below over the whole l2 ball: linear relaxation, parabolas, branch and bound.
 
-    x (n, d), y (n,) in {-1, +1}; the radius is in the units of x. Three stages, each for the samples that the earlier
-    ones left open: `branches` = 0 takes the better of two choices of slopes (fast: to watch a training); 1 optimises the
-    slopes; more also splits the ball where a neuron has its concave corner, into at most so many parts, until the
-    sample is settled. The margin of a split sample then tells its label, but is not the largest that could be proved.
+    x (n, d), y (n,) in {-1, +1}; the radius is in the units of x. Each stage sees the samples that the earlier ones left
+    open: `branches` = 0 takes the better of two choices of slopes (fast: for many radii); 1 adds an attack, the parabolas
+    of `shared_budget`, and optimised slopes; more also splits the ball where a neuron has its concave corner, into at
+    most so many parts, until the sample is settled. The margin of a split sample then tells its label, but is not the
+    largest that could be proved.
     Source: Zhang et al. (2018); for optimised slopes Xu et al. (2021), for splits Wang et al. (2021).
     """
     checks.finite("radius", radius), checks.whole("branches", branches), checks.positive_int("chunk", chunk)

@@ -117,34 +117,22 @@ class SyntheticRun:
 
 def run_synthetic(experiment: SyntheticExperiment, seed: int, device: torch.device, progress: bool = True) -> SyntheticRun:
     """Train one seed, clean then adversarially; finished or interrupted stages go on from their checkpoints."""
-    data = experiment.data(seed, device)
-    x, y = data.test_set(experiment.test_samples, seed)
-    init = experiment.network(seed, device)
     stages = {"clean": experiment.clean(seed), "adversarial": experiment.adversarial(seed)}
-    (clean, purified), histories = _train(experiment, data, init, stages, seed, progress)
-    return SyntheticRun(experiment, data, x, y, init, clean, purified, histories)
+    return _run(experiment, seed, device, stages, progress)
 
 
 def run_scratch(experiment: SyntheticExperiment, seed: int, device: torch.device, progress: bool = True) -> SyntheticRun:
     """FGM training from w0, never clean: both stages of the protocol with the attack on, as `clean` and `purified`."""
-    data = experiment.data(seed, device)
-    x, y = data.test_set(experiment.test_samples, seed)
-    init = experiment.network(seed, device)
     rising = Schedule((0, 0.3 * experiment.training_radius), (1, experiment.training_radius))
     stages = {"scratch": experiment.clean(seed, rising), "scratch-adversarial": experiment.adversarial(seed)}
-    (early, purified), histories = _train(experiment, data, init, stages, seed, progress)
-    return SyntheticRun(experiment, data, x, y, init, early, purified, histories)
+    return _run(experiment, seed, device, stages, progress)
 
 
-def _train(
-    experiment: SyntheticExperiment,
-    data: SparseCoding,
-    init: TwoLayer,
-    stages: dict[str, Training],
-    seed: int,
-    progress: bool,
-) -> tuple[list[TwoLayer], dict[str, list[dict[str, Any]]]]:
-    """Train stage after stage from `init`: the network after each, and its history."""
+def _run(
+    experiment: SyntheticExperiment, seed: int, device: torch.device, stages: dict[str, Training], progress: bool
+) -> SyntheticRun:
+    """Train the two stages, one after the other, from w0."""
+    data, init = experiment.data(seed, device), experiment.network(seed, device)
     # Test samples that are only watched during training, and never reported.
     watched = data.sample(200, seeding.generator(seed, "watch", device=data.device))
     networks, before = [init], list[Training]()
@@ -162,7 +150,8 @@ def _train(
         histories[name] = train(model, data, training, measure=measure, every=every, checkpoint=path, progress=label)
         networks.append(model)
         before.append(training)
-    return networks[1:], histories
+    (_, clean, purified), (x, y) = networks, data.test_set(experiment.test_samples, seed)
+    return SyntheticRun(experiment, data, x, y, init, clean, purified, histories)
 
 
 @torch.no_grad()
@@ -185,8 +174,14 @@ def watch(
         "share_dominant": (since > 0.5**0.5).float().mean().item(),
         "same_feature": (held.top == before.top).float().mean().item(),
         "features_held": len(held.top[held.purity > 0.5**0.5].unique()) / data.d,
-        "active": (net.preactivations(x).abs() > net.bias).float().mean().item(),
+        "active": active_share(net, x),
     }
+
+
+@torch.no_grad()
+def active_share(net: TwoLayer, x: Tensor) -> float:
+    """Share of neurons that fire, the mean over the samples x (n, d)."""
+    return (net.preactivations(x).abs() > net.bias).float().mean().item()
 
 
 def live(net: TwoLayer, share: float = 0.1) -> Tensor:

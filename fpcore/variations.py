@@ -15,9 +15,9 @@ from fpcore import checks
 from fpcore.certificates import certified_accuracy
 from fpcore.decomposition import features
 from fpcore.experiments import summarise
-from fpcore.models import TwoLayer, accuracy
+from fpcore.models import TwoLayer
 from fpcore.sparse_coding import SparseCoding
-from fpcore.synthetic_experiments import SyntheticExperiment, SyntheticRun, live, robustness, run_synthetic
+from fpcore.synthetic_experiments import SyntheticExperiment, SyntheticRun, active_share, live, robustness, run_synthetic
 
 # (d, k): along k = 0.45 sqrt(d), the regime of the published run, and across k at one d
 SCALING = {
@@ -117,10 +117,10 @@ def measure_limit(run: SyntheticRun) -> dict[str, float]:
     """Accuracies at the run's own radius before and after FGM training, and the purity of the live neurons after it."""
     alive = live(run.purified)
     held = features(run.purified.weight.detach()[alive], run.data.features, run.data.u_star)
-    after = robustness(run, run.purified, restarts=1, branches=1)
+    before, after = robustness(run, run.clean, restarts=1, branches=0), robustness(run, run.purified, restarts=1, branches=1)
     return {
-        "clean_accuracy": accuracy(run.clean, run.x, run.y),
-        "robust_accuracy": robustness(run, run.clean, restarts=1, branches=0)["robust_accuracy"],
+        "clean_accuracy": before["clean_accuracy"],
+        "robust_accuracy": before["robust_accuracy"],
         "robust_accuracy_adv": after["robust_accuracy"],
         "certified_accuracy_adv": after["certified_accuracy"],
         "purity_adv": held.purity.median().item(),
@@ -140,8 +140,8 @@ def measure_scaling(run: SyntheticRun) -> dict[str, float]:
         "dense_coefficient": (held.dense_part / held.purity).median().item() / math.sqrt(data.d),
         "broken_radius": boundary_along(run.clean, data, x, y).median().item(),
         "certified_radius": largest_radius(lambda r: certified_accuracy(run.purified, x, y, r, 1), 0.9, 1.5 * whole),
-        "active_clean": _active(run.clean, x),
-        "active_adv": _active(run.purified, x),
+        "active_clean": active_share(run.clean, x),
+        "active_adv": active_share(run.purified, x),
         "steps": float(robust[0]) if robust else math.nan,
     }
 
@@ -182,8 +182,3 @@ def power_law(factors: dict[str, list[float]], values: list[float]) -> dict[str,
     half = stats.t.ppf(0.975, free) * np.sqrt(variance * inverse.diagonal())
     names = dict(zip(factors, zip(fitted[1:], half[1:])))
     return {n: {"value": float(a), "low": float(a - h), "high": float(a + h), "n": len(y[use])} for n, (a, h) in names.items()}
-
-
-@torch.no_grad()
-def _active(net: TwoLayer, x: Tensor) -> float:
-    return (net.preactivations(x).abs() > net.bias).float().mean().item()
