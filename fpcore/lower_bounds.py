@@ -16,7 +16,7 @@ from scipy import optimize, stats
 from torch import Tensor
 
 from fpcore import checks
-from fpcore.sparse_coding import SparseCoding
+from fpcore.sparse_coding import SparseCoding, sign_counts
 
 
 class Model(Protocol):
@@ -56,28 +56,18 @@ class Law:
 
 
 def score_law(data: Model) -> Law:
-    """The exact law of |<w*, z>|: N ~ Bin(d, k/d) features are active, Bin(N, 1/2) of them agree with w*.
-
-    N beyond k + 12 sqrt(k) + 40 is left out (less than 1e-18), and what is kept is normalised by its mass.
-    """
+    """The exact law of |<w*, z>|, from that of the non-zeros that agree and disagree with w*."""
     return _score_law(data.d, data.k, data.margin)
 
 
 @lru_cache
 def _score_law(d: int, k: int, margin: float) -> Law:
-    top = min(d, k + 12 * math.isqrt(k) + 40)
-    active = np.arange(top + 1)[:, None]  # N
-    agree = np.arange(top + 1)[None, :]
-    mass = stats.binom.pmf(active, d, k / d) * stats.binom.pmf(agree, active, 0.5)
-    steps = np.where(agree <= active, np.abs(2 * agree - active), 0)  # |S| sqrt(k), a whole number
-    mass = np.where(agree <= active, mass, 0.0)
-    total = np.bincount(steps.ravel(), mass.ravel())
-    energy = np.bincount(steps.ravel(), (mass * active).ravel()) / np.maximum(total, 1e-300) / k
-    score = np.arange(len(total)) / math.sqrt(k)
-    kept = (score >= max(margin - 1e-6, 1e-6)) & (total > 0)  # as SparseCoding.codes
-    if not kept.any():
-        raise ValueError(f"margin = {margin!r}: no sample of d = {d}, k = {k} has it; give a smaller one")
-    return Law(score[kept], total[kept] / total[kept].sum(), energy[kept])
+    counts, weight = (table.numpy() for table in sign_counts(d, k, margin))
+    steps, active = np.abs(counts[:, 0] - counts[:, 1]), counts.sum(1)  # |S| sqrt(k), a whole number; N
+    total = np.bincount(steps, weight)
+    energy = np.bincount(steps, weight * active) / np.maximum(total, 1e-300) / k
+    kept = total > 0
+    return Law((np.arange(len(total)) / math.sqrt(k))[kept], total[kept] / total[kept].sum(), energy[kept])
 
 
 def dense_accuracy(data: Model, radius: float) -> float:

@@ -32,7 +32,9 @@ class SparseCoding:
         self.features = (q * r.diagonal().sign()).float().to(self.device)  # sign fix: Haar-distributed
         self.w_star = (2.0 * torch.randint(0, 2, (d,), generator=rng) - 1).to(self.device)
         self.u_star = self.features @ self.w_star / math.sqrt(d)
-        self._counts, self._law = (table.to(self.device) for table in _sign_counts(d, k, self.margin))
+        counts, weight = sign_counts(d, k, self.margin)
+        law = weight.cumsum(0)
+        self._counts, self._law = counts.to(self.device), (law / law[-1]).to(self.device)
 
     def __repr__(self):
         return f"SparseCoding(d={self.d}, k={self.k}, margin={self.margin:g}, noise={self.noise:g}, device={self.device})"
@@ -69,8 +71,8 @@ class SparseCoding:
         return self.sample(n, seeding.generator(seed, "test", device=self.device))
 
 
-def _sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:
-    """All (agree, disagree) counts with |agree - disagree| >= margin sqrt(k), and their cumulative probabilities.
+def sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:
+    """All (agree, disagree) counts with |agree - disagree| >= margin sqrt(k), (v, 2), and weights (v,) ~ their probabilities.
 
     Each of the d features is non-zero with probability k/d, with either sign: the counts are multinomial.
     """
@@ -82,7 +84,8 @@ def _sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:
     total, agree = (grid.flatten() for grid in torch.meshgrid(likely, torch.arange(int(likely.max()) + 1), indexing="ij"))
     # 1e-6 below the margin is rounding; a zero score has no label
     inside = (agree <= total) & ((2 * agree - total).abs() >= max(margin * math.sqrt(k) - 1e-6, 1))
+    if not inside.any():
+        raise ValueError(f"margin = {margin!r}: no sample of d = {d}, k = {k} has it; give a smaller one")
     total, agree = total[inside], agree[inside]
     log_p = log_n[total] + log_fact[total] - log_fact[agree] - log_fact[total - agree] - total * math.log(2)
-    law = (log_p - log_p.max()).exp().cumsum(0)
-    return torch.stack([agree, total - agree], dim=1), law / law[-1]
+    return torch.stack([agree, total - agree], dim=1), (log_p - log_p.max()).exp()
