@@ -60,7 +60,7 @@ def test_it_is_a_function_of_each_image_alone():
 
 
 def test_it_can_be_attacked():
-    lin, x, y = model(0.05), images().double(), torch.arange(6)
+    lin, x, y = model(0.05).float(), images(), torch.arange(6)
     found = pgd(lin, x, y, Ball("l2", 0.5, (0.0, 1.0)), steps=3)
     assert ((found - x).flatten(1).norm(dim=1) <= 0.5 + 1e-6).all() and not torch.equal(found, x)
 
