@@ -65,7 +65,16 @@ from fpcore.results import (
     show,
 )
 from fpcore.seeding import generator
-from fpcore.separation import LOW_COMPLEXITY, attacked, cubic_accuracy, ledger, run_low_complexity, tangent_witness
+from fpcore.separation import (
+    LOW_COMPLEXITY,
+    attacked,
+    cubic_accuracy,
+    ledger,
+    run_low_complexity,
+    run_separation,
+    run_widths,
+    tangent_witness,
+)
 from fpcore.sparse_coding import SparseCoding
 from fpcore.synthetic_experiments import (
     SYNTHETIC,
@@ -156,7 +165,9 @@ __all__ = [
     "run_low_complexity",
     "run_low_rank",
     "run_scratch",
+    "run_separation",
     "run_synthetic",
+    "run_widths",
     "score_law",
     "show",
     "soundness",
