@@ -21,17 +21,32 @@ Experiments SYNTHETIC, run_synthetic         the book's runs, by profile; run_sc
             variations                       other sizes, and what breaks it
             CIFAR, run_cifar                 w0 -> w -> w' and the control; from scratch; low rank; NTK
             run_adversarial_scratch, run_low_rank, run_linearised
+            open_cifar10, cifar_runs         the networks of all seeds, trained, read, or the published ones
+On images   measure_cifar, measure_relations accuracies; cosines between networks, layer by layer, with controls
+            autoattack                       the field's standard evaluation
+            removed, swapped                 w - alpha v without training
+            maximise, exciting, activity     features people can look at
+            measure_low_rank, measure_tangent
             LOW_COMPLEXITY, attacked         the classes side by side at one radius
 Results     publish, published, interval     what a full run publishes, and the claims ledger
 """
 
 from fpcore.attacks import Ball, along, fgm, pgd, robust_correct
+from fpcore.autoattacks import THREATS, autoattack
 from fpcore.batch_norm import recalibrated
 from fpcore.certificates import certified_accuracy, certified_radius, certify
 from fpcore.checks import resolve_device
 from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
 from fpcore.cifar_experiments import CIFAR, run_adversarial_scratch, run_cifar, run_linearised, run_low_rank
-from fpcore.cifar_measures import measure_cifar
+from fpcore.cifar_measures import (
+    attacked_accuracy,
+    layer_relations,
+    measure_cifar,
+    measure_relations,
+    measure_two_seeds,
+)
+from fpcore.cifar_networks import NETWORKS, as_arrays, cifar_runs, open_cifar10, published_networks
+from fpcore.cifar_updates import effective_rank, low_rank_rows, measure_low_rank, measure_tangent, update_spectra
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
 from fpcore.experiments import PROFILES, start, summarise
 from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
@@ -50,6 +65,7 @@ from fpcore.lower_bounds import (
     score_law,
 )
 from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
+from fpcore.removal import removed, roughness, swapped
 from fpcore.resnet import ResNet
 from fpcore.results import (
     claims,
@@ -87,13 +103,16 @@ from fpcore.synthetic_experiments import (
     soundness,
 )
 from fpcore.training import Schedule, Training, train
+from fpcore.visible import activity, coding_error, exciting, maximise, patches, preactivation
 
 __all__ = [
     "CIFAR",
     "CLASSES",
     "LOW_COMPLEXITY",
+    "NETWORKS",
     "PROFILES",
     "SYNTHETIC",
+    "THREATS",
     "Ball",
     "ConvNet",
     "Cubic",
@@ -110,14 +129,20 @@ __all__ = [
     "Training",
     "TwoLayer",
     "accuracy",
+    "activity",
     "along",
+    "as_arrays",
     "attacked",
+    "attacked_accuracy",
+    "autoattack",
     "certified_accuracy",
     "certified_radius",
     "certify",
     "certify_cubic",
     "chance_cosine",
+    "cifar_runs",
     "claims",
+    "coding_error",
     "comparison",
     "correct",
     "cosine",
@@ -126,12 +151,15 @@ __all__ = [
     "decompose",
     "decompose_layers",
     "dense_accuracy",
+    "effective_rank",
+    "exciting",
     "features",
     "features_kept",
     "few_features",
     "fgm",
     "generator",
     "interval",
+    "layer_relations",
     "ledger",
     "ledger_sources",
     "ledger_table",
@@ -142,23 +170,35 @@ __all__ = [
     "load_cifar10",
     "loss",
     "low_rank",
+    "low_rank_rows",
+    "maximise",
     "measure_cifar",
+    "measure_low_rank",
+    "measure_relations",
     "measure_synthetic",
+    "measure_tangent",
+    "measure_two_seeds",
     "merged",
     "neurons",
+    "open_cifar10",
+    "patches",
     "pgd",
     "polynomial",
+    "preactivation",
     "provenance",
     "publish",
     "publish_figure",
     "published",
     "published_layers",
+    "published_networks",
     "quadratic_bound",
     "recalibrated",
+    "removed",
     "replaced",
     "resolve_device",
     "robust_correct",
     "robustness",
+    "roughness",
     "run_adversarial_scratch",
     "run_cifar",
     "run_linearised",
@@ -173,10 +213,12 @@ __all__ = [
     "soundness",
     "start",
     "summarise",
+    "swapped",
     "tangent_kernel",
     "tangent_witness",
     "top_part",
     "train",
     "train_kernel",
     "trained_parameters",
+    "update_spectra",
 ]

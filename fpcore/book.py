@@ -70,7 +70,7 @@ def key(notebook: Path, parameters: dict[str, Any], root: Path = ROOT) -> str:
     for path in [*sorted((ROOT / "fpcore").glob("*.py")), *sorted(folder().glob("*.json"))]:
         digest.update(path.name.encode() + path.read_bytes())
     digest.update("".join(version(p) for p in ("torch", "torchvision", "matplotlib", "ipywidgets")).encode())
-    if any("load_cifar10" in source for _, source, _ in cells):
+    if any("_cifar10" in source for _, source, _ in cells):
         with contextlib.suppress(cifar.DataNotFoundError):
             for path in sorted(p for p in cifar.find_cifar10().rglob("*") if p.is_file()):
                 digest.update(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())

@@ -53,6 +53,8 @@ class CifarExperiment:
     tangent_epochs: int = 6
     tangent_lr: float = 0.025  # over the width: the kernel grows with it
     tangent_widths: tuple[float, ...] = (1.0,)
+    attacked: int = 1000  # test images under attack
+    autoattacked: int = 0  # and under AutoAttack; it takes hours on a CPU
 
     def __post_init__(self):
         checks.choice("architecture", self.architecture, ARCHITECTURES)
@@ -141,8 +143,9 @@ CIFAR = {
         control_ranks=(8,),
         tangent_epochs=2,
         tangent_widths=(0.5,),
+        attacked=200,
     ),
-    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=3, tangent_widths=(0.5, 1.0, 2.0)),
+    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=3, tangent_widths=(0.5, 1.0, 2.0), autoattacked=1000),
     # For a GPU: the usual recipe of the field, and a second stage at its learning rate.
     "resnet18": CifarExperiment(
         1.0, 50_000, 10_000, 30, 20, seeds=1, architecture="resnet18", adversarial_lr=0.05, weight_decay=5e-4

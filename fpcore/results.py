@@ -181,7 +181,8 @@ def _meets(number: dict[str, Any], sign: str, bound: float) -> bool:
     return value > bound if sign == ">" else value < bound
 
 
-SYNTHETIC, CIFAR, LOWER_BOUNDS = "synthetic", "cifar10", "lower-bounds"
+SYNTHETIC, LOWER_BOUNDS = "synthetic", "lower-bounds"
+CIFAR, TANGENTS, LOW_RANK = "cifar10", "cifar10-ntk", "cifar10-low-rank"
 CLAIMS = (
     Claim(
         "P1",
@@ -269,6 +270,42 @@ CLAIMS = (
         {"robust_accuracy": ("<", 0.55), "certified_infinite_width": ("<", 0.55)},
     ),
     Claim(
+        "P1-layers",
+        "The principle (P1) in every layer of a ConvNet on CIFAR-10, with the initial weights forgotten.",
+        "chapters/cifar10-layers",
+        CIFAR,
+        {
+            name: name
+            for name in (
+                "share_dominant",
+                "share_dominant_control",
+                "share_dominant_scratch",
+                "cos_clean_adv_lowest",
+                "cos_clean_adv",
+                "cos_clean_adv_control",
+                "cos_clean_adv_difference",
+                "cos_two_seeds",
+            )
+        },
+        {"share_dominant": (">", 0.9), "cos_clean_adv_lowest": (">", 0.85)},
+    ),
+    Claim(
+        "P2-layers",
+        "Nearly zero correlation with the initial weights (P2) in every convolution of that ConvNet, for w and w'.",
+        "chapters/cifar10-layers",
+        CIFAR,
+        {name: name for name in ("cos_init_clean_highest", "cos_init_adv_highest")},
+        {"cos_init_clean_highest": ("<", 0.2), "cos_init_adv_highest": ("<", 0.2)},
+    ),
+    Claim(
+        "P3-layers",
+        "Purification instead of new features (P3) in that ConvNet: each neuron of w' is nearest to its own ancestor in w.",
+        "chapters/cifar10-layers",
+        CIFAR,
+        {name: name for name in ("same_neuron_share", "same_neuron_share_control", "same_neuron_share_scratch")},
+        {"same_neuron_share": (">", 0.9), "same_neuron_share_scratch": ("<", 0.5)},
+    ),
+    Claim(
         "E1",
         "Experiments on CIFAR-10 illustrate the principle in multi-layer networks.",
         "chapters/cifar10",
@@ -277,20 +314,56 @@ CLAIMS = (
             name: name
             for name in (
                 "clean_accuracy",
+                "clean_lost",
                 "robust_accuracy",
                 "robust_accuracy_adv",
+                "robust_accuracy_control",
+                "autoattack_ratio",
                 "radius",
-                "cos_init_clean",
-                "cos_clean_adv",
-                "cos_clean_adv_control",
+                "cos_init_clean_highest",
+                "cos_clean_adv_lowest",
                 "share_dominant",
-                "share_dominant_control",
             )
         },
-        {"share_dominant": (">", 0.5), "cos_init_clean": ("<", 0.2)},
+        {
+            "clean_accuracy": (">", 0.76),
+            "clean_lost": ("<", 0.08),
+            "autoattack_ratio": (">", 3),
+            "cos_init_clean_highest": ("<", 0.2),
+            "cos_clean_adv_lowest": (">", 0.85),
+            "share_dominant": (">", 0.9),
+        },
     ),
-    Claim("E2", "NTK models stay non-robust on CIFAR-10, even when adversarially trained.", "chapters/cifar10"),
-    Claim("E3", "Low-rank updates of the clean weights suffice for adversarial training (version 4).", "chapters/cifar10"),
+    Claim(
+        "E2",
+        "NTK models stay non-robust on CIFAR-10, even when adversarially trained.",
+        "chapters/cifar10-ntk",
+        TANGENTS,
+        {
+            "robust_accuracy_ntk": "ntk, adversarial/robust_accuracy/0.5",
+            "robust_accuracy_network": "network from scratch/robust_accuracy/0.5",
+            "clean_accuracy_ntk": "ntk, adversarial/clean_accuracy",
+            "kept_ntk": "ntk, adversarial/kept_share/0.5",
+            "kept_network": "network from scratch/kept_share/0.5",
+            "robust_ratio": "robust_ratio",
+        },
+        {"robust_ratio": ("<", 0.5)},
+    ),
+    Claim(
+        "E3",
+        "Low-rank updates of the clean weights suffice for adversarial training (version 4).",
+        "chapters/cifar10-low-rank",
+        LOW_RANK,
+        {
+            "regained_rank16": "adversarial/16/regained",
+            "parameters_rank16": "adversarial/16/parameter_share",
+            "regained_rank0": "adversarial/0/regained",
+            "regained_random_rank16": "random/16/regained",
+            "regained_clean_rank16": "clean/16/regained",
+            "smallest_rank": "smallest_rank",
+        },
+        {"regained_rank16": (">", 0.8), "parameters_rank16": ("<", 0.5), "regained_clean_rank16": ("<", 0.2)},
+    ),
 )
 
 

@@ -71,8 +71,9 @@ def check_figures():
         needed = {source for claim in CLAIMS if claim.experiment == experiment for source in claim.rename.values()}
         assert figures.keys() >= needed
         for name, value in figures.items():
-            low = -1 if name.startswith("cos") else 0
-            assert math.isfinite(value) and low - 1e-6 <= value <= 1 + 1e-6, name
+            signed = name.startswith(("cos", "clean_lost", "robust_gain"))
+            high = math.inf if name.endswith("ratio") else 1 + 1e-6
+            assert math.isfinite(value) and (-1 if signed else 0) - 1e-6 <= value <= high, name
 
     return check
 

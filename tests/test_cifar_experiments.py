@@ -3,10 +3,20 @@ import dataclasses
 import pytest
 import torch
 
-from fpcore import Images, measure_cifar, run_adversarial_scratch, run_cifar, run_linearised, run_low_rank
+from fpcore import (
+    NETWORKS,
+    Images,
+    measure_cifar,
+    measure_relations,
+    run_adversarial_scratch,
+    run_cifar,
+    run_linearised,
+    run_low_rank,
+)
 from fpcore.cifar_experiments import CifarExperiment
+from fpcore.cifar_networks import cifar_networks
 
-TINY = CifarExperiment(1 / 8, 64, 32, clean_epochs=2, adversarial_epochs=1, seeds=1, batch=32)
+TINY = CifarExperiment(1 / 8, 64, 32, clean_epochs=2, adversarial_epochs=1, seeds=1, batch=32, attacked=16)
 
 
 def same_weights(a, b):
@@ -29,8 +39,8 @@ def test_the_control_differs_from_adversarial_training_in_the_radius_alone():
     assert (clean.steps, control.steps) == (4, 2)
 
 
-def test_a_small_run_goes_from_end_to_end_and_is_read_the_second_time(cache, no_batches, check_figures):
-    data, test = random_images(64, 0), random_images(32, 1)
+def test_a_small_run_goes_from_end_to_end_and_is_read_the_second_time(cache, no_batches):
+    data = random_images(64, 0)
     run = run_cifar(TINY, data, 0, progress=False)
     assert len(list(cache.iterdir())) == 3 and not any(m.training for m in run.purified.modules())
     nets = [run.init, run.clean, run.purified, run.control]
@@ -41,9 +51,6 @@ def test_a_small_run_goes_from_end_to_end_and_is_read_the_second_time(cache, no_
     for name in ("init", "clean", "purified", "control"):
         assert same_weights(getattr(run, name), getattr(again, name))
     assert repr(again.histories) == repr(run.histories)
-    figures = measure_cifar(again, test, TINY, attacked=16)
-    check_figures(figures, "cifar10")
-    assert figures["radius"] == TINY.radius
     with pytest.raises(RuntimeError, match="a training step is made"):
         run_cifar(TINY, data, 1, progress=False)
 
@@ -53,12 +60,11 @@ def test_a_run_and_its_figures_are_pure_functions_of_the_seed(cache, monkeypatch
     for folder in ("one", "two"):
         monkeypatch.setenv("FPCORE_CACHE", str(cache / folder))
         torch.manual_seed(len(found))
-        run = run_cifar(TINY, data, 3, progress=False)
-        found.append((run, measure_cifar(run, test, TINY, attacked=8)))
+        nets = cifar_networks(TINY, data, 3, progress=False)
+        found.append((nets, measure_cifar(nets, test, TINY)))
     (one, figures), (two, again) = found
-    for name in ("init", "clean", "purified", "control"):
-        assert same_weights(getattr(one, name), getattr(two, name))
-    assert figures == again and repr(one.histories) == repr(two.histories)
+    assert all(same_weights(one[name], two[name]) for name in NETWORKS)
+    assert figures == again
 
 
 def test_the_second_stages_start_from_the_clean_weights(cache):
@@ -66,8 +72,9 @@ def test_the_second_stages_start_from_the_clean_weights(cache):
     run = run_cifar(still, random_images(64, 0), 0, progress=False)
     for net in (run.purified, run.control):
         assert all(torch.equal(p, q) for p, q in zip(net.parameters(), run.clean.parameters()))
-    figures = measure_cifar(run, random_images(16, 1), still, attacked=8)
-    assert figures["share_dominant"] == figures["share_dominant_control"] == 1.0
+    nets = {"init": run.init, "clean": run.clean, "purified": run.purified, "control": run.control, "scratch": run.init}
+    figures = measure_relations(nets)
+    assert figures["share_dominant"] == figures["share_dominant_control"] == figures["same_neuron_share"] == 1.0
     assert figures["cos_clean_adv"] == pytest.approx(1.0, abs=1e-5)
     assert figures["cos_init_clean"] == pytest.approx(figures["cos_init_adv"])
 
@@ -126,8 +133,7 @@ def test_a_linearisation_is_read_the_second_time(attack, at_clean, cache, no_bat
 
 def test_every_architecture_goes_through_the_whole_run(cache):
     tiny = dataclasses.replace(TINY, architecture="resnet18", width=1 / 16, clean_epochs=1)
-    run = run_cifar(tiny, random_images(32, 0), 0, progress=False)
-    figures = measure_cifar(run, random_images(16, 1), tiny, attacked=8)
-    assert "cos_clean_adv/blocks.7.conv2" in figures
+    nets = cifar_networks(tiny, random_images(32, 0), 0, progress=False)
+    assert "cos_clean_adv/blocks.7.conv2" in measure_relations(nets)
     with pytest.raises(ValueError, match="architecture = 'vgg'"):
         dataclasses.replace(TINY, architecture="vgg")

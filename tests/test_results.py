@@ -23,7 +23,7 @@ from fpcore import (
 )
 from fpcore.results import CLAIMS, Claim, folder, show
 
-IDS = ["P1", "P2", "P3", "P4", "T1", "T2", "L1", "L2", "L3", "E1", "E2", "E3"]
+IDS = ["P1", "P2", "P3", "P4", "T1", "T2", "L1", "L2", "L3", "P1-layers", "P2-layers", "P3-layers", "E1", "E2", "E3"]
 SOURCE = {
     "profile": "quick",
     "device": "cpu",
@@ -233,7 +233,7 @@ def test_the_ledger_file_is_the_ledger(results):
     assert json.loads((results / "claims.json").read_text()) == claims()
     publish("cifar10", favourable(next(c for c in CLAIMS if c.id == "E1")), SOURCE)
     assert json.loads((results / "claims.json").read_text()) == claims()
-    assert [entry["id"] for entry in claims() if entry["holds"]] == ["T2", "E1"]
+    assert [entry["id"] for entry in claims() if entry["holds"]] == ["T2", "P1-layers", "E1"]
 
 
 def test_a_claim_without_a_bound_is_neither_true_nor_false(results):
@@ -256,7 +256,7 @@ def test_the_ledger_sources_name_the_run_of_each_measured_claim(results):
     publish("cifar10", favourable(next(c for c in CLAIMS if c.id == "E1")), SOURCE)
     rows = ledger_sources(claims()).splitlines()[2:]
     assert len(rows) == sum(claim.experiment == "cifar10" for claim in CLAIMS)
-    assert all(text in rows[0] for text in ("| E1 |", "quick", "cpu", "| 2 |", "torch 2", "2025-01-01", "`abc`"))
+    assert all(text in rows[3] for text in ("| E1 |", "quick", "cpu", "| 2 |", "torch 2", "2025-01-01", "`abc`"))
 
 
 def test_figures_are_shown_with_their_interval():

@@ -1,0 +1,60 @@
+"""The five CIFAR-10 networks of a seed: trained here, read from checkpoints, or read from what was published."""
+
+import torch
+from torch import Tensor, nn
+
+from fpcore.cifar import DataNotFoundError, Images, load_cifar10
+from fpcore.cifar_experiments import CIFAR, CifarExperiment, run_adversarial_scratch, run_cifar
+from fpcore.results import published_layers
+
+NETWORKS = {"init": "$w^0$", "clean": "$w$", "purified": "$w'$", "control": "$w_c$", "scratch": "$w''$"}
+
+
+def open_cifar10(config: CifarExperiment, device: torch.device) -> tuple[Images | None, Images | None]:
+    """The experiment's training and test images; (None, None), and a message, on a machine without CIFAR-10."""
+    try:
+        train, test = load_cifar10(None, config.train_images, config.test_images, device)
+    except DataNotFoundError as error:
+        print(f"No CIFAR-10 here: what follows is PUBLISHED networks and results alone.\n{error}")
+        return None, None
+    print(f"{train.name}: {len(train):,} training and {len(test):,} test images")
+    return train, test
+
+
+def cifar_runs(config: CifarExperiment, data: Images | None, seed: int, progress: bool = True) -> list[dict[str, nn.Module]]:
+    """The networks of the experiment's seeds from `seed` on; without data, the published ones of one seed."""
+    if data is None:
+        try:
+            return [published_networks("cifar10", CIFAR["full"])]
+        except (FileNotFoundError, ValueError) as error:
+            print(f"NOT MEASURED: there are no published networks either ({error}); UNTRAINED ones stand in their place.")
+            return [{name: config.initial(seed).eval() for name in NETWORKS}]
+    return [cifar_networks(config, data, s, progress) for s in range(seed, seed + config.seeds)]
+
+
+def cifar_networks(config: CifarExperiment, data: Images, seed: int, progress: bool = True) -> dict[str, nn.Module]:
+    """{name: network} for the names in `NETWORKS`, in evaluation mode, trained on `data` or read from checkpoints."""
+    run = run_cifar(config, data, seed, progress)
+    scratch = run_adversarial_scratch(config, data, seed, progress)
+    return {"init": run.init, "clean": run.clean, "purified": run.purified, "control": run.control, "scratch": scratch}
+
+
+def as_arrays(nets: dict[str, nn.Module]) -> dict[str, Tensor]:
+    """Networks as float16 arrays to publish, "network/parameter"."""
+    states = {name: net.state_dict() for name, net in nets.items()}
+    return {f"{name}/{key}": v.half() for name, state in states.items() for key, v in state.items() if v.is_floating_point()}
+
+
+def published_networks(name: str, config: CifarExperiment) -> dict[str, nn.Module]:
+    """The published networks of an experiment, {name: network}, rebuilt from their float16 arrays."""
+    nets = {}
+    for network, state in published_layers(name).items():
+        net = config.initial(0)
+        missing, unexpected = net.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+        lost = [k for k in missing if not k.endswith("num_batches_tracked")]
+        if lost or unexpected:
+            raise ValueError(
+                f"results/{name}.safetensors holds another network (missing {lost}, unknown {unexpected}): publish it again"
+            )
+        nets[network] = net.eval()
+    return nets

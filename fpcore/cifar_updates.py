@@ -1,0 +1,88 @@
+"""Low-rank updates and linearisations of the CIFAR-10 networks, measured beside what they are compared with."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from fpcore.attacks import Attack, Ball, pgd
+from fpcore.cifar import Images
+from fpcore.cifar_experiments import CifarExperiment, run_low_rank
+from fpcore.cifar_measures import attacked_accuracy
+from fpcore.decomposition import neurons
+from fpcore.low_rank import trained_parameters
+from fpcore.models import accuracy
+
+
+def low_rank_rows(config: CifarExperiment, data: Images, clean: nn.Module, seed: int) -> dict[str, nn.Module]:
+    """All low-rank updates of a seed's clean network: {"adversarial 4": network}, kinds as in `run_low_rank`."""
+    wanted = [("adversarial", r) for r in config.ranks]
+    wanted += [(kind, r) for kind in ("random", "clean") for r in config.control_ranks]
+    return {f"{kind} {rank}": run_low_rank(config, data, clean, seed, rank, kind) for kind, rank in wanted}
+
+
+def measure_low_rank(
+    rows: Mapping[str, nn.Module],
+    clean: nn.Module,
+    purified: nn.Module,
+    test: Images,
+    config: CifarExperiment,
+) -> dict[str, float]:
+    """Of each update: clean and robust accuracy, share of w -> w' 's robust gain that it regains, share of its parameters.
+
+    `regained` is 0 for w and 1 for w'. `smallest_rank` is the smallest that regains 80%, or infinity's stand-in, the full
+    rank of the widest layer, if none does.
+    """
+    out: dict[str, float] = {}
+    attacked = config.attacked
+    low, high = (attacked_accuracy(net, test, config.radius, attacked, config.norm) for net in (clean, purified))
+    total = trained_parameters(purified)
+    for name, net in rows.items():
+        robust = attacked_accuracy(net, test, config.radius, attacked, config.norm)
+        key = name.replace(" ", "/")
+        out[f"{key}/clean_accuracy"] = accuracy(net, test.x, test.y)
+        out[f"{key}/robust_accuracy"] = robust
+        out[f"{key}/regained"] = (robust - low) / max(high - low, 1 / attacked)
+        out[f"{key}/parameter_share"] = trained_parameters(net) / total
+    enough = [r for r in config.ranks if out[f"adversarial/{r}/regained"] >= 0.8]
+    out["smallest_rank"] = float(min(enough) if enough else max(len(w) for w in neurons(clean).values()))
+    return out | {"full/robust_accuracy": high, "start/robust_accuracy": low}
+
+
+def update_spectra(clean: nn.Module, purified: nn.Module) -> dict[str, Tensor]:
+    """The singular values of w' - w in each layer, relative to the largest: {layer: (min(out, fan-in),)}."""
+    before, after = neurons(clean), neurons(purified)
+    sizes = {name: torch.linalg.svdvals((after[name] - before[name]).float()) for name in before}
+    return {name: s / s[0].clamp(min=1e-30) for name, s in sizes.items()}
+
+
+def effective_rank(spectrum: Tensor) -> float:
+    """exp of the entropy of the shares of energy: k for k equal singular values, 1 for a single one."""
+    share = spectrum**2 / (spectrum**2).sum()
+    return torch.exp(-(share * share.clamp(min=1e-30).log()).sum()).item()
+
+
+def transfer(source: nn.Module, ball: Ball) -> Attack:
+    """PGD on another network, tried on this one: it finds what this one's gradient hides."""
+    return lambda _, x, y: pgd(source, x, y, ball)
+
+
+def measure_tangent(
+    models: Mapping[str, nn.Module], sources: list[nn.Module], test: Images, radii: tuple[float, ...], attacked: int = 1000
+) -> dict[str, float]:
+    """Clean accuracy, robust accuracy over l2 radii, and the share of it that is kept at each, for each model.
+
+    A linearisation's score jumps where the frozen network's ReLUs switch, which its gradient does not show. Each model is
+    therefore also attacked by what breaks each network of `sources`.
+    """
+    out: dict[str, float] = {}
+    for name, model in models.items():
+        out[f"{name}/clean_accuracy"] = accuracy(model, test.x, test.y)
+        subset = accuracy(model, test.x[:attacked], test.y[:attacked])
+        for radius in radii:
+            ball = Ball("l2", radius, (0.0, 1.0))
+            extra = tuple(transfer(source, ball) for source in sources if source is not model)
+            robust = attacked_accuracy(model, test, radius, attacked, extra=extra)
+            out[f"{name}/robust_accuracy/{radius:g}"] = robust
+            out[f"{name}/kept_share/{radius:g}"] = robust / max(subset, 1 / attacked)
+    return out

@@ -1,0 +1,74 @@
+"""Taking v out of a trained network, w - alpha v, without training: an intervention, with its control."""
+
+import copy
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from fpcore import checks
+from fpcore.batch_norm import recalibrated
+from fpcore.decomposition import decompose, neurons
+
+
+@torch.no_grad()
+def removed(
+    clean: nn.Module,
+    purified: nn.Module,
+    alpha: float,
+    layers: Collection[str] | None = None,
+    rng: torch.Generator | None = None,
+    calibration: Tensor | None = None,
+) -> nn.Module:
+    """A copy of `clean` with w - alpha v in the given layers (None: all), v = w - beta w' its residual along `purified`.
+
+    With `rng`, the control: instead of v a random vector of the same norm, also orthogonal to w', for each neuron. The
+    scales and shifts of batch normalisation stay the clean network's. Its statistics do as well, unless images are given
+    as `calibration` (n, ...): then they are estimated anew on them, so that a layer's change of scale alone does no harm.
+    """
+    checks.finite("alpha", alpha)
+    w, w_adv = neurons(clean), neurons(purified)
+    chosen = [*w] if layers is None else list(layers)
+    if unknown := set(chosen) - set(w):
+        raise ValueError(f"layers = {sorted(unknown)}: the network's layers are {[*w]}")
+    twin = copy.deepcopy(clean).eval()
+    for name in chosen:
+        part = decompose(w[name], w_adv[name])
+        v = part.residual if rng is None else random_like(part.residual, w_adv[name], rng)
+        weight = twin.get_submodule(name).weight
+        assert isinstance(weight, Tensor)
+        weight -= alpha * v.view_as(weight)
+    return twin if calibration is None else recalibrated(twin, calibration)
+
+
+def random_like(v: Tensor, away: Tensor, rng: torch.Generator) -> Tensor:
+    """Random rows of the norms of v (m, d), each orthogonal to the same row of `away` (m, d)."""
+    noise = torch.randn(v.shape, generator=rng, device=rng.device).to(v)
+    noise = decompose(noise, away).residual
+    return noise * (v.norm(dim=1) / noise.norm(dim=1).clamp(min=1e-30))[:, None]
+
+
+def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Module:
+    """The purified weights inside the clean network's batch normalisation: what w - v is, but for the scale beta.
+
+    With `removed(alpha=1)` this separates what the direction of w' does from what its training of biases and scales did.
+    """
+    twin = copy.deepcopy(clean).eval()
+    with torch.no_grad():
+        for name in neurons(clean):
+            target, source = twin.get_submodule(name).weight, purified.get_submodule(name).weight
+            assert isinstance(target, Tensor) and isinstance(source, Tensor)
+            target.copy_(source)
+    return recalibrated(twin, calibration)
+
+
+def roughness(w: Tensor) -> Tensor:
+    """Share of each filter's energy (m, channels, h, w) outside the lowest spatial frequencies, (m,), in [0, 1].
+
+    The lowest are those below half of the largest frequency in both directions: 0 is a smooth filter, white noise has
+    the share of the frequencies that are counted as high.
+    """
+    power = torch.fft.fft2(w.float()).abs() ** 2  # (m, c, h, w)
+    low = [torch.fft.fftfreq(n, device=w.device).abs() < 0.25 for n in w.shape[-2:]]
+    mask = low[0][:, None] & low[1][None, :]
+    return 1 - (power * mask).sum((1, 2, 3)) / power.sum((1, 2, 3)).clamp(min=1e-30)

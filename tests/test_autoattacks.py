@@ -1,0 +1,60 @@
+import pytest
+import torch
+from torch import nn
+
+from fpcore import Ball, autoattack
+from fpcore.autoattacks import THREATS
+
+BOX = (0.0, 1.0)
+
+
+class Brightness(nn.Module):
+    """Ten scores; the largest is that of the bin which the mean brightness falls in: its exact robustness is known."""
+
+    def __init__(self):
+        super().__init__()
+        self.centres = nn.Parameter((torch.arange(10) + 0.5) / 10)
+
+    def forward(self, x):
+        return -100 * (x.flatten(1).mean(1)[:, None] - self.centres) ** 2
+
+
+def images():
+    """Eight images of even brightness: the first four in the middle of their bin, the others at its edge."""
+    bright = torch.tensor([0.25, 0.35, 0.45, 0.55, 0.299, 0.399, 0.499, 0.599])
+    return bright.view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous(), (bright * 10).long()
+
+
+@pytest.mark.parametrize(("norm", "radius"), [("linf", 0.02)])
+def test_what_can_be_broken_is_broken_and_nothing_else(norm, radius, cache):
+    x, y = images()
+    survived = autoattack(Brightness(), x, y, Ball(norm, radius, BOX), chunk=5)
+    assert survived.tolist() == [True] * 4 + [False] * 4
+
+
+def test_finished_chunks_are_not_attacked_again(cache, monkeypatch):
+    x, y = images()
+    ball, asked = Ball("linf", 0.02, BOX), []
+    import fpcore.autoattacks as module
+
+    def stop(net, a, b, ball, seed):
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        asked.append(len(a))
+        return torch.ones(len(a), dtype=torch.bool)
+
+    monkeypatch.setattr(module, "_survivors", stop)
+    with pytest.raises(KeyboardInterrupt):
+        autoattack(Brightness(), x, y, ball, chunk=4)
+    monkeypatch.setattr(module, "_survivors", lambda net, a, b, ball, seed: torch.zeros(len(a), dtype=torch.bool))
+    assert autoattack(Brightness(), x, y, ball, chunk=4).tolist() == [True] * 4 + [False] * 4
+    with torch.no_grad():
+        (other := Brightness()).centres.mul_(1.01)
+    assert not autoattack(other, x, y, ball, chunk=4).any()
+
+
+def test_the_box_must_be_that_of_pixels(cache):
+    x, y = images()
+    with pytest.raises(ValueError, match="box = None"):
+        autoattack(Brightness(), x, y, Ball("l2", 0.5))
+    assert [*THREATS.values()] == [("l2", 0.25), ("l2", 0.5), ("linf", 4 / 255), ("linf", 8 / 255)]

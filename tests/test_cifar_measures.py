@@ -1,0 +1,155 @@
+import copy
+import dataclasses
+
+import pytest
+import torch
+
+from fpcore import (
+    CIFAR,
+    NETWORKS,
+    Ball,
+    ConvNet,
+    Images,
+    as_arrays,
+    attacked_accuracy,
+    cifar_runs,
+    effective_rank,
+    low_rank_rows,
+    measure_cifar,
+    measure_low_rank,
+    measure_relations,
+    measure_tangent,
+    measure_two_seeds,
+    open_cifar10,
+    publish,
+    published_networks,
+    update_spectra,
+)
+from fpcore.cifar_experiments import CifarExperiment
+from fpcore.cifar_updates import transfer
+
+SOURCE = {"profile": "quick"}
+TINY = CifarExperiment(1 / 8, 64, 32, 1, 1, seeds=1, batch=32, attacked=12, ranks=(0, 2), control_ranks=(2,), autoattacked=0)
+
+
+def random_images(n, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.rand(n, 3, 32, 32, generator=rng).contiguous(memory_format=torch.channels_last)
+    return Images(x, torch.arange(n) % 10, "random")
+
+
+def near(net, scale, seed):
+    """A copy of a network with noise on its parameters."""
+    twin, rng = copy.deepcopy(net), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in twin.parameters():
+            p.add_(scale * p.std().nan_to_num(0.0) * torch.randn(p.shape, generator=rng))
+    return twin
+
+
+def family():
+    """Five networks: a clean one, near descendants of it, and two of other origin."""
+    nets = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        nets.append(ConvNet(1 / 4).eval())
+    init, clean, scratch = nets
+    return {"init": init, "clean": clean, "purified": near(clean, 0.4, 1), "control": near(clean, 0.1, 2), "scratch": scratch}
+
+
+def test_relations_tell_descendants_from_strangers():
+    found = measure_relations(family())
+    assert found["cos_clean_adv"] == pytest.approx(1 / 1.16**0.5, abs=0.03)
+    assert found["cos_clean_adv_control"] > 0.98 and found["cos_clean_adv_difference"] > 0.04
+    assert found["share_dominant"] == found["same_neuron_share"] == 1.0
+    assert found["same_neuron_share_scratch"] < 0.4 and abs(found["cos_init_clean"]) < 0.1
+    assert found["cos_clean_adv_lowest"] <= found["cos_clean_adv_highest"]
+    assert {f"cos_init_adv/{layer}" for layer in ("conv1", "conv5", "linear")} <= found.keys()
+
+
+def test_two_seeds_have_nothing_in_common():
+    one, two = family(), family()
+    two["clean"] = two["scratch"]
+    (found,) = measure_two_seeds([one, two])
+    assert abs(found["cos_two_seeds"]) < 0.05 < found["cos_two_seeds_size"] < 0.3
+    assert measure_two_seeds([one]) == []
+
+
+def test_the_figures_of_a_run_are_those_that_the_ledger_names(check_figures):
+    config = dataclasses.replace(TINY, width=1 / 4, autoattacked=0)
+    found = measure_cifar(family(), random_images(24), config)
+    found |= {"autoattack_ratio": 1.0, **measure_two_seeds([family(), family()])[0]}
+    check_figures(found, "cifar10")
+    assert found["robust_accuracy"] <= found["clean_accuracy"] + 1 and found["radius"] == config.radius
+
+
+def test_attacked_accuracy_is_below_clean_accuracy_and_falls_with_the_radius():
+    net, data = family()["clean"], random_images(40)
+    data = dataclasses.replace(data, y=net(data.x).argmax(1))
+    found = [attacked_accuracy(net, data, radius, 40) for radius in (0.0, 0.1, 3.0)]
+    assert found[0] == 1.0 and found[0] >= found[1] >= found[2] and found[2] < 1
+
+
+def test_published_networks_come_back_as_they_went_in(results):
+    nets = family()
+    small = dataclasses.replace(TINY, width=1 / 4)
+    publish("nets", {}, SOURCE, as_arrays(nets))
+    again, x = published_networks("nets", small), random_images(5).x
+    assert again.keys() == nets.keys() == NETWORKS.keys()
+    for name, net in nets.items():
+        torch.testing.assert_close(again[name](x), net(x), atol=2e-2, rtol=2e-2)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        published_networks("nets", TINY)
+    with pytest.raises(ValueError, match="another network"):
+        published_networks("nets", dataclasses.replace(small, architecture="resnet18"))
+
+
+def test_without_data_the_published_networks_stand_in_and_without_those_it_says_so(
+    results, no_data_anywhere, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("FPCORE_DATA", str(tmp_path))
+    assert open_cifar10(TINY, torch.device("cpu")) == (None, None)
+    (nets,) = cifar_runs(TINY, None, 0)
+    assert "PUBLISHED" in (said := capsys.readouterr().out) and "NOT MEASURED" in said and nets.keys() == NETWORKS.keys()
+    torch.manual_seed(7)
+    theirs = {name: ConvNet(CIFAR["full"].width).eval() for name in NETWORKS}
+    publish("cifar10", {}, SOURCE, as_arrays(theirs))
+    (nets,) = cifar_runs(TINY, None, 0)
+    assert torch.allclose(nets["clean"].conv1.weight, theirs["clean"].conv1.weight, atol=1e-3)
+
+
+def test_low_rank_updates_are_measured_between_the_clean_and_the_purified_network(cache):
+    data, test, nets = random_images(64), random_images(12, 1), family()
+    config = dataclasses.replace(TINY, width=1 / 4)
+    rows = low_rank_rows(config, data, nets["clean"], 0)
+    assert [*rows] == ["adversarial 0", "adversarial 2", "random 2", "clean 2"]
+    found = measure_low_rank({**rows, "adversarial 99": nets["purified"]}, nets["clean"], nets["purified"], test, config)
+    assert found["adversarial/99/parameter_share"] == 1.0
+    assert found["adversarial/0/parameter_share"] < found["random/2/parameter_share"] < found["adversarial/2/parameter_share"]
+    assert found["smallest_rank"] in (0.0, 2.0, 24.0)
+
+
+def test_the_spectrum_of_a_low_rank_update_ends_at_its_rank():
+    one, two = family()["clean"], family()["clean"]
+    with torch.no_grad():
+        two.conv2.weight.view(16, -1).add_(torch.outer(torch.ones(16), torch.ones(72)))
+    found = update_spectra(one, two)
+    assert found["conv2"][0] == 1.0 and found["conv2"][1:].max() < 1e-5
+    assert effective_rank(found["conv2"]) == pytest.approx(1.0, abs=1e-3)
+    assert effective_rank(torch.ones(5)) == pytest.approx(5.0, rel=1e-4)
+
+
+def test_a_transferred_attack_is_found_on_the_source():
+    nets, data = family(), random_images(4)
+    ball = Ball("l2", 0.5, (0.0, 1.0))
+    attack = transfer(nets["clean"], ball)
+    assert torch.equal(attack(nets["scratch"], data.x, data.y), attack(None, data.x, data.y))
+    assert (ball.size(attack(None, data.x, data.y) - data.x) <= 0.5 + 1e-5).all()
+
+
+def test_tangent_figures_hold_all_radii_and_never_exceed_clean_accuracy():
+    nets, data = family(), random_images(20)
+    data = dataclasses.replace(data, y=nets["clean"](data.x).argmax(1))
+    found = measure_tangent({"one": nets["clean"]}, [nets["purified"]], data, (0.05, 2.0), 20)
+    assert found["one/clean_accuracy"] == 1.0 >= found["one/robust_accuracy/0.05"] >= found["one/robust_accuracy/2"]
+    assert found["one/kept_share/2"] == found["one/robust_accuracy/2"]

@@ -1,0 +1,82 @@
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fpcore import ConvNet, decompose_layers, generator, neurons, removed, roughness, swapped
+from fpcore.removal import random_like
+
+alphas = st.floats(0, 2)
+
+
+def pair():
+    """A clean network with statistics, and another one near it."""
+    torch.manual_seed(0)
+    clean = ConvNet(1 / 8).eval()
+    other = copy.deepcopy(clean)
+    with torch.no_grad():
+        for p in other.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return clean, other
+
+
+@given(alphas)
+def test_a_share_of_v_is_taken_out_of_every_layer(alpha):
+    clean, other = pair()
+    net, split = removed(clean, other, alpha), decompose_layers(clean, other)
+    for name, w in neurons(net).items():
+        torch.testing.assert_close(w, split[name].pure + (1 - alpha) * split[name].residual, atol=1e-5, rtol=1e-4)
+
+
+def test_nothing_taken_out_is_the_same_network_and_the_clean_one_stays():
+    clean, other = pair()
+    before, x = copy.deepcopy(clean.state_dict()), torch.rand(3, 3, 32, 32)
+    assert torch.equal(removed(clean, other, 0.0)(x), clean(x))
+    removed(clean, other, 1.0, calibration=x)
+    assert all(torch.equal(v, before[k]) for k, v in clean.state_dict().items())
+
+
+def test_only_the_named_layers_change():
+    clean, other = pair()
+    net = removed(clean, other, 1.0, ["conv2"])
+    changed = [name for name, w in neurons(net).items() if not torch.equal(w, neurons(clean)[name])]
+    assert changed == ["conv2"]
+    with pytest.raises(ValueError, match="conv9"):
+        removed(clean, other, 1.0, ["conv9"])
+    with pytest.raises(ValueError, match="alpha = -1"):
+        removed(clean, other, -1.0)
+
+
+@given(st.integers(0, 1000))
+def test_the_control_has_the_norms_of_v_and_is_orthogonal_to_the_purified_neurons(seed):
+    rng = torch.Generator().manual_seed(seed)
+    v, away = torch.randn(5, 12, generator=rng), torch.randn(5, 12, generator=rng)
+    u = random_like(v, away, generator(seed, "control"))
+    torch.testing.assert_close(u.norm(dim=1), v.norm(dim=1))
+    assert ((u * away).sum(1).abs() < 1e-4 * u.norm(dim=1) * away.norm(dim=1)).all()
+
+
+def test_the_control_takes_out_as_much_but_something_else():
+    clean, other = pair()
+    net, control = removed(clean, other, 1.0), removed(clean, other, 1.0, rng=generator(0, "control"))
+    for name, w in neurons(clean).items():
+        one, two = neurons(net)[name] - w, neurons(control)[name] - w
+        torch.testing.assert_close(one.norm(dim=1), two.norm(dim=1), atol=1e-5, rtol=1e-3)
+        assert not torch.allclose(one, two, atol=1e-4)
+
+
+def test_swapped_weights_are_the_purified_ones_in_the_clean_normalisation():
+    clean, other = pair()
+    net = swapped(clean, other, torch.rand(20, 3, 32, 32))
+    assert all(torch.equal(w, neurons(other)[name]) for name, w in neurons(net).items())
+    assert torch.equal(net.bn1.weight, clean.bn1.weight) and torch.equal(net.linear.bias, clean.linear.bias)
+
+
+def test_a_constant_filter_is_smooth_a_checkerboard_rough_and_noise_between():
+    flat = torch.ones(2, 3, 4, 4)
+    board = (torch.arange(4)[:, None] + torch.arange(4)) % 2 * 2.0 - 1
+    noise = torch.randn(200, 3, 4, 4, generator=generator(0, "noise"))
+    assert roughness(flat).max() < 1e-6 and roughness(board.expand(2, 3, 4, 4)).min() > 1 - 1e-6
+    assert abs(roughness(noise).mean() - 15 / 16) < 0.02  # one of 16 frequencies is low
