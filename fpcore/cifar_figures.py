@@ -49,7 +49,7 @@ def layer_histograms(layers: Mapping[str, Mapping[str, tuple[Tensor, str]]], cha
     figure.supxlabel("cosine", fontsize=9.5)
     figure.supylabel("share of neurons", fontsize=9.5)
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
 
 

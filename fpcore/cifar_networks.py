@@ -50,11 +50,12 @@ def published_networks(name: str, config: CifarExperiment) -> dict[str, nn.Modul
     nets = {}
     for network, state in published_layers(name).items():
         net = config.initial(0)
-        missing, unexpected = net.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
-        lost = [k for k in missing if not k.endswith("num_batches_tracked")]
-        if lost or unexpected:
-            raise ValueError(
-                f"results/{name}.safetensors holds another network (missing {lost}, unknown {unexpected}): publish it again"
-            )
+        try:
+            kept = net.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+        except RuntimeError as error:  # another width
+            raise ValueError(f"results/{name}.safetensors holds another network ({error}): publish it again") from error
+        wrong = [k for k in (*kept.missing_keys, *kept.unexpected_keys) if not k.endswith("num_batches_tracked")]
+        if wrong:
+            raise ValueError(f"results/{name}.safetensors holds another network (of {wrong[0]}): publish it again")
         nets[network] = net.eval()
     return nets
