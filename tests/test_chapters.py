@@ -35,8 +35,9 @@ def test_a_chapter_says_what_it_shows_and_closes_with_summary_exercises_next_and
 
 
 def test_what_is_committed_is_what_the_hook_would_leave(tmp_path):
-    (hook,) = [h for h in yaml.safe_load(Path(".pre-commit-config.yaml").read_text())["repos"][0]["hooks"] if h["id"] == "notebooks"]
-    _, *options = shlex.split(hook["entry"])
+    (local,) = yaml.safe_load((book.ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (entry,) = [hook["entry"] for hook in local["hooks"] if hook["id"] == "notebooks"]
+    _, *options = shlex.split(entry)
     copies = [Path(shutil.copy(path, tmp_path)) for path in book.chapters()]
     subprocess.run([Path(sys.executable).with_name("nbstripout"), *options, *copies], check=True)
     for path, copy in zip(book.chapters(), copies):

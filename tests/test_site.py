@@ -15,8 +15,8 @@ BROWSER = site.chromium()
 PAGES = sorted(path for path in SITE.rglob("*.html") if "_static" not in path.parts)
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 OWN, ALL = 2e6, 6e6  # bytes: a page with its figures; and with the scripts, styles and fonts that pages share
-FONTS = r"fa-(solid-900|brands-400|regular-400)\.woff2"  # preloads that Chromium refuses from disk; a script draws the icons
-REFUSED = rf"{FONTS}|^Failed to load resource: net::ERR_FAILED$"  # (what the console says of each; other failures are in `failed`)
+FONTS = r"fa-(solid-900|brands-400|regular-400)\.woff2"  # preloads, refused from disk: a script draws icons
+REFUSED = rf"{FONTS}|^Failed to load resource: net::ERR_FAILED$"  # what the console says of them; `failed` has the rest
 
 pytestmark = [
     pytest.mark.skipif(not BROWSER, reason="no Chromium here: install it, or name one in CHROMIUM"),
@@ -81,8 +81,9 @@ def test_formulas_are_drawn(visit):
 def test_widgets_are_drawn(visit):
     if not visit.has_widgets:
         pytest.skip("no widgets on this page")
+    drawn = "[...document.querySelectorAll('.widget-subarea')].filter(area => area.querySelector('.jupyter-widgets')).length"
     views = visit.page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count()
-    assert visit.page.locator(".jupyter-widgets.widget-subarea, .cell_output > .jupyter-widgets, .jupyter-widgets-view").count() >= views
+    assert visit.page.evaluate(drawn) == views > 0
     assert visit.page.locator(".jupyter-widgets input, .jupyter-widgets button, .jupyter-widgets .noUi-handle").count() > 0
 
 
@@ -103,7 +104,7 @@ def test_page_is_light(visit):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_fits_the_window(visit, window, theme):
     visit.page.set_viewport_size(window)
-    visit.page.evaluate("theme => { document.documentElement.dataset.theme = document.documentElement.dataset.mode = theme }", theme)
+    visit.page.evaluate("theme => { const data = document.documentElement.dataset; data.theme = data.mode = theme }", theme)
     assert visit.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     if folder := os.environ.get("FPCORE_SCREENSHOTS"):
         name = f"{visit.path.stem}-{theme}-{window['width']}.png"
