@@ -9,7 +9,8 @@ from nbformat import NotebookNode
 
 from fpcore.results import ROOT
 
-STATEMENT = re.compile(r"^:{3,}\{prf:(theorem|lemma|proposition|corollary)\} *(.*)\n:label: (\S+)", re.M)
+KINDS = ("theorem", "lemma", "proposition", "corollary")
+STATEMENT = re.compile(rf"^:{{3,}}\{{prf:({'|'.join(KINDS)})\}} *(.*)\n:label: (\S+)", re.M)
 MEASURED = re.compile(r"\{ref\}`[^`<]+<(?:measure|check)-[a-z-]+>`")
 TARGET = re.compile(r"^\(((?:measure|check)-[a-z-]+)\)=\n#+ (.+)", re.M)
 
@@ -49,8 +50,8 @@ def theorems(texts: dict[str, str]) -> str:
     for file, text in texts.items():
         for match in STATEMENT.finditer(text):
             kind, title, label = match.groups()
-            rest = re.split(rf"^#|{STATEMENT.pattern}", text[match.end() :], maxsplit=1, flags=re.M)[0]
-            links = dict.fromkeys(MEASURED.findall(rest))
+            rest = re.split(rf"^#|^:{{3,}}\{{prf:(?:{'|'.join(KINDS)})", text[match.end() :], maxsplit=1, flags=re.M)[0]
+            links = dict.fromkeys(" ".join(link.split()) for link in MEASURED.findall(rest))
             links |= dict.fromkeys(use for other, where in texts.items() if other != file for use in uses(label, where))
             rows.append((f"{{prf:ref}}`{label}`", title or kind, f"[](/{file})", "; ".join(links) or "on its page"))
     return table(("", "statement", "page", "measured or used in"), rows)
