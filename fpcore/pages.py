@@ -1,6 +1,7 @@
 """Pages made from what the book already holds: the index of theorems, the status of each chapter, the reference."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def theorems(texts: dict[str, str]) -> str:
             rest = re.split(rf"^#|^:{{3,}}\{{prf:(?:{'|'.join(KINDS)})", text[match.end() :], maxsplit=1, flags=re.M)[0]
             links = dict.fromkeys(" ".join(link.split()) for link in MEASURED.findall(rest))
             links |= dict.fromkeys(use for other, where in texts.items() if other != file for use in uses(label, where))
-            rows.append((f"{{prf:ref}}`{label}`", title or kind, f"[](/{file})", "; ".join(links) or "on its page"))
-    return table(("", "statement", "page", "measured or used in"), rows)
+            rows.append((f"{{prf:ref}}`{label}`: {title or kind}", f"[](/{file})", "; ".join(links) or "on its page"))
+    return table(("statement", "page", "measured or used in"), rows)
 
 
 def uses(label: str, text: str) -> list[str]:
@@ -65,19 +66,19 @@ def uses(label: str, text: str) -> list[str]:
 
 
 def status(runs: dict[str, dict[str, Any]]) -> str:
-    """A table of all chapters: when and where each was executed, with what parameters, and for how long."""
-    rows = []
+    """A table of all chapters, when each was executed and for how long; then hardware and versions, once if they agree."""
+    rows, places = [], []
     for name, run in runs.items():
         source = run["provenance"]
+        rows.append((f"[](/chapters/{name})", f"{run['seconds'] / 60:.1f} min", source["date"], source["commit"]))
         versions = ", ".join(f"{package} {number}" for package, number in source["versions"].items())
-        time = f"{run['seconds'] / 60:.1f} min"
-        rows.append((f"[](/chapters/{name})", time, source["profile"], source["device"], versions, source["date"]))
+        places.append(f"- profile {source['profile']}, {source['device']}, {versions}\n")
     total = sum(run["seconds"] for run in runs.values()) / 60
-    heading = ("chapter", "time", "profile", "device", "versions", "executed on")
-    return table(heading, rows) + f"\nAll chapters together: {total:.0f} minutes.\n"
+    heading = table(("chapter", "time", "executed on", "commit"), rows)
+    return f"{heading}\nAll chapters together: {total:.0f} minutes, on\n\n{''.join(dict.fromkeys(places))}"
 
 
-def table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [heading, tuple("---" for _ in heading), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -105,7 +106,7 @@ def without_thebe(app: Any, page: str, template: str, context: dict[str, Any], d
 def escape(name: str, lines: list[str]) -> None:
     """Turn a docstring into reStructuredText in place: code becomes literal, |, * and _ lose their meaning."""
     if name == "fpcore":  # a table, by columns
-        lines[:] = ["::", "", *(f"  {line}" for line in lines)]
+        lines[:] = [".. code-block:: text", "", *(f"  {line}" for line in lines)]
     for i, line in enumerate(lines if name != "fpcore" else []):
         parts = line.split("`")
         parts[::2] = [re.sub(r"([|*_\\])", r"\\\1", part) for part in parts[::2]]

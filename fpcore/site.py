@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from fpcore.results import ROOT
 
 CDN = "https://cdn.jsdelivr.net/npm"
 SCRIPTS = {"mathjax": "es5/tex-svg.js", "@jupyter-widgets/html-manager": "dist/embed.js"}  # what pages load, by package
+# The theme's icons twice over: 1.5 MB of script, and fonts fetched in a way that browsers refuse from disk. The styles suffice.
+NEEDLESS = re.compile(r'<link rel="preload" as="font"[^>]*>|<script src="[^"]*fontawesome[^"]*"></script>')
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run")
 INPUTS = ("chapters", "pages", "_static", "fpcore", "results", "_toc.yml", "_config.yml", "requirements.txt", "constraints.txt")
 
@@ -52,6 +55,8 @@ def build(profile: str, root: Path = ROOT) -> Path:
     if done.returncode:
         warnings = [line for line in log.read_text().splitlines() if "WARNING" in line or "ERROR" in line or "rror:" in line]
         raise BookError("the strict build failed:\n" + "\n".join(warnings) + f"\nThe whole log is {log}")
+    for page in (staging / "_build" / "html").rglob("*.html"):
+        page.write_text(NEEDLESS.sub("", page.read_text()))
     (staging / "_build" / "html" / ".key").write_text(digest)
     shutil.rmtree(site, ignore_errors=True)
     os.replace(staging / "_build" / "html", site)
@@ -118,7 +123,8 @@ def scripts(extra: Path, packages: Path | None, root: Path = ROOT) -> dict[str, 
         if packages:
             target = extra / "vendor" / package / Path(file).name
             target.parent.mkdir(parents=True)
-            shutil.copy(packages / package / file, target)
+            for needed in (packages / package / file, *(packages / package / file).parent.glob("*.woff2")):
+                shutil.copy(needed, target.parent)
             urls[package] = f"../{target.relative_to(extra)}"
         else:
             urls[package] = f"{CDN}/{package}@{versions[package]}/{file}"
@@ -143,7 +149,7 @@ def pdf(site: Path, root: Path = ROOT) -> Path:
         for file in pages.table_of_contents(root):
             page.goto((site / f"{file}.html").as_uri())
             page.evaluate("window.MathJax?.startup?.promise")
-            page.pdf(path=printed, format="A4", print_background=True, margin=dict.fromkeys(("top", "bottom"), "15mm"))
+            page.pdf(path=printed, format="A4", print_background=True, margin={"top": "15mm", "bottom": "15mm"})
             book.append(printed, outline_item=page.title().split(" \u2014 ")[0])
     book.remove_links()  # they point to files of this machine
     book.write(target)
