@@ -133,7 +133,7 @@ def measure_scaling(run: SyntheticRun) -> dict[str, float]:
     alive = live(run.clean)
     held = features(run.clean.weight.detach()[alive], data.features, data.u_star)
     x, y = run.x[:150], run.y[:150]
-    few, beyond = slice(60), 1.1 * run.purified.threshold.item()  # the certificate is costly, and ends at the threshold
+    few, beyond = slice(60), 0.75 / math.sqrt(data.k)  # the certificate is costly, and ends near the threshold
     robust = [e["step"] for e in run.histories["adversarial"] if e["robust_accuracy"] >= 0.9]
     return {
         # the dense part is a sum of d coefficients of one sign, so each is its 1/sqrt(d)
