@@ -2,7 +2,9 @@
 
 Data        SparseCoding                     x = M z + xi with known features M
             load_cifar10, Images             CIFAR-10 on the device, in [0, 1]
-Models      TwoLayer, ConvNet                the paper's two-layer network; an AlexNet-like ConvNet
+Models      TwoLayer, ConvNet, ResNet        the paper's two-layer network; an AlexNet-like ConvNet; PreActResNet-18
+            low_rank, merged                 low-rank updates of a trained network
+            Linearised, recalibrated         a network's linearisation (NTK); batch-norm statistics anew
             loss, correct, accuracy
 Attacks     Ball                             l2 and linf: project, steepest step, random point
             fgm, pgd, along, robust_correct  upper bounds on robustness
@@ -17,19 +19,24 @@ complexity  linear_optimum, certify_cubic    their best loss; what degree 3 can 
             KernelMachine                    and polynomial or infinite-width kernels
 Experiments SYNTHETIC, run_synthetic         the book's runs, by profile; run_scratch: never trained clean
             variations                       other sizes, and what breaks it
-            CIFAR, run_cifar
+            CIFAR, run_cifar                 w0 -> w -> w' and the control; from scratch; low rank; NTK
+            run_adversarial_scratch, run_low_rank, run_linearised
             LOW_COMPLEXITY, attacked         the classes side by side at one radius
 Results     publish, published, interval     what a full run publishes, and the claims ledger
 """
 
 from fpcore.attacks import Ball, along, fgm, pgd, robust_correct
+from fpcore.batch_norm import recalibrated
 from fpcore.certificates import certified_accuracy, certified_radius, certify
 from fpcore.checks import resolve_device
 from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
-from fpcore.cifar_experiments import CIFAR, measure_cifar, run_cifar
+from fpcore.cifar_experiments import CIFAR, run_adversarial_scratch, run_cifar, run_linearised, run_low_rank
+from fpcore.cifar_measures import measure_cifar
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
 from fpcore.experiments import PROFILES, start, summarise
 from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
+from fpcore.linearised import Linearised
+from fpcore.low_rank import low_rank, merged, trained_parameters
 from fpcore.lower_bounds import (
     Sizes,
     certify_cubic,
@@ -43,6 +50,7 @@ from fpcore.lower_bounds import (
     score_law,
 )
 from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
+from fpcore.resnet import ResNet
 from fpcore.results import (
     claims,
     comparison,
@@ -57,7 +65,16 @@ from fpcore.results import (
     show,
 )
 from fpcore.seeding import generator
-from fpcore.separation import LOW_COMPLEXITY, attacked, cubic_accuracy, ledger, run_low_complexity, tangent_witness
+from fpcore.separation import (
+    LOW_COMPLEXITY,
+    attacked,
+    cubic_accuracy,
+    ledger,
+    run_low_complexity,
+    run_separation,
+    run_widths,
+    tangent_witness,
+)
 from fpcore.sparse_coding import SparseCoding
 from fpcore.synthetic_experiments import (
     SYNTHETIC,
@@ -84,6 +101,8 @@ __all__ = [
     "Images",
     "KernelMachine",
     "Linear",
+    "Linearised",
+    "ResNet",
     "Schedule",
     "Sizes",
     "SparseCoding",
@@ -122,8 +141,10 @@ __all__ = [
     "live",
     "load_cifar10",
     "loss",
+    "low_rank",
     "measure_cifar",
     "measure_synthetic",
+    "merged",
     "neurons",
     "pgd",
     "polynomial",
@@ -133,14 +154,20 @@ __all__ = [
     "published",
     "published_layers",
     "quadratic_bound",
+    "recalibrated",
     "replaced",
     "resolve_device",
     "robust_correct",
     "robustness",
+    "run_adversarial_scratch",
     "run_cifar",
+    "run_linearised",
     "run_low_complexity",
+    "run_low_rank",
     "run_scratch",
+    "run_separation",
     "run_synthetic",
+    "run_widths",
     "score_law",
     "show",
     "soundness",
@@ -151,4 +178,5 @@ __all__ = [
     "top_part",
     "train",
     "train_kernel",
+    "trained_parameters",
 ]

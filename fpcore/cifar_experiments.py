@@ -1,24 +1,36 @@
-"""The CIFAR-10 experiments: clean training, FGM training from it, and the control, in both profiles."""
+"""The CIFAR-10 experiments, by profile: what is trained from what, on which schedule, and which controls stand beside it."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from fpcore import seeding
-from fpcore.attacks import Ball, robust_correct
+from fpcore import checks
 from fpcore.cifar import Images
-from fpcore.decomposition import cosine, neurons
 from fpcore.experiments import cache_path
-from fpcore.models import ConvNet, accuracy
+from fpcore.linearised import Linearised
+from fpcore.low_rank import low_rank
+from fpcore.models import ConvNet
+from fpcore.resnet import ResNet
 from fpcore.training import Schedule, Training, train
+
+ARCHITECTURES = {"convnet": ConvNet, "resnet18": ResNet}
+
+# Changing any of these files changes what a checkpoint of CIFAR-10 would hold; some trainings name one more.
+_SOURCES = ("seeding", "cifar", "models", "attacks", "training")
 
 
 @dataclass(frozen=True)
 class CifarExperiment:
-    """w0 -> w (clean) -> w' (l2 FGM), and w -> w_c: clean training continued on the schedule of w -> w' (the control)."""
+    """Sizes and schedules. Two stages: the first forgets the initial weights, the second is short and gentle.
+
+    w0 -> w (clean), w -> w' (adversarial), w -> w_c (the control: clean, on exactly the schedule of w -> w'), and
+    w0 -> w'' (adversarial from scratch: the schedules of both stages, the radius warmed up). Low-rank updates and
+    linearisations are trained beside them.
+    """
 
     width: float
     train_images: int
@@ -26,37 +38,115 @@ class CifarExperiment:
     clean_epochs: int
     adversarial_epochs: int
     seeds: int
+    architecture: str = "convnet"
     lr: float = 0.1
     adversarial_lr: float = 0.005
     weight_decay: float = 5e-3
     adversarial_weight_decay: float = 5e-4
-    radius: float = 0.5  # l2, pixels in [0, 1]
+    norm: str = "l2"
+    radius: float = 0.5  # in pixels of [0, 1]
+    attack_steps: int = 1  # 1: FGM, as in the paper; more: PGD
     batch: int = 128
+    ranks: tuple[int, ...] = (0, 1, 2, 4, 8, 16)  # of low-rank updates; 0 trains biases and normalisation alone
+    control_ranks: tuple[int, ...] = (4, 16)  # of the random projections, and of the clean updates
+    low_rank_lr: float = 0.02
+    tangent_epochs: int = 6
+    tangent_lr: float = 0.025  # over the width: the kernel grows with it
+    tangent_widths: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self):
+        checks.choice("architecture", self.architecture, ARCHITECTURES)
 
     def clean(self, data: Images, seed: int) -> Training:
+        """The first stage."""
         return self._training(data, seed, self.clean_epochs, self.lr, self.weight_decay, 0.0)
 
     def adversarial(self, data: Images, seed: int, radius: float) -> Training:
         """The second stage; with radius 0, the control's."""
         return self._training(data, seed, self.adversarial_epochs, self.adversarial_lr, self.adversarial_weight_decay, radius)
 
-    def _training(self, data: Images, seed: int, epochs: int, lr: float, weight_decay: float, radius: float) -> Training:
+    def scratch(self, data: Images, seed: int) -> Training:
+        """The first stage under attack; the radius is warmed up, since a large one at the start can stop all learning."""
+        radius = Schedule((0, 0), (0.2, self.radius), (1, self.radius))
+        return self._training(data, seed, self.clean_epochs, self.lr, self.weight_decay, radius)
+
+    def low_rank(self, data: Images, seed: int, radius: float) -> Training:
+        """The second stage for a low-rank update: its own learning rate, because B A moves more slowly than w."""
+        return self._training(data, seed, self.adversarial_epochs, self.low_rank_lr, self.adversarial_weight_decay, radius)
+
+    def tangent(self, data: Images, seed: int, radius: float) -> Training:
+        """Of a linearisation: without weight decay, so that the best of the class is what is aimed at."""
+        return self._training(data, seed, self.tangent_epochs, self.tangent_lr / self.width, 0.0, radius)
+
+    def _training(
+        self, data: Images, seed: int, epochs: int, lr: float, weight_decay: float, radius: float | Schedule
+    ) -> Training:
         return Training(
             steps=data.steps(epochs, self.batch),
             lr=Schedule((0, 0.1 * lr), (0.1, lr), (1, 0)),
             batch=self.batch,
             momentum=0.9,
             weight_decay=weight_decay,
+            norm=self.norm,
             radius=radius,
             box=(0.0, 1.0) if radius else None,
+            attack_steps=self.attack_steps if radius else 1,
             clip=1.0,
             seed=seed,
         )
 
+    def initial(self, seed: int, device: torch.device | str = "cpu") -> nn.Module:
+        """The network at initialization, w0: PyTorch's default for its layers."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = ARCHITECTURES[self.architecture](self.width)
+        return model.to(device).to(memory_format=torch.channels_last)
+
+    def stage(
+        self,
+        name: str,
+        model: nn.Module,
+        data: Images,
+        trainings: Sequence[Training],
+        seed: int,
+        *lineage: Any,
+        progress: bool = True,
+        sources: tuple[str, ...] = (),
+    ) -> list[dict[str, Any]]:
+        """Train `model` in place by the last of `trainings`, or read its checkpoint; the others, and `lineage`, led here.
+
+        Returns the history, with an entry an epoch, and leaves the model in evaluation mode.
+        """
+        code = (*_SOURCES, *sources, *(("resnet",) if self.architecture == "resnet18" else ()))
+        path = cache_path(
+            f"cifar10-{name}", *trainings[::-1], *lineage, self.architecture, self.width, data, seed, sources=code
+        )
+        label = f"{name}, seed {seed}" if progress else None
+        history = train(model, data, trainings[-1], every=data.steps(1, self.batch), checkpoint=path, progress=label)
+        model.eval()
+        return history
+
 
 CIFAR = {
-    "quick": CifarExperiment(0.5, 10_000, 1_000, 10, 5, seeds=1, adversarial_lr=0.02, weight_decay=1e-2),
-    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=2),
+    "quick": CifarExperiment(
+        0.5,
+        10_000,
+        1_000,
+        10,
+        5,
+        seeds=1,
+        adversarial_lr=0.02,
+        weight_decay=1e-2,
+        ranks=(0, 1, 8),
+        control_ranks=(8,),
+        tangent_epochs=2,
+        tangent_widths=(0.5,),
+    ),
+    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=3, tangent_widths=(0.5, 1.0, 2.0)),
+    # For a GPU: the usual recipe of the field, and a second stage at its learning rate.
+    "resnet18": CifarExperiment(
+        1.0, 50_000, 10_000, 30, 20, seeds=1, architecture="resnet18", adversarial_lr=0.05, weight_decay=5e-4
+    ),
 }
 
 
@@ -72,48 +162,60 @@ class CifarRun:
 
 
 def run_cifar(config: CifarExperiment, data: Images, seed: int, progress: bool = True) -> CifarRun:
-    """Train the four networks of a seed on `data`, on its device; finished stages are read from their checkpoints."""
-    device = data.x.device
-    torch.manual_seed(seed)  # the layers' default initialisation draws from the global generator
-    init = ConvNet(config.width).to(device).to(memory_format=torch.channels_last)
-    histories = {}
-
-    def stage(name: str, start: nn.Module, training: Training, *before: Training) -> nn.Module:
-        model = copy.deepcopy(start)
-        path = cache_path(f"cifar10-{name}", training, *before, config.width, data, seed)
-        label = f"{name}, seed {seed}" if progress else None
-        every = data.steps(1, config.batch)
-        histories[name] = train(model, data, training, every=every, checkpoint=path, progress=label)
-        return model.eval()
-
+    """Train w, w' and w_c of a seed on `data`, on its device; finished stages are read from their checkpoints."""
+    init = config.initial(seed, data.x.device)
     first = config.clean(data, seed)
-    clean = stage("clean", init, first)
-    purified = stage("adversarial", clean, config.adversarial(data, seed, config.radius), first)
-    control = stage("control", clean, config.adversarial(data, seed, 0.0), first)
-    return CifarRun(init.eval(), clean, purified, control, histories)
-
-
-def measure_cifar(run: CifarRun, test: Images, config: CifarExperiment, attacked: int = 1000) -> dict[str, float]:
-    """The ledger's figures of one seed on CIFAR-10: accuracies on test images, cosines as the median over neurons."""
-    ball, out = Ball("l2", config.radius, (0.0, 1.0)), {"radius": config.radius}
-    x, y = test.x[:attacked], test.y[:attacked]
-    rng = seeding.generator(0, "attack", device=x.device)
-    for suffix, net in (("", run.clean), ("_adv", run.purified), ("_control", run.control)):
-        out[f"clean_accuracy{suffix}"] = accuracy(net, test.x, test.y)
-        out[f"robust_accuracy{suffix}"] = robust_correct(net, x, y, ball, restarts=2, rng=rng).float().mean().item()
-    layers = {name: neurons(getattr(run, name)) for name in ("init", "clean", "purified", "control")}
-    pairs = {
-        "cos_init_clean": ("init", "clean"),
-        "cos_init_adv": ("init", "purified"),
-        "cos_clean_adv": ("clean", "purified"),
-        "cos_clean_adv_control": ("clean", "control"),
+    stages = {
+        "clean": [first],
+        "adversarial": [first, config.adversarial(data, seed, config.radius)],
+        "control": [first, config.adversarial(data, seed, 0.0)],
     }
-    for name, (one, other) in pairs.items():
-        each = {layer: cosine(layers[one][layer], layers[other][layer]) for layer in layers["init"]}
-        out[name] = torch.cat([*each.values()]).median().item()
-        out |= {f"{name}/{layer}": values.median().item() for layer, values in each.items()}
-        if one == "clean":  # |beta w'| > |v| is cos^2 > 1/2
-            share = (torch.cat([*each.values()]) ** 2 > 0.5).float().mean().item()
-            out[name.replace("cos_clean_adv", "share_dominant")] = share
-    out["cos_clean_adv_difference"] = out["cos_clean_adv_control"] - out["cos_clean_adv"]
-    return out
+    nets, histories = {"": init}, {}
+    for name, trainings in stages.items():
+        nets[name] = copy.deepcopy(nets["" if name == "clean" else "clean"])
+        histories[name] = config.stage(name, nets[name], data, trainings, seed, progress=progress)
+    return CifarRun(init.eval(), nets["clean"], nets["adversarial"], nets["control"], histories)
+
+
+def run_adversarial_scratch(config: CifarExperiment, data: Images, seed: int, progress: bool = True) -> nn.Module:
+    """w'': from w0, under attack throughout, on the schedules of both stages; the clean weights are never seen."""
+    net = config.initial(seed, data.x.device)
+    trainings = [config.scratch(data, seed), config.adversarial(data, seed, config.radius)]
+    for i in range(2):
+        config.stage(f"scratch{i + 1}", net, data, trainings[: i + 1], seed, progress=progress)
+    return net
+
+
+def run_low_rank(
+    config: CifarExperiment,
+    data: Images,
+    clean: nn.Module,
+    seed: int,
+    rank: int,
+    kind: str = "adversarial",
+    progress: bool = True,
+) -> nn.Module:
+    """A rank-`rank` update of the clean network w of a seed. Kinds: "adversarial"; its controls "random" and "clean".
+
+    "random" is trained adversarially with fixed random projections A (only B is learnt), "clean" without an attack.
+    """
+    checks.choice("kind", kind, ("adversarial", "random", "clean"))
+    net = low_rank(clean, rank, seed, fixed=kind == "random")
+    trainings = [config.clean(data, seed), config.low_rank(data, seed, 0.0 if kind == "clean" else config.radius)]
+    name = f"rank{rank}-{kind}"
+    config.stage(name, net, data, trainings, seed, rank, kind, progress=progress, sources=("low_rank",))
+    return net
+
+
+def run_linearised(
+    config: CifarExperiment, data: Images, seed: int, clean: nn.Module | None = None, attack: bool = True, progress: bool = True
+) -> Linearised:
+    """The network's linearisation at w0 or, given `clean`, around the clean weights w; trained under attack or not."""
+    net = config.initial(seed, data.x.device) if clean is None else clean
+    model = Linearised(net, data.x[:5000])
+    before = [] if clean is None else [config.clean(data, seed)]
+    training = config.tangent(data, seed, config.radius if attack else 0.0)
+    name = f"tangent-{'init' if clean is None else 'clean'}-{'adversarial' if attack else 'clean'}"
+    sources = ("linearised", "batch_norm")
+    config.stage(name, model, data, [*before, training], seed, "linearised", progress=progress, sources=sources)
+    return model

@@ -17,15 +17,16 @@ PROFILES = ("quick", "full")  # minutes on two CPU cores; the published sizes
 _SOURCES = ("seeding", "sparse_coding", "cifar", "models", "attacks", "decomposition", "training")
 
 
-def cache_path(label: str, *lineage: Any) -> Path:
+def cache_path(label: str, *lineage: Any, sources: tuple[str, ...] | None = None) -> Path:
     """Where a training keeps its checkpoint: $FPCORE_CACHE, else `_build/cache`, under a name made from its lineage.
 
     The lineage is all that decides the outcome: trainings, seeds, data, earlier stages; and the code.
+    `sources` are the modules whose code that is, if fewer or others than most experiments'.
     """
     folder = Path(os.environ.get("FPCORE_CACHE") or ROOT / "_build" / "cache")
     plain = [repr(part) for part in lineage]
     digest = hashlib.sha256(json.dumps([*plain, torch.__version__]).encode())
-    for source in _SOURCES:
+    for source in sources or _SOURCES:
         digest.update((Path(__file__).parent / f"{source}.py").read_bytes())
     return folder / f"{label}-{digest.hexdigest()[:16]}.safetensors"
 

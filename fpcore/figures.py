@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 from fpcore.models import TwoLayer
@@ -210,6 +211,23 @@ def brackets(radii: list[float], nets: dict[str, tuple[list[float], list[float],
     axis.set(xlabel=r"$\ell_2$ radius", ylabel="accuracy", ylim=(-0.02, 1.1))
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
+
+
+def over(axis: Axes, rows: dict[str, dict[str, Any]], lines: dict[str, tuple[str, str, str]]) -> None:
+    """Figures named "x/name" over a logarithmic x: `lines` maps a name to (label, colour, line style).
+
+    Bars are 95% intervals, where there are several seeds.
+    """
+    at = sorted({int(key.split("/")[0]) for key in rows})
+    for name, (label, color, dashes) in lines.items():
+        numbers = [rows[f"{x}/{name}"] for x in at]
+        values = np.array([n["value"] for n in numbers])
+        ends = [[n[end] if n[end] is not None else n["value"] for n in numbers] for end in ("low", "high")]
+        reach = np.abs(np.array(ends) - values)
+        axis.errorbar(at, values, reach, fmt=dashes, color=color, label=label, markersize=4, capsize=2, linewidth=1.3)
+    axis.set_xscale("log")
+    axis.set_xticks(at, [f"{x:,}" for x in at], minor=False)
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Tensor, y: Tensor, radii: Tensor) -> Figure:

@@ -2,22 +2,27 @@
 
 import copy
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from fpcore import seeding
+from fpcore import checks, seeding
 from fpcore.attacks import Attack, Ball, along, pgd, robust_correct
-from fpcore.experiments import cache_path
+from fpcore.certificates import certified_accuracy
+from fpcore.experiments import cache_path, summarise
 from fpcore.kernels import Cubic, Kernel, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.lower_bounds import certify_cubic, linear_bound, quadratic_bound
 from fpcore.models import TwoLayer, accuracy
 from fpcore.results import write_json
 from fpcore.sparse_coding import SparseCoding
-from fpcore.synthetic_experiments import SyntheticExperiment
+from fpcore.synthetic_experiments import SyntheticExperiment, run_synthetic
 from fpcore.training import Schedule, Training, train
+from fpcore.variations import SCALING, small
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class LowComplexity:
     widths: tuple[float, ...]
     tangent_steps: int
     attacked: int  # test samples under attack
+    sweep: tuple[float, ...]  # as `widths`, of the tangent models that `run_widths` trains
     kernel_lr: float = 0.5
     tangent_lr: float = 0.3  # times d k^2 / width
     batch: int = 256
@@ -61,8 +67,8 @@ class LowComplexity:
 
 
 LOW_COMPLEXITY = {
-    "quick": LowComplexity(seeds=1, samples=2048, widths=(1, 4), tangent_steps=50, attacked=80),
-    "full": LowComplexity(seeds=5, samples=8192, widths=(1, 4, 12.8), tangent_steps=300, attacked=300),
+    "quick": LowComplexity(seeds=1, samples=2048, widths=(1, 4), tangent_steps=50, attacked=80, sweep=(1, 4)),
+    "full": LowComplexity(seeds=5, samples=8192, widths=(1, 4, 12.8), tangent_steps=300, attacked=300, sweep=(1, 4, 12.8, 32)),
 }
 
 
@@ -166,6 +172,46 @@ def run_low_complexity(
     if not path.exists():
         write_json(path, measure_low_complexity(config, experiment, seed, device))
     return json.loads(path.read_text())
+
+
+def run_widths(
+    config: LowComplexity, experiment: SyntheticExperiment, seeds: list[int], device: torch.device
+) -> dict[str, dict[str, Any]]:
+    """FGM-trained tangent models and untrained witnesses over width.
+
+    "width/model/figure" -> mean and 95% interval over seeds.
+    """
+    found: dict[int, dict[str, float]] = {s: {} for s in seeds}
+    for seed, times in tqdm([(s, w) for s in seeds for w in config.sweep], desc="widths and seeds"):
+        wider = replace(experiment, width=round(times * experiment.width))
+        data, net = wider.data(seed, device), wider.network(seed, device)
+        x, y = data.test_set(config.attacked, seed)
+        models = {"trained": config.tangent(net, data, wider.radius, seed), "witness": tangent_witness(net, data)}
+        for name, model in models.items():
+            for figure, value in attacked(model, data, x, y, wider.radius).items():
+                found[seed][f"{wider.width}/{name}/{figure}"] = value
+    return summarise([*found.values()])
+
+
+def run_separation(profile: str, seeds: list[int], device: torch.device) -> dict[str, dict[str, Any]]:
+    """The purified network and the cubic, certified, above the class bounds at the same radius as d grows in the regime.
+
+    "d/figure" -> mean and 95% interval over seeds.
+    """
+    checks.choice("profile", profile, tuple(SCALING))
+    sizes = [(d, k) for d, k in SCALING[profile] if 0.4 <= k / math.sqrt(d) <= 0.6]
+    found: dict[int, dict[str, float]] = {s: {} for s in seeds}
+    for seed, (d, k) in tqdm([(s, size) for s in seeds for size in sizes], desc="sizes and seeds"):
+        run = run_synthetic(small(d, k), seed, device, progress=False)
+        tau = run.experiment.radius
+        row = {
+            "purified_accuracy": certified_accuracy(run.purified, run.x, run.y, tau, branches=1),
+            "cubic_accuracy": cubic_accuracy(run.data, run.x, run.y, tau),
+            "linear_accuracy": linear_bound(run.experiment, tau),
+            "quadratic_accuracy": quadratic_bound(run.experiment, tau),
+        }
+        found[seed] |= {f"{d}/{name}": value for name, value in row.items()}
+    return summarise([*found.values()])
 
 
 def ledger(rows: list[dict[str, dict[str, float]]], radius: float) -> list[dict[str, float]]:

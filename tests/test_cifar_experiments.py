@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from fpcore import Images, measure_cifar, run_cifar
+from fpcore import Images, measure_cifar, run_adversarial_scratch, run_cifar, run_linearised, run_low_rank
 from fpcore.cifar_experiments import CifarExperiment
 
 TINY = CifarExperiment(1 / 8, 64, 32, clean_epochs=2, adversarial_epochs=1, seeds=1, batch=32)
@@ -79,3 +79,55 @@ def test_other_images_do_not_read_the_checkpoints(change, cache, no_batches):
     no_batches()
     with pytest.raises(RuntimeError, match="a training step is made"):
         run_cifar(TINY, dataclasses.replace(data, **change), 0, progress=False)
+
+
+def test_training_from_scratch_starts_at_the_same_initial_weights_and_warms_the_radius_up(cache, no_batches):
+    data = random_images(64, 0)
+    one, two = (run_adversarial_scratch(TINY, data, 0, progress=False) for _ in range(2))
+    assert same_weights(one, two) and len(list(cache.iterdir())) == 2
+    training = TINY.scratch(data, 0)
+    assert training.at("radius", 0) == 0.0 and training.at("radius", training.steps - 1) == TINY.radius
+    assert dataclasses.replace(training, radius=0.0, box=None) == TINY.clean(data, 0)
+    still = dataclasses.replace(TINY, lr=1e-30, adversarial_lr=1e-30)
+    net, init = run_adversarial_scratch(still, data, 0, progress=False), still.initial(0)
+    assert all(torch.allclose(p, q, atol=1e-20) for p, q in zip(net.parameters(), init.parameters()))
+
+
+def test_initial_weights_are_the_seeds_and_leave_the_global_generator_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one, two, other = TINY.initial(0), TINY.initial(0), TINY.initial(1)
+    assert torch.equal(before, torch.get_rng_state())
+    assert same_weights(one, two) and not same_weights(one, other)
+
+
+@pytest.mark.parametrize("kind", ["adversarial", "random", "clean"])
+def test_a_low_rank_run_is_read_the_second_time(kind, cache, no_batches):
+    data = random_images(64, 0)
+    clean = TINY.initial(0)
+    net = run_low_rank(TINY, data, clean, 0, 2, kind, progress=False)
+    no_batches()
+    assert same_weights(net, run_low_rank(TINY, data, clean, 0, 2, kind, progress=False))
+    for other in ({"rank": 1, "kind": kind}, {"rank": 2, "kind": "random" if kind == "clean" else "clean"}):
+        with pytest.raises(RuntimeError, match="a training step is made"):
+            run_low_rank(TINY, data, clean, 0, **other, progress=False)
+
+
+@pytest.mark.parametrize("attack", [True, False])
+@pytest.mark.parametrize("at_clean", [True, False])
+def test_a_linearisation_is_read_the_second_time(attack, at_clean, cache, no_batches):
+    data, tiny = random_images(64, 0), dataclasses.replace(TINY, tangent_epochs=1)
+    clean = TINY.initial(1) if at_clean else None
+    model = run_linearised(tiny, data, 0, clean, attack, progress=False)
+    assert any(d.abs().max() > 0 for d in model.delta)
+    no_batches()
+    assert same_weights(model, run_linearised(tiny, data, 0, clean, attack, progress=False))
+
+
+def test_every_architecture_goes_through_the_whole_run(cache):
+    tiny = dataclasses.replace(TINY, architecture="resnet18", width=1 / 16, clean_epochs=1)
+    run = run_cifar(tiny, random_images(32, 0), 0, progress=False)
+    figures = measure_cifar(run, random_images(16, 1), tiny, attacked=8)
+    assert "cos_clean_adv/blocks.7.conv2" in figures
+    with pytest.raises(ValueError, match="architecture = 'vgg'"):
+        dataclasses.replace(TINY, architecture="vgg")

@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fpcore import Ball, SparseCoding, TwoLayer, accuracy, fgm, pgd
+from fpcore import Ball, SparseCoding, TwoLayer, accuracy, certified_accuracy, fgm, pgd, run_synthetic, separation
 from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.models import loss
 from fpcore.separation import (
@@ -17,6 +18,8 @@ from fpcore.separation import (
     ledger,
     measure_low_complexity,
     run_low_complexity,
+    run_separation,
+    run_widths,
     smooth,
     tangent_witness,
 )
@@ -181,7 +184,7 @@ def test_smooth_attacks_break_what_the_gradient_alone_does_not(experiment):
 
 
 def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
-    config = LowComplexity(seeds=1, samples=256, widths=(1,), tangent_steps=5, attacked=30, batch=64)
+    config = LowComplexity(seeds=1, samples=256, widths=(1,), tangent_steps=5, attacked=30, sweep=(1, 2), batch=64)
     rows = measure_low_complexity(config, experiment, 0, torch.device("cpu"))
     assert len(rows) == 11
     for name, row in rows.items():
@@ -194,6 +197,37 @@ def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
     (kept,) = cache.glob("low-complexity-*.json")
     kept.write_text('{"kept": {}}')
     assert run_low_complexity(config, experiment, 0, torch.device("cpu")) == {"kept": {}}
+
+
+def test_wider_tangent_models_are_measured_one_by_one(experiment):
+    config = LowComplexity(seeds=1, samples=256, widths=(1,), tangent_steps=5, attacked=30, sweep=(0.5, 1), batch=64)
+    found = run_widths(config, experiment, [0, 1], torch.device("cpu"))
+    wide = experiment.width
+    assert {key.split("/")[0] for key in found} == {str(wide // 2), str(wide)}
+    assert all(number["n"] == 2 for number in found.values())
+    for name in ("trained", "witness"):
+        kept, seen = (found[f"{wide}/{name}/{figure}_accuracy"]["value"] for figure in ("robust", "gradient"))
+        assert kept <= seen
+    data = experiment.data(1, torch.device("cpu"))
+    model = config.tangent(experiment.network(1, data.device), data, experiment.radius, 1)
+    alone = attacked(model, data, *data.test_set(30, 1), experiment.radius)["clean_accuracy"]
+    both = found[f"{wide}/trained/clean_accuracy"]["value"]
+    assert both == pytest.approx(
+        (run_widths(config, experiment, [0], data.device)[f"{wide}/trained/clean_accuracy"]["value"] + alone) / 2
+    )
+
+
+def test_the_separation_is_that_of_the_runs_along_the_regime(experiment, cache, monkeypatch):
+    monkeypatch.setattr(separation, "SCALING", {"quick": ((100, 4), (100, 9), (64, 4))})
+    short = replace(experiment, clean_steps=5, adversarial_steps=5, test_samples=40)
+    monkeypatch.setattr(separation, "small", lambda d, k: replace(short, d=d, k=k))
+    found = run_separation("quick", [3], torch.device("cpu"))
+    assert [key.split("/")[0] for key in found] == ["100"] * 4 + ["64"] * 4  # k = 9 is beyond, k = 4 of d = 100 at the edge
+    run = run_synthetic(replace(short, d=64, k=4), 3, torch.device("cpu"), progress=False)
+    tau = run.experiment.radius
+    assert found["64/cubic_accuracy"]["value"] == cubic_accuracy(run.data, run.x, run.y, tau)
+    assert found["64/purified_accuracy"]["value"] == certified_accuracy(run.purified, run.x, run.y, tau, 1)
+    assert found["64/quadratic_accuracy"]["value"] == pytest.approx(0.5 + found["64/linear_accuracy"]["value"] / 2)
 
 
 def test_the_cubic_is_certified_at_most_where_it_survives_attacks(experiment):

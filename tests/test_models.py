@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpcore import ConvNet, TwoLayer, accuracy, correct, loss
+from fpcore import ConvNet, ResNet, TwoLayer, accuracy, correct, loss
 from fpcore.models import CIFAR10_MEAN, CIFAR10_STD, evaluating
 
 seeds, thresholds = st.integers(0, 10**6), st.floats(0, 1.5)
@@ -214,3 +214,25 @@ def test_evaluating_nests():
             pass
         assert not any(modes(net))
     assert all(modes(net))
+
+
+@pytest.mark.parametrize("width", [1 / 64, 1 / 16, 1 / 8])
+def test_a_resnet_maps_images_to_class_scores_one_by_one(width):
+    torch.manual_seed(0)
+    net = ResNet(width).eval()
+    x = torch.rand(3, 3, 32, 32)
+    assert net(x).shape == (3, 10)
+    torch.testing.assert_close(net(x)[:1], net(x[:1]))
+
+
+def test_a_full_width_resnet_is_resnet_18():
+    sizes = sum(p.numel() for p in ResNet().parameters())
+    convolutions = [m for m in ResNet().modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3)]
+    assert sizes == 11_172_170 and len(convolutions) == 17
+
+
+def test_bad_resnet_sizes_are_named():
+    with pytest.raises(ValueError, match="width = 0"):
+        ResNet(0.0)
+    with pytest.raises(ValueError, match="classes = 0"):
+        ResNet(classes=0)

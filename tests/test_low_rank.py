@@ -1,0 +1,77 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fpcore import ConvNet, Training, low_rank, merged, neurons, train, trained_parameters
+
+ranks, kinds = st.integers(0, 9), st.booleans()
+
+
+class Noise:
+    """Random images with random labels."""
+
+    def batch(self, size, seed, step):
+        rng = torch.Generator().manual_seed(1000 * seed + step)
+        return torch.rand(size, 3, 32, 32, generator=rng), torch.randint(0, 10, (size,), generator=rng)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return ConvNet(1 / 8).eval()
+
+
+def images():
+    return torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(9))
+
+
+@given(ranks, kinds)
+def test_an_untrained_update_changes_nothing_and_leaves_the_original_alone(rank, fixed):
+    net = network()
+    twin = low_rank(net, rank, seed=0, fixed=fixed)
+    assert torch.equal(twin(images()), net(images()))
+    assert all(p.requires_grad for p in net.parameters()) and "weight" in dict(net.conv1.named_parameters())
+
+
+@given(st.integers(0, 5), kinds)
+def test_training_changes_each_layer_by_a_matrix_of_at_most_that_rank(rank, fixed):
+    net = network()
+    twin = low_rank(net, rank, seed=0, fixed=fixed)
+    train(twin, Noise(), Training(3, 0.5, batch=8))
+    before, after = neurons(net), neurons(twin)
+    for name, w in before.items():
+        size = torch.linalg.svdvals(after[name] - w)
+        assert (size[rank:] < 1e-5).all()
+        assert (rank == 0) == (size[0] < 1e-6)
+    assert not torch.equal(twin.bn1.weight, net.bn1.weight)
+
+
+@given(ranks, kinds)
+def test_the_parameters_are_those_of_the_factors_and_the_rest(rank, fixed):
+    net = network()
+    rest = sum(p.numel() for name, p in net.named_parameters() if p.ndim == 1)
+    sizes = [tuple(w.shape) for w in neurons(net).values()]
+    factors = sum(min(rank, out, fan_in) * (out + (0 if fixed else fan_in)) for out, fan_in in sizes)
+    assert trained_parameters(low_rank(net, rank, seed=0, fixed=fixed)) == rest + factors
+
+
+def test_a_merged_network_is_a_plain_one_of_the_same_outputs():
+    net = network()
+    twin = low_rank(net, 2, seed=0)
+    train(twin, Noise(), Training(3, 0.5, batch=8))
+    plain = merged(twin, net)
+    assert [*plain.state_dict()] == [*net.state_dict()]
+    torch.testing.assert_close(plain(images()), twin.eval()(images()))
+    assert not torch.equal(plain(images()), net(images()))
+
+
+def test_the_projections_are_orthonormal_and_follow_the_seed():
+    one, same, other = (low_rank(network(), 3, seed=s).conv2.parametrizations.weight[0].down for s in (0, 0, 1))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    torch.testing.assert_close(one @ one.T, torch.eye(3), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("arguments", "named"), [((-1, 0), "rank = -1"), ((1.5, 0), "rank = 1.5"), ((1, -2), "seed = -2")])
+def test_bad_arguments_are_named(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        low_rank(network(), *arguments)
