@@ -18,7 +18,7 @@ from fpcore.decomposition import cosine
 from fpcore.grid import Cell, Grid, run_grid
 from fpcore.results import interval, show
 from fpcore.synthetic_experiments import SyntheticRun, live
-from fpcore.widgets import LABEL, Latest, card, heartbeat, panels, picture, slider
+from fpcore.widgets import LABEL, Latest, card, heartbeat, panels, picture, slider, small_axes
 
 RADII = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)  # of evaluation, in units of 1/sqrt(k)
 SAMPLES = 200  # of each test set
@@ -51,8 +51,11 @@ class Answers:
     runs: dict[Cell, SyntheticRun]
     measured: dict[Cell, Accuracies]
 
-    def numbers(self, reach: float, width: float, at: int) -> dict[tuple[str, str], dict[str, Any]]:
-        """(network, kind) -> mean and 95% interval over seeds, at evaluation radius RADII[at]."""
+    def numbers(self, reach: float, width: float, evaluation: float) -> dict[tuple[str, str], dict[str, Any]]:
+        """(network, kind) -> mean and 95% interval over seeds, at an evaluation radius of RADII."""
+        if evaluation not in RADII:
+            raise ValueError(f"evaluation = {evaluation!r}: measured are {RADII}")
+        at = RADII.index(evaluation)
         each = [self.measured[reach, width, s] for s in self.grid.seeds]
         return {key: interval([one[key][at] for one in each], share=True) for key in each[0]}
 
@@ -88,16 +91,10 @@ def draw(runs: list[SyntheticRun], measured: list[Accuracies]) -> str:
     return card(*(picture(*one) for one in pictures))
 
 
-def _axes(rows: int = 1) -> tuple[Figure, Any]:
-    """A small figure outside pyplot, which threads must not share."""
-    figure = Figure(figsize=(3.5, 2.6), layout="constrained")
-    return figure, figure.subplots(rows, sharex=True, sharey=True)
-
-
 def neuron_pair(run: SyntheticRun) -> tuple[Figure, str]:
     """The live neuron with the median cosine, in the basis of the features, before and after FGM training."""
     i, cos = typical(run)
-    figure, axes = _axes(2)
+    figure, axes = small_axes(2)
     for axis, (name, (label, color)) in zip(axes, NETWORKS.items()):
         w = getattr(run, name).weight.detach()[i]
         figures.neuron(axis, w, run.data, color, "", unit=w.norm().clamp(min=1e-30).item())
@@ -123,7 +120,7 @@ def alike(run: SyntheticRun) -> Tensor:
 @torch.no_grad()
 def decision(run: SyntheticRun) -> tuple[Figure, str]:
     """y f(x - y t u*) relative to its median at t = 0: median and central 90% of samples, and where the median is 0."""
-    figure, axis = _axes()
+    figure, axis = small_axes()
     reaches = torch.linspace(0, 1.2, 25)
     x, y, flips = run.x[:SAMPLES], run.y[:SAMPLES], []
     for name, (label, color) in NETWORKS.items():
@@ -145,7 +142,7 @@ def decision(run: SyntheticRun) -> tuple[Figure, str]:
 
 def brackets(measured: list[Accuracies]) -> tuple[Figure, str]:
     """Robust accuracy over the evaluation radius from above and below: means and 95% intervals over seeds."""
-    figure, axis = _axes()
+    figure, axis = small_axes()
     for name, (label, color) in NETWORKS.items():
         for kind, dashes in KINDS.items():
             each = [interval([one[name, kind][at] for one in measured], share=True) for at in range(len(RADII))]
@@ -163,7 +160,7 @@ def brackets(measured: list[Accuracies]) -> tuple[Figure, str]:
 
 def cosines(runs: list[SyntheticRun]) -> tuple[Figure, str]:
     """Histogram of cos(w_i, w_i') over the live neurons of all seeds."""
-    figure, axis = _axes()
+    figure, axis = small_axes()
     values = torch.cat([alike(run) for run in runs]).cpu()
     weights = torch.full_like(values, 1 / len(values))
     axis.hist(values, bins=torch.linspace(-0.2, 1, 41).tolist(), weights=weights, color=figures.PURIFIED)
@@ -192,7 +189,7 @@ class Explorer(VBox):
         self.evaluation = slider("evaluation radius", radii[1], len(RADII) // 2)
 
         def read(i: int, j: int, at: int) -> str:
-            return table(RADII[at], k, answers.numbers(grid.reaches[i], grid.widths[j], at))
+            return table(RADII[at], k, answers.numbers(grid.reaches[i], grid.widths[j], RADII[at]))
 
         def drawn(i: int, j: int) -> str:
             cells = [(grid.reaches[i], grid.widths[j], s) for s in grid.seeds]

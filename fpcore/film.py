@@ -1,7 +1,6 @@
 """A film of one training, clean and then adversarial: the neurons at a dozen times of each stage, behind a slider."""
 
 import base64
-import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ from fpcore.models import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 from fpcore.synthetic_experiments import SyntheticExperiment, live
 from fpcore.training import train
-from fpcore.widgets import card, panels, picture, slider
+from fpcore.widgets import card, panels, picture, slider, small_axes
 
 FRAMES = 12  # of each stage
 FOLLOWED = 2  # neurons shown whole
@@ -100,25 +99,61 @@ def positions(film: Film) -> Positions:
 
 
 def projector(film: Film) -> VBox:
-    """A slider over the frames; its panels show where the neurons are, two of them whole, and the accuracies so far."""
-    at, reach = positions(film), film.experiment.reach
-    ball = Ball("l2", film.experiment.radius)
-    robust = [robust_correct(f.net, film.x, film.y, ball, restarts=1).float().mean().item() for f in film.frames]
-    alive = live(film.frames[-1].net).nonzero().flatten()
-    # those with the most of the mixture at the end of clean training, on different features
+    """A slider over the frames: where the neurons are, two of them whole, and how robust the network is by then."""
+    at, radius = positions(film), film.experiment.radius
+    robust = [
+        robust_correct(frame.net, film.x, film.y, Ball("l2", radius), restarts=1).float().mean().item() for frame in film.frames
+    ]
     end = max(i for i, frame in enumerate(film.frames) if frame.stage == "clean")
-    followed = alive[at.dense[end].argsort(descending=True)][: 4 * FOLLOWED : 4].tolist()
-    span = [float(at.dense.min()), float(at.dense.max())]
 
     def panel(i: int) -> str:
-        frame = film.frames[i]
-        cloud = Figure(figsize=(3.5, 3.0), layout="constrained")
-        axis = cloud.subplots()
-        axis.scatter(at.feature[i].cpu(), at.dense[i].cpu(), s=7, color=figures.CLEAN if frame.stage == "clean" else figures.PURIFIED, linewidths=0, alpha=0.6)
-        axis.axhline(0, color="black", linewidth=0.6)
-        axis.set(xlim=(-0.03, float(at.feature.max()) * 1.05), ylim=(span[0] - 0.05, span[1] + 0.05))
-        axis.set(title=f"live neurons, {frame.stage} training, step {frame.step}", xlabel="coefficient on its feature", ylabel="dense mixture, along $u^\\star$")
-        return card(picture(cloud, "x"))
+        return card(*(picture(*one) for one in (cloud(film, at, i), spectra(film, at, i, end), course(film, at, robust, i))))
 
-    time = slider("training step", [f"{f.step} ({f.stage})" for f in film.frames], end)
+    time = slider("training step", [f"{frame.step} ({frame.stage})" for frame in film.frames], end)
     return VBox([time, panels([time], panel)], layout=Layout(width="100%"))
+
+
+def cloud(film: Film, at: Positions, i: int) -> tuple[Figure, str]:
+    """The live neurons in the plane of their own feature and the dense direction."""
+    figure, axis = small_axes()
+    axis.scatter(at.feature[i].cpu(), at.dense[i].cpu(), s=8, color=_color(film.frames[i]), linewidths=0, alpha=0.5)
+    axis.axhline(0, color="black", linewidth=0.6)
+    low, high = at.dense.min().item(), at.dense.max().item()
+    axis.set(xlim=(-0.03, 1.05 * at.feature.max().item()), ylim=(low - 0.05, high + 0.05))
+    axis.set(
+        title=f"step {film.frames[i].step}: live neurons", xlabel="on its own feature", ylabel="on the rest, along $u^\\star$"
+    )
+    where = f"on their own feature {at.feature[i].median():.2f}, along the dense direction {at.dense[i].median():.2f}"
+    return figure, f"The live neurons after step {film.frames[i].step}; medians: {where}, in units of the longest clean neuron."
+
+
+def spectra(film: Film, at: Positions, i: int, end: int) -> tuple[Figure, str]:
+    """The neurons with the longest mixtures at frame `end`, in the basis of the features, each relative to its length there."""
+    figure, axes = small_axes(FOLLOWED)
+    longest = at.dense[end].argsort(descending=True)[:FOLLOWED]
+    chosen = live(film.frames[-1].net).nonzero().flatten()[longest].tolist()
+    for axis, neuron in zip(axes, chosen):
+        unit = film.frames[end].net.weight[neuron].norm().item()
+        figures.neuron(axis, film.frames[i].net.weight.detach()[neuron], film.data, _color(film.frames[i]), "", unit)
+        axis.set(xlabel="", ylabel=f"neuron {neuron}", ylim=(-0.5, 1.2))
+    axes[0].set_title("two neurons")
+    axes[-1].set_xlabel("feature $j$")
+    return figure, f"Neurons {' and '.join(map(str, chosen))} in the basis of the features after step {film.frames[i].step}."
+
+
+def course(film: Film, at: Positions, robust: list[float], i: int) -> tuple[Figure, str]:
+    """Medians over the live neurons, and robust accuracy, over the steps; a line at frame i."""
+    figure, axis = small_axes()
+    steps = [frame.step for frame in film.frames]
+    axis.plot(steps, at.feature.median(1).values.cpu(), color=figures.PURIFIED, label="own feature")
+    axis.plot(steps, at.dense.median(1).values.cpu(), color=figures.DENSE, label="dense mixture")
+    axis.plot(steps, robust, color="#E69F00", label="robust accuracy")
+    axis.axvline(film.experiment.clean_steps, color=figures.CONTROL, linewidth=0.8)
+    axis.axvline(steps[i], color="black", linewidth=2.5, alpha=0.4)
+    axis.set(title="clean training | FGM training", xlabel="step", ylim=(-0.02, 1.05))
+    axis.legend(loc="best")
+    return figure, f"After step {steps[i]}, {robust[i]:.0%} of test samples survive the worst attack."
+
+
+def _color(frame: Frame) -> str:
+    return figures.CLEAN if frame.stage == "clean" else figures.PURIFIED

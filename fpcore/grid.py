@@ -18,6 +18,7 @@ from fpcore.synthetic_experiments import SyntheticExperiment, SyntheticRun
 from fpcore.training import Schedule, Training, train
 from fpcore.variations import small
 
+_SOURCES = ("seeding", "sparse_coding", "models", "attacks", "training", "grid")  # what decides a checkpoint's content
 Cell = tuple[float, float, int]  # (training radius in units of 1/sqrt(k), width in units of d, seed)
 
 
@@ -117,10 +118,11 @@ class Streams:
 def run_grid(
     grid: Grid, device: torch.device, tick: Callable[[float], None] | None = None, progress: bool = True
 ) -> dict[Cell, SyntheticRun]:
-    """Train all networks of the grid at once, clean then adversarially, like `run_synthetic` of each up to rounding.
+    """Train all networks of the grid at once, clean then adversarially: the networks of `run_synthetic` of each cell.
 
-    Finished or interrupted stages go on from their checkpoints. `tick` is called with the share of the work that is done
-    before each step; if it raises, training ends there.
+    Equal up to rounding, which training enlarges: at the explorer's size clean weights agree to 1e-3, the live neurons
+    of w' to a median cosine above 0.99, accuracies to 0.02. Finished or interrupted stages go on from their checkpoints.
+    `tick` is called before each step with the share of the work that is done; if it raises, training ends there.
     """
     base, first = grid.base, grid.seeds[0]
     data = [base.data(seed, device) for seed in grid.seeds]
@@ -141,7 +143,9 @@ def run_grid(
 
             offsets, which = [s - first for s in grid.seeds], torch.tensor([grid.seeds.index(s) for s in seeds])
             streams = Streams(data, offsets, which, scale, step_made)
-            path = cache_path(f"grid-{name}", config, radii, seeds, [len(net.weight) for net in nets], base.init_norm, *data)
+            path = cache_path(
+                f"grid-{name}", config, radii, seeds, [len(net.weight) for net in nets], base.init_norm, *data, sources=_SOURCES
+            )
             train(model, streams, config, every=max(1, config.steps // 12), checkpoint=path)
             return model.separate()
 

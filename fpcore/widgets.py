@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from ipywidgets import HTML, Layout, Play, SelectionSlider, Stack, Widget, jslink
 from ipywidgets.widgets.widget_string import HTMLStyle
@@ -18,6 +19,12 @@ COLORS = 48  # of a picture: enough for lines and markers, a third of the bytes
 
 class Superseded(Exception):
     """A newer request has come; the work on this one ends."""
+
+
+def small_axes(rows: int = 1) -> tuple[Figure, Any]:
+    """A small figure with its axes, an array of them for several rows; outside pyplot, which threads must not share."""
+    figure = Figure(figsize=(3.5, 2.6), layout="constrained")
+    return figure, figure.subplots(rows, sharex=True, sharey=True)
 
 
 def picture(figure: Figure, alt: str, dpi: int = 140, colors: int = COLORS) -> str:
