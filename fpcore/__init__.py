@@ -38,7 +38,7 @@ from fpcore.cifar_experiments import CIFAR, run_adversarial_scratch, run_cifar, 
 from fpcore.cifar_measures import measure_cifar
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
 from fpcore.experiments import PROFILES, start, summarise
-from fpcore.explorer import Explorer, measure_grid
+from fpcore.explorer import Explorer, alike, measure_grid
 from fpcore.film import positions, projector, shoot
 from fpcore.grid import Grid, explorer_grid, run_grid
 from fpcore.image_explorer import examples, first_layer, image_explorer, strongest
@@ -97,9 +97,12 @@ from fpcore.synthetic_experiments import (
 from fpcore.training import Schedule, Training, train
 
 __all__ = [
-    "Ball",
     "CIFAR",
     "CLASSES",
+    "LOW_COMPLEXITY",
+    "PROFILES",
+    "SYNTHETIC",
+    "Ball",
     "ConvNet",
     "Cubic",
     "DataNotFoundError",
@@ -107,12 +110,9 @@ __all__ = [
     "Grid",
     "Images",
     "KernelMachine",
-    "LOW_COMPLEXITY",
     "Linear",
     "Linearised",
-    "PROFILES",
     "ResNet",
-    "SYNTHETIC",
     "Schedule",
     "Sizes",
     "SparseCoding",
@@ -120,6 +120,7 @@ __all__ = [
     "Training",
     "TwoLayer",
     "accuracy",
+    "alike",
     "along",
     "attacked",
     "certified_accuracy",

@@ -19,7 +19,7 @@ from fpcore.synthetic_experiments import SyntheticExperiment, live
 from fpcore.training import train
 from fpcore.widgets import card, panels, picture, slider, small_axes
 
-FRAMES = 12  # of each stage
+FRAMES = 8  # of each stage
 FOLLOWED = 2  # neurons shown whole
 
 
@@ -78,7 +78,7 @@ def unpack(text: str, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Positions:
-    """Every live neuron of the last frame, at all frames: (frames, neurons), relative to the longest clean neuron."""
+    """Every live neuron of the last frame, at all frames: (frames, neurons), relative to its length there."""
 
     feature: Tensor  # coefficient on the feature that the neuron holds in the last frame
     dense: Tensor  # along u* without that feature, positive where it pushes f the way the feature does
@@ -88,10 +88,10 @@ def positions(film: Film) -> Positions:
     last = film.frames[-1].net
     alive = live(last)
     top = (last.weight.detach()[alive] @ film.data.features).abs().argmax(1, keepdim=True)
-    unit = max(frame.net.weight.norm(dim=1).max().item() for frame in film.frames if frame.stage == "clean")
     feature, dense = [], []
     for frame in film.frames:
-        values = figures.coefficients(frame.net.weight.detach()[alive], film.data) / unit  # (neurons, d)
+        w = frame.net.weight.detach()[alive]
+        values = figures.coefficients(w, film.data) / w.norm(dim=1, keepdim=True).clamp(min=1e-30)  # (neurons, d)
         own = values.gather(1, top).squeeze(1)
         rest = (values.sum(1) - own) / film.data.d**0.5
         feature.append(own.abs()), dense.append(own.sign() * rest)
@@ -118,22 +118,19 @@ def cloud(film: Film, at: Positions, i: int) -> tuple[Figure, str]:
     figure, axis = small_axes()
     axis.scatter(at.feature[i].cpu(), at.dense[i].cpu(), s=8, color=_color(film.frames[i]), linewidths=0, alpha=0.5)
     axis.axhline(0, color="black", linewidth=0.6)
-    low, high = at.dense.min().item(), at.dense.max().item()
-    axis.set(xlim=(-0.03, 1.05 * at.feature.max().item()), ylim=(low - 0.05, high + 0.05))
-    axis.set(
-        title=f"step {film.frames[i].step}: live neurons", xlabel="on its own feature", ylabel="on the rest, along $u^\\star$"
-    )
+    axis.set(xlim=(-0.03, 1.03), ylim=(min(-0.1, at.dense.min().item()), 1.03))
+    axis.set(title=f"step {film.frames[i].step}: live neurons", xlabel="on its own feature", ylabel="mixture, along $u^\\star$")
     where = f"on their own feature {at.feature[i].median():.2f}, along the dense direction {at.dense[i].median():.2f}"
-    return figure, f"The live neurons after step {film.frames[i].step}; medians: {where}, in units of the longest clean neuron."
+    return figure, f"The live neurons after step {film.frames[i].step}; medians: {where}, relative to their lengths."
 
 
 def spectra(film: Film, at: Positions, i: int, end: int) -> tuple[Figure, str]:
-    """The neurons with the longest mixtures at frame `end`, in the basis of the features, each relative to its length there."""
+    """The neurons with the longest mixtures at frame `end`, in the basis of the features, each relative to its length."""
     figure, axes = small_axes(FOLLOWED)
     longest = at.dense[end].argsort(descending=True)[:FOLLOWED]
     chosen = live(film.frames[-1].net).nonzero().flatten()[longest].tolist()
     for axis, neuron in zip(axes, chosen):
-        unit = film.frames[end].net.weight[neuron].norm().item()
+        unit = film.frames[i].net.weight[neuron].norm().clamp(min=1e-30).item()
         figures.neuron(axis, film.frames[i].net.weight.detach()[neuron], film.data, _color(film.frames[i]), "", unit)
         axis.set(xlabel="", ylabel=f"neuron {neuron}", ylim=(-0.5, 1.2))
     axes[0].set_title("two neurons")

@@ -50,7 +50,7 @@ def image_explorer(nets: dict[str, ConvNet], shown: Images, radii: Sequence[floa
     def panel(i: int, j: int) -> str:
         x, label = shown.x[i], int(shown.y[i])
         return card(
-            *(picture(*portrait(net, name, x, attacked[name, radii[j]][i], label), dpi=120) for name, net in nets.items())
+            *(picture(*portrait(net, name, x, attacked[name, radii[j]][i], label), colors=64) for name, net in nets.items())
         )
 
     return VBox([which, radius, panels([which, radius], panel)], layout=Layout(width="100%"))
