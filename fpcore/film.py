@@ -94,7 +94,8 @@ def positions(film: Film) -> Positions:
         values = figures.coefficients(w, film.data) / w.norm(dim=1, keepdim=True).clamp(min=1e-30)  # (neurons, d)
         own = values.gather(1, top).squeeze(1)
         rest = (values.sum(1) - own) / film.data.d**0.5
-        feature.append(own.abs()), dense.append(own.sign() * rest)
+        feature.append(own.abs())
+        dense.append(own.sign() * rest)
     return Positions(torch.stack(feature), torch.stack(dense))
 
 
