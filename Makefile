@@ -1,5 +1,6 @@
 # make book   install, execute every chapter, build the HTML       make test   install, test, validate the notebooks
 # make lab    JupyterLab on the chapters                           make full   the published sizes (a GPU helps)
+# make pdf    the whole book in _build/book.pdf (needs Chromium)
 # Variables: PROFILE=quick|full DEVICE=auto|cpu|cuda SEED=0 PYTHON=python3
 
 PYTHON  ?= python3
@@ -8,17 +9,21 @@ DEVICE  ?= auto
 SEED    ?= 0
 BIN     := .venv/bin
 BOOK    := $(BIN)/python -m fpcore.book
+SITE    := $(BIN)/python -m fpcore.site
 READY   := .venv/.ready
 
-.PHONY: book test lint lab full execute clean
+.PHONY: book test lint lab full pdf execute clean
 
 book: execute
-	@$(BOOK) build --profile $(PROFILE)
+	@$(SITE) build --profile $(PROFILE)
 
 execute: $(READY)
 	@$(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED)
 
-test: lint execute
+pdf: execute
+	@$(SITE) pdf --profile $(PROFILE)
+
+test: lint book
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 	$(BOOK) validate --profile $(PROFILE)
 
@@ -32,6 +37,7 @@ lab: $(READY)
 
 full: $(READY)
 	$(MAKE) book PROFILE=full
+	$(BOOK) validate --profile full
 
 $(READY): requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python {v.major}.{v.minor} is too old: give make PYTHON=python3.11 or newer")'

@@ -1,8 +1,7 @@
-"""The book's driver: execute every chapter (Papermill), validate the executed notebooks (nbval), build the HTML.
+"""The book's driver: execute every chapter (Papermill), validate the executed notebooks (nbval). fpcore.site builds the HTML.
 
 python -m fpcore.book execute --profile quick --device auto --seed 0
 python -m fpcore.book validate
-python -m fpcore.book build
 """
 
 import argparse
@@ -11,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -26,10 +24,11 @@ from tqdm import tqdm
 
 from fpcore import checks, cifar
 from fpcore.experiments import PROFILES
-from fpcore.results import ROOT, folder
+from fpcore.results import ROOT, folder, provenance
 from fpcore.training import write_atomically
 
 CELL_TIMEOUT = 6 * 3600  # seconds: the longest cell of the full profile, on a slow machine, and then some
+SITE = ("site", "pages")  # modules that no chapter imports
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -67,7 +66,8 @@ def key(notebook: Path, parameters: dict[str, Any], root: Path = ROOT) -> str:
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
     cells = [(c.cell_type, c.source, c.metadata.get("tags")) for c in nbformat.read(notebook, 4).cells]
     digest.update(json.dumps(cells).encode())
-    for path in [*sorted((ROOT / "fpcore").glob("*.py")), *sorted(folder().glob("*.json"))]:
+    code = sorted(path for path in (ROOT / "fpcore").glob("*.py") if path.stem not in SITE)
+    for path in [*code, *sorted(folder().glob("*.json"))]:
         digest.update(path.name.encode() + path.read_bytes())
     digest.update("".join(version(p) for p in ("torch", "torchvision", "matplotlib", "ipywidgets")).encode())
     if any("load_cifar10" in source for _, source, _ in cells):
@@ -127,7 +127,9 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any], digest: s
         )
     except papermill.PapermillExecutionError as error:
         raise BookError(f"{notebook} failed; its cells up to the failure are in {partial}\n{error}") from error
-    result.metadata["fpcore"] = {"key": digest, "seconds": round(time.monotonic() - started, 1), "parameters": parameters}
+    source = provenance(parameters["profile"], checks.resolve_device(parameters["device"]), [parameters["seed"]])
+    seconds = round(time.monotonic() - started, 1)
+    result.metadata["fpcore"] = {"key": digest, "seconds": seconds, "parameters": parameters, "provenance": source}
     for cell in result.cells:  # the injected parameters are for the record, not for the page
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags = [*cell.metadata.tags, "remove-cell"]
@@ -163,58 +165,9 @@ def validate(notebooks: list[Path]) -> None:
         raise BookError("a replayed notebook differs from the executed one: see above")
 
 
-def build(profile: str, root: Path = ROOT) -> Path:
-    """Build the HTML, strictly, from the executed notebooks; return its opening page."""
-    if int(version("jupyter-book").split(".")[0]) != 1:
-        raise BookError(f"jupyter-book {version('jupyter-book')} ignores _config.yml: install jupyter-book<2")
-    notebooks = chapters(root)
-    for notebook in notebooks:
-        guard(executed(notebook, profile, root))
-    source, staging, site = (root / "_build" / name for name in ("source", "staging", "html"))
-    shutil.rmtree(source, ignore_errors=True)  # an incremental build would keep a stale table of contents
-    shutil.rmtree(staging, ignore_errors=True)
-    shutil.copytree(root / "chapters", source / "chapters", ignore=shutil.ignore_patterns("*.ipynb", ".*"))
-    shutil.copy(root / "_toc.yml", source)
-    config = yaml.safe_load((root / "_config.yml").read_text())
-    config["sphinx"]["config"] |= vendor(source / "extra", root)
-    (source / "_config.yml").write_text(yaml.safe_dump(config))
-    for notebook in notebooks:
-        shutil.copy(executed(notebook, profile, root), source / notebook.relative_to(root))
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(staging)]
-    log = root / "_build" / "build.log"
-    with log.open("w") as file:
-        done = subprocess.run([*command, "-W", "-n", "--keep-going", "--all"], stdout=file, stderr=subprocess.STDOUT)
-    if done.returncode:
-        warnings = [line for line in log.read_text().splitlines() if "WARNING" in line or "ERROR" in line or "rror:" in line]
-        raise BookError("the strict build failed:\n" + "\n".join(warnings) + f"\nThe whole log is {log}")
-    shutil.rmtree(site, ignore_errors=True)
-    os.replace(staging / "_build" / "html", site)
-    return site / "index.html"
-
-
-def vendor(extra: Path, root: Path = ROOT) -> dict[str, Any]:
-    """Put the formula renderer into the site, so that it works offline; return the Sphinx settings for it.
-
-    It is fetched with npm from the versions that package-lock.json pins. Without npm, pages load it from its CDN.
-    """
-    packages = root / "_build" / "npm"
-    packages.mkdir(parents=True, exist_ok=True)
-    try:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(root / name, packages)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefer-offline"]
-        subprocess.run(command, cwd=packages, check=True, capture_output=True, text=True)
-        (extra / "vendor").mkdir(parents=True)
-        shutil.copy(packages / "node_modules" / "mathjax" / "es5" / "tex-svg.js", extra / "vendor")
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"formulas will be loaded from their CDN: npm could not fetch MathJax ({error})")
-        return {}
-    return {"mathjax_path": "../vendor/tex-svg.js", "html_extra_path": [str(extra)]}
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m fpcore.book", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("action", choices=("execute", "validate", "build"))
+    parser.add_argument("action", choices=("execute", "validate"))
     parser.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)}")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--seed", type=int, default=0)
@@ -226,13 +179,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if options.action == "execute":
             execute(parameters, options.only)
-        elif options.action == "validate":
+        else:
             checks.choice("profile", options.profile, PROFILES)
             names = [n for n in chapters() if not options.only or n.stem in options.only]
             validate([executed(n, options.profile) for n in names])
-        else:
-            checks.choice("profile", options.profile, PROFILES)
-            print(f"The book is ready: open {build(options.profile)}")
     except (BookError, ValueError) as error:
         sys.exit(f"{error}")
 

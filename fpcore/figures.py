@@ -1,10 +1,12 @@
 """The book's figures: one function a figure, one look for all."""
 
+import re
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -35,6 +37,21 @@ def style() -> None:
             "lines.linewidth": 1.8,
         }
     )
+    if shell := get_ipython():  # a notebook keeps each figure with a text form: the page's alternative text
+        text = shell.display_formatter.formatters["text/plain"]
+        text.for_type(Figure, lambda figure, printer, cycle: printer.text(describe(figure)))
+
+
+def describe(figure: Figure) -> str:
+    """A figure in words: of each panel the title, the axes, what is drawn and what is written in it."""
+    panels = []
+    for axis in figure.axes:
+        over = f"{axis.get_ylabel() or 'values'} over {axis.get_xlabel()}" if axis.get_xlabel() else axis.get_ylabel()
+        drawn = ", ".join(axis.get_legend_handles_labels()[1])
+        written = ", ".join(text.get_text().strip() for text in axis.texts)
+        panels.append(": ".join(filter(None, (axis.get_title(), over, drawn, written))))
+    words = "; ".join(filter(None, dict.fromkeys(panels))) or "no labels"
+    return "Figure: " + re.sub(r"[$\\{}]|\s+(?=\s)", "", words.replace("\n", " "))
 
 
 def coefficients(w: Tensor, data: SparseCoding) -> Tensor:

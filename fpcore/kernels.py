@@ -73,30 +73,27 @@ class Tangent(nn.Module):
 
 
 class _TangentFunction(torch.autograd.Function):
-    """f and its two gradients, with the activity computed again chunk by chunk in the backward pass."""
+    """f = <x, s> with s = sum_active v_i, which is its gradient in x; the activity is computed again for that in v."""
 
     @staticmethod
     def forward(ctx, x, v, w, threshold, chunk):
-        ctx.save_for_backward(x, v, w)
-        ctx.threshold, ctx.chunk = threshold, chunk
-        out = x.new_zeros(len(x))
+        s = torch.zeros_like(x)
         for a, b in zip(w.split(chunk), v.split(chunk)):
-            out += ((x @ a.T).abs() > threshold).to(x.dtype).mul_(x @ b.T).sum(1)
-        return out
+            s += ((x @ a.T).abs() > threshold).to(x.dtype) @ b
+        ctx.save_for_backward(x, w, s)
+        ctx.threshold, ctx.chunk = threshold, chunk
+        return (x * s).sum(1)
 
     @staticmethod
     def backward(ctx, grad):
-        x, v, w = ctx.saved_tensors
+        x, w, s = ctx.saved_tensors
         to_x, to_v = ctx.needs_input_grad[:2]
-        grad_x, grad_v = torch.zeros_like(x), torch.empty_like(v)
-        for i, a in enumerate(w.split(ctx.chunk)):
-            part = slice(i * ctx.chunk, (i + 1) * ctx.chunk)
-            active = ((x @ a.T).abs() > ctx.threshold).to(x.dtype) * grad[:, None]
-            if to_x:
-                grad_x += active @ v[part]
-            if to_v:
-                torch.mm(active.T, x, out=grad_v[part])
-        return grad_x if to_x else None, grad_v if to_v else None, None, None, None
+        grad_v = torch.empty_like(w) if to_v else None
+        if to_v:
+            scaled = grad[:, None] * x
+            for a, out in zip(w.split(ctx.chunk), grad_v.split(ctx.chunk)):
+                torch.mm(((x @ a.T).abs() > ctx.threshold).to(x.dtype).T, scaled, out=out)
+        return grad[:, None] * s if to_x else None, grad_v, None, None, None
 
 
 def polynomial(*coefficients: float) -> Kernel:

@@ -92,7 +92,7 @@ def linear_bound(data: Model, radius: float, cosines: int = 200) -> float:
 
     With a = cos(u, u*), y<u, x>/|u| = a (|S| + noise g)/sqrt(d) + X, where X has mean 0 and a known variance v given S.
     By Cantelli's inequality X exceeds r > 0 with probability at most v/(v + r^2). The mean of that over S and g, for
-    the worst a; on each of the `cosines` cells of a, both a and v are replaced by their worst on the cell.
+    the worst a >= 0 (a < 0 only lowers it); on each of the `cosines` cells, both a and v are replaced by their worst there.
     """
     checks.positive_int("cosines", cosines)
     edges = np.linspace(0, 1, cosines + 1)
@@ -209,7 +209,8 @@ def certify_cubic(q: Tensor, radius: float, linear: float = 0.0, steps: int = 30
 def few_features(data: SparseCoding, size: int) -> Tensor:
     """The unit vector u = sum of w*_j M_j over `size` features, over sqrt(size), (d,): a linear classifier blind to the rest.
 
-    It is right, robustly, on the few samples in which one of its features is active: more than u* at a large radius.
+    Below a radius of 1/sqrt(size k) it is right, robustly, on the few samples in which one of its features speaks for the
+    label: more than u* at a large radius.
     """
     if not 1 <= checks.positive_int("size", size) <= data.d:
         raise ValueError(f"size = {size}: give at most d = {data.d} features")

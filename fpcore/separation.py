@@ -68,7 +68,7 @@ class LowComplexity:
 
 LOW_COMPLEXITY = {
     "quick": LowComplexity(seeds=1, samples=2048, widths=(1, 4), tangent_steps=50, attacked=80, sweep=(1, 4)),
-    "full": LowComplexity(seeds=5, samples=8192, widths=(1, 4, 12.8), tangent_steps=300, attacked=300, sweep=(1, 4, 12.8, 32)),
+    "full": LowComplexity(seeds=5, samples=8192, widths=(1, 4, 12.8), tangent_steps=300, attacked=300, sweep=(1, 4, 12.8)),
 }
 
 

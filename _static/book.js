@@ -1,0 +1,25 @@
+// The widget manager asks for MathJax 2's queue, which MathJax 3 no longer has (jupyter-widgets/ipywidgets#3829): lend it one.
+{
+  const lend = (mathjax) => {
+    if (mathjax) {
+      mathjax.Hub ??= {
+        Queue: ([, , element]) => mathjax.startup?.promise?.then(() => mathjax.typesetPromise([element])),
+      };
+    }
+    return mathjax;
+  };
+  let current = lend(window.MathJax);
+  Object.defineProperty(window, "MathJax", {
+    configurable: true,
+    get: () => current,
+    set: (mathjax) => { current = lend(mathjax); },
+  });
+}
+
+// A widget's image has no alternative text of its own: its tooltip says what it shows, else the heading above it.
+new MutationObserver(() => {
+  for (const image of document.querySelectorAll("img.widget-image:not([alt])")) {
+    const heading = image.closest("section")?.querySelector("h1, h2, h3")?.firstChild.textContent;
+    image.alt = image.title || `Interactive figure: ${heading ?? document.title}`;
+  }
+}).observe(document, { childList: true, subtree: true });

@@ -1,0 +1,56 @@
+"""The chapters as text: each opens and closes in the same way, and its figures and links follow the same rules."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from fpcore import book, pages
+
+APART = {"chapters/intro", "chapters/claims", "chapters/references"}  # the opening page, the ledger, the bibliography
+CHAPTERS = [file for file in pages.table_of_contents() if file.startswith("chapters/") and file not in APART]
+
+
+@pytest.fixture(scope="module")
+def notebooks():
+    return {path: nbformat.read(path, 4) for path in book.chapters()}
+
+
+@pytest.mark.parametrize("file", CHAPTERS)
+def test_a_chapter_says_what_it_shows_and_closes_with_summary_exercises_next_and_sources(file, notebooks):
+    text = pages.markdown(file, notebooks)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    assert re.match(r"# .+\n\n\*\*What this chapter shows\.\*\* ", text)
+    assert headings[-2:] == ["Summary", "Exercises"]
+    assert re.search(r"^\*\*Next:\*\* .*\*\*Sources:\*\* ", text.split("## Exercises")[1], re.M | re.S)
+    exercises = re.findall(r"^:{3,}\{exercise\}.*\n:label: (\S+)", text, re.M)
+    hidden = re.findall(r"^:{3,}\{solution\} (\S+)\n:class: dropdown", text, re.M)
+    assert exercises and hidden == exercises
+
+
+def test_what_is_committed_is_what_the_hook_would_leave(tmp_path):
+    (local,) = yaml.safe_load((book.ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (entry,) = [hook["entry"] for hook in local["hooks"] if hook["id"] == "notebooks"]
+    _, *options = shlex.split(entry)
+    copies = [Path(shutil.copy(path, tmp_path)) for path in book.chapters()]
+    subprocess.run([Path(sys.executable).with_name("nbstripout"), *options, *copies], check=True)
+    for path, copy in zip(book.chapters(), copies):
+        assert nbformat.read(copy, 4) == nbformat.read(path, 4), path.name
+
+
+def test_workflows_run_what_the_makefile_and_continuous_integration_run():
+    jobs = yaml.safe_load((book.ROOT / ".github" / "workflows" / "book.yml").read_text())["jobs"]
+    commands = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()}
+    assert commands == {"quick": [".ci/run"], "full": ["make full"]}
+    assert {"self-hosted", "gpu"} <= set(jobs["full"]["runs-on"])
+
+
+def test_the_page_on_how_to_run_it_names_the_repository():
+    url = yaml.safe_load((book.ROOT / "_config.yml").read_text())["repository"]["url"]
+    assert url in (book.ROOT / "pages" / "how-to-read.md").read_text()
