@@ -22,12 +22,16 @@ Experiments SYNTHETIC, run_synthetic         the book's runs, by profile; run_sc
             CIFAR, run_cifar                 w0 -> w -> w' and the control; from scratch; low rank; NTK
             run_adversarial_scratch, run_low_rank, run_linearised
             open_cifar10, cifar_runs         the networks of all seeds, trained, read, or the published ones
+            LOW_COMPLEXITY, attacked         the classes side by side at one radius
+            explorer_grid, run_grid          training radius x width x seed, all networks at once
 On images   measure_cifar, measure_relations accuracies; cosines between networks, layer by layer, with controls
             autoattack                       the field's standard evaluation
             removed, swapped                 w - alpha v without training
             maximise, exciting, activity     features people can look at
             measure_low_rank, measure_tangent
-            LOW_COMPLEXITY, attacked         the classes side by side at one radius
+Widgets     measure_grid, Explorer           sliders over the grid; with a kernel, any values live
+            shoot, projector                 a slider over the time of one training
+            examples, image_explorer         CIFAR-10 under attack, image by image
 Results     publish, published, interval     what a full run publishes, and the claims ledger
 """
 
@@ -49,6 +53,10 @@ from fpcore.cifar_networks import NETWORKS, as_arrays, cifar_runs, open_cifar10,
 from fpcore.cifar_updates import effective_rank, low_rank_rows, measure_low_rank, measure_tangent, update_spectra
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
 from fpcore.experiments import PROFILES, start, summarise
+from fpcore.explorer import Explorer, alike, measure_grid
+from fpcore.film import positions, projector, shoot
+from fpcore.grid import Grid, explorer_grid, run_grid
+from fpcore.image_explorer import examples, first_layer, image_explorer, strongest
 from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.linearised import Linearised
 from fpcore.low_rank import low_rank, merged, trained_parameters
@@ -117,6 +125,8 @@ __all__ = [
     "ConvNet",
     "Cubic",
     "DataNotFoundError",
+    "Explorer",
+    "Grid",
     "Images",
     "KernelMachine",
     "Linear",
@@ -130,6 +140,7 @@ __all__ = [
     "TwoLayer",
     "accuracy",
     "activity",
+    "alike",
     "along",
     "as_arrays",
     "attacked",
@@ -152,12 +163,16 @@ __all__ = [
     "decompose_layers",
     "dense_accuracy",
     "effective_rank",
+    "examples",
     "exciting",
+    "explorer_grid",
     "features",
     "features_kept",
     "few_features",
     "fgm",
+    "first_layer",
     "generator",
+    "image_explorer",
     "interval",
     "layer_relations",
     "ledger",
@@ -173,6 +188,7 @@ __all__ = [
     "low_rank_rows",
     "maximise",
     "measure_cifar",
+    "measure_grid",
     "measure_low_rank",
     "measure_relations",
     "measure_synthetic",
@@ -184,7 +200,9 @@ __all__ = [
     "patches",
     "pgd",
     "polynomial",
+    "positions",
     "preactivation",
+    "projector",
     "provenance",
     "publish",
     "publish_figure",
@@ -201,6 +219,7 @@ __all__ = [
     "roughness",
     "run_adversarial_scratch",
     "run_cifar",
+    "run_grid",
     "run_linearised",
     "run_low_complexity",
     "run_low_rank",
@@ -209,9 +228,11 @@ __all__ = [
     "run_synthetic",
     "run_widths",
     "score_law",
+    "shoot",
     "show",
     "soundness",
     "start",
+    "strongest",
     "summarise",
     "swapped",
     "tangent_kernel",
