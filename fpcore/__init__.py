@@ -22,6 +22,10 @@ Experiments SYNTHETIC, run_synthetic         the book's runs, by profile; run_sc
             CIFAR, run_cifar                 w0 -> w -> w' and the control; from scratch; low rank; NTK
             run_adversarial_scratch, run_low_rank, run_linearised
             LOW_COMPLEXITY, attacked         the classes side by side at one radius
+            explorer_grid, run_grid          training radius x width x seed, all networks at once
+Widgets     measure_grid, Explorer           sliders over the grid; with a kernel, any values live
+            shoot, projector                 a slider over the time of one training
+            examples, image_explorer         CIFAR-10 under attack, image by image
 Results     publish, published, interval     what a full run publishes, and the claims ledger
 """
 
@@ -34,6 +38,10 @@ from fpcore.cifar_experiments import CIFAR, run_adversarial_scratch, run_cifar, 
 from fpcore.cifar_measures import measure_cifar
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
 from fpcore.experiments import PROFILES, start, summarise
+from fpcore.explorer import Explorer, alike, measure_grid
+from fpcore.film import positions, projector, shoot
+from fpcore.grid import Grid, explorer_grid, run_grid
+from fpcore.image_explorer import examples, first_layer, image_explorer, strongest
 from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.linearised import Linearised
 from fpcore.low_rank import low_rank, merged, trained_parameters
@@ -98,6 +106,8 @@ __all__ = [
     "ConvNet",
     "Cubic",
     "DataNotFoundError",
+    "Explorer",
+    "Grid",
     "Images",
     "KernelMachine",
     "Linear",
@@ -110,6 +120,7 @@ __all__ = [
     "Training",
     "TwoLayer",
     "accuracy",
+    "alike",
     "along",
     "attacked",
     "certified_accuracy",
@@ -126,11 +137,15 @@ __all__ = [
     "decompose",
     "decompose_layers",
     "dense_accuracy",
+    "examples",
+    "explorer_grid",
     "features",
     "features_kept",
     "few_features",
     "fgm",
+    "first_layer",
     "generator",
+    "image_explorer",
     "interval",
     "ledger",
     "ledger_sources",
@@ -143,11 +158,14 @@ __all__ = [
     "loss",
     "low_rank",
     "measure_cifar",
+    "measure_grid",
     "measure_synthetic",
     "merged",
     "neurons",
     "pgd",
     "polynomial",
+    "positions",
+    "projector",
     "provenance",
     "publish",
     "publish_figure",
@@ -161,6 +179,7 @@ __all__ = [
     "robustness",
     "run_adversarial_scratch",
     "run_cifar",
+    "run_grid",
     "run_linearised",
     "run_low_complexity",
     "run_low_rank",
@@ -169,9 +188,11 @@ __all__ = [
     "run_synthetic",
     "run_widths",
     "score_law",
+    "shoot",
     "show",
     "soundness",
     "start",
+    "strongest",
     "summarise",
     "tangent_kernel",
     "tangent_witness",
