@@ -3,7 +3,10 @@
   const lend = (mathjax) => {
     if (mathjax) {
       mathjax.Hub ??= {
-        Queue: ([, , element]) => mathjax.startup?.promise?.then(() => mathjax.typesetPromise([element])),
+        Queue: ([, , element]) => {
+          element.classList.add("mathjax_process");  // the only elements in which the book looks for formulas
+          return mathjax.startup?.promise?.then(() => mathjax.typesetPromise([element]));
+        },
       };
     }
     return mathjax;

@@ -54,7 +54,7 @@ def shoot(experiment: SyntheticExperiment, seed: int, device: torch.device, prog
         def keep(_: nn.Module, net: TwoLayer = net) -> dict[str, str | float]:
             return {"weight": pack(net.weight.detach()), "threshold": net.threshold.item()}
 
-        path = cache_path(f"film-{stage}", *stages.values(), net.weight.shape, experiment.init_norm, data, seed)
+        path = cache_path(f"film-{stage}", FRAMES, *stages.values(), net.weight.shape, experiment.init_norm, data, seed)
         every = max(1, config.steps // FRAMES)
         label = f"film, {stage} training, seed {seed}" if progress else None
         for entry in train(net, data, config, measure=keep, every=every, checkpoint=path, progress=label)[1 if done else 0 :]:
