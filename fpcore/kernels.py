@@ -88,12 +88,12 @@ class _TangentFunction(torch.autograd.Function):
     def backward(ctx, grad):
         x, w, s = ctx.saved_tensors
         to_x, to_v = ctx.needs_input_grad[:2]
-        grad_v = torch.empty_like(w) if to_v else None
+        grad_x, grad_v = grad[:, None] * s if to_x else None, None
         if to_v:
-            scaled = grad[:, None] * x
+            grad_v, scaled = torch.empty_like(w), grad[:, None] * x
             for a, out in zip(w.split(ctx.chunk), grad_v.split(ctx.chunk)):
                 torch.mm(((x @ a.T).abs() > ctx.threshold).to(x.dtype).T, scaled, out=out)
-        return grad[:, None] * s if to_x else None, grad_v, None, None, None
+        return grad_x, grad_v, None, None, None
 
 
 def polynomial(*coefficients: float) -> Kernel:
