@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 LABEL = {"description_width": "11em"}
-COLORS = 32  # of a picture: enough for lines and markers, a quarter of the bytes
+COLORS = 16  # of a picture: enough for lines and markers, a fifth of the bytes
 
 
 class Superseded(Exception):
@@ -27,7 +27,7 @@ def small_axes(rows: int = 1) -> tuple[Figure, Any]:
     return figure, figure.subplots(rows, sharex=True, sharey=True)
 
 
-def picture(figure: Figure, alt: str, dpi: int = 120, colors: int = COLORS) -> str:
+def picture(figure: Figure, alt: str, dpi: int = 100, colors: int = COLORS) -> str:
     """The figure as an HTML image with a small palette, at most as wide as on paper; `alt` says it in words."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi, facecolor="white")

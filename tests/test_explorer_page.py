@@ -135,8 +135,9 @@ def test_a_touch_moves_a_slider(page):
     handle = slider(page, "training radius")
     handle.press("Home")
     before = images(explorer(page))
-    box = handle.locator("xpath=ancestor::*[contains(@class, 'noUi-target')]").bounding_box()
-    page.mouse.click(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
+    track = handle.locator("xpath=ancestor::*[contains(@class, 'noUi-target')]")
+    box = track.bounding_box()
+    track.click(position={"x": box["width"] - 2, "y": box["height"] / 2})
     assert images(explorer(page)) != before
 
 
