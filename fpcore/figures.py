@@ -303,22 +303,6 @@ def filters(layers: dict[str, Tensor], columns: int = 16) -> Figure:
     return images({label: w[:columns] for label, w in layers.items()}, height=0.62, gap=0.35)
 
 
-def layer_cosines(layers: dict[str, dict[str, tuple[Tensor, str]]]) -> Figure:
-    """For each layer, the distribution over neurons of several cosines, as violins with their median."""
-    figure, axes = plt.subplots(1, len(layers), figsize=(7.8, 2.8), sharey=True)
-    for axis, (name, groups) in zip(axes, layers.items()):
-        for i, (values, color) in enumerate(groups.values()):
-            body = axis.violinplot(values.cpu().numpy(), [i], widths=0.8, showextrema=False, showmedians=True)
-            body["bodies"][0].set(facecolor=color, alpha=0.75)
-            body["cmedians"].set(color="black", linewidth=1)
-        axis.axhline(0.5**0.5, color="black", linewidth=0.7, linestyle="--")
-        axis.set(title=name, xticks=[], ylim=(-0.4, 1.05))
-    axes[0].set_ylabel("cosine")
-    handles = [plt.Rectangle((0, 0), 1, 1, color=color, alpha=0.75) for _, color in next(iter(layers.values())).values()]
-    figure.legend(handles, next(iter(layers.values())), loc="outside lower center", ncols=len(handles))
-    return figure
-
-
 def images(rows: dict[str, Tensor], height: float = 0.98, gap: float = 0.1) -> Figure:
     """Rows of images (n, 3, h, w): pixels in [0, 1] as they are; signed ones around 0, each scaled to the full range.
 
