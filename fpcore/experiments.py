@@ -3,18 +3,19 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fpcore import checks, figures
-from fpcore.results import ROOT, interval, provenance
+from fpcore.results import ROOT, interval, provenance, write_json
 
 PROFILES = ("quick", "full")  # minutes on two CPU cores; the published sizes
 
 # Changing any of these files changes what a checkpoint would hold, so it changes the checkpoint's name.
-_SOURCES = ("seeding", "sparse_coding", "cifar", "models", "attacks", "decomposition", "training")
+SOURCES = ("seeding", "sparse_coding", "cifar", "models", "attacks", "decomposition", "training")
 
 
 def cache_path(label: str, *lineage: Any, sources: tuple[str, ...] | None = None) -> Path:
@@ -26,9 +27,20 @@ def cache_path(label: str, *lineage: Any, sources: tuple[str, ...] | None = None
     folder = Path(os.environ.get("FPCORE_CACHE") or ROOT / "_build" / "cache")
     plain = [repr(part) for part in lineage]
     digest = hashlib.sha256(json.dumps([*plain, torch.__version__]).encode())
-    for source in sources or _SOURCES:
+    for source in sources or SOURCES:
         digest.update((Path(__file__).parent / f"{source}.py").read_bytes())
     return folder / f"{label}-{digest.hexdigest()[:16]}.safetensors"
+
+
+def kept(measure: Callable[[], Any], label: str, *lineage: Any, sources: tuple[str, ...]) -> Any:
+    """What `measure` finds, as JSON has it, or found before: a sweep that was interrupted loses nothing that it finished.
+
+    `lineage` and `sources` as for `cache_path`; the sources are added to those of the trainings.
+    """
+    path = cache_path(label, *lineage, sources=(*SOURCES, *sources)).with_suffix(".json")
+    if not path.exists():
+        write_json(path, measure())
+    return json.loads(path.read_text())
 
 
 def start(profile: str, device: str, seed: int) -> torch.device:

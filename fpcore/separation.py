@@ -1,10 +1,8 @@
 """Side by side at one radius: what linear, polynomial and tangent models reach when trained, and what their classes can."""
 
 import copy
-import json
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,15 +12,16 @@ from tqdm import tqdm
 from fpcore import checks, seeding
 from fpcore.attacks import Attack, Ball, along, pgd, robust_correct
 from fpcore.certificates import certified_accuracy
-from fpcore.experiments import cache_path, summarise
+from fpcore.experiments import kept, summarise
 from fpcore.kernels import Cubic, Kernel, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.lower_bounds import certify_cubic, even_part_bound, linear_bound
 from fpcore.models import TwoLayer, accuracy
-from fpcore.results import write_json
 from fpcore.sparse_coding import SparseCoding
 from fpcore.synthetic_experiments import SyntheticExperiment, run_synthetic
 from fpcore.training import Schedule, Training, train
 from fpcore.variations import SCALING, small
+
+_SOURCES = ("lower_bounds", "kernels", "separation", "certificates", "parabolas")  # beside the trainings'
 
 
 @dataclass(frozen=True)
@@ -168,11 +167,11 @@ def run_low_complexity(
     config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
 ) -> dict[str, dict[str, float]]:
     """`measure_low_complexity`, or what it found before: a finished seed is kept beside the checkpoints."""
-    code = [(Path(__file__).parent / f"{name}.py").read_text() for name in ("lower_bounds", "kernels", "separation")]
-    path = cache_path("low-complexity", config, experiment, seed, device.type, *code).with_suffix(".json")
-    if not path.exists():
-        write_json(path, measure_low_complexity(config, experiment, seed, device))
-    return json.loads(path.read_text())
+    return kept(
+        lambda: measure_low_complexity(config, experiment, seed, device),
+        *("low-complexity", config, experiment, seed, device.type),
+        sources=_SOURCES,
+    )
 
 
 def run_widths(
@@ -185,12 +184,15 @@ def run_widths(
     found: dict[int, dict[str, float]] = {s: {} for s in seeds}
     for seed, times in tqdm([(s, w) for s in seeds for w in config.sweep], desc="widths and seeds"):
         wider = replace(experiment, width=round(times * experiment.width))
-        data, net = wider.data(seed, device), wider.network(seed, device)
-        x, y = data.test_set(config.attacked, seed)
-        models = {"trained": config.tangent(net, data, wider.radius, seed), "witness": tangent_witness(net, data)}
-        for name, model in models.items():
-            for figure, value in attacked(model, data, x, y, wider.radius).items():
-                found[seed][f"{wider.width}/{name}/{figure}"] = value
+
+        def measure(wider: SyntheticExperiment = wider, seed: int = seed) -> dict[str, float]:
+            data, net = wider.data(seed, device), wider.network(seed, device)
+            x, y = data.test_set(config.attacked, seed)
+            models = {"trained": config.tangent(net, data, wider.radius, seed), "witness": tangent_witness(net, data)}
+            measured = {name: attacked(model, data, x, y, wider.radius) for name, model in models.items()}
+            return {f"{wider.width}/{name}/{figure}": v for name, row in measured.items() for figure, v in row.items()}
+
+        found[seed] |= kept(measure, "tangent-width", config, wider, seed, device.type, sources=_SOURCES)
     return summarise([*found.values()])
 
 

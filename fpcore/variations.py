@@ -14,7 +14,7 @@ from tqdm import tqdm
 from fpcore import checks
 from fpcore.certificates import certified_accuracy
 from fpcore.decomposition import features
-from fpcore.experiments import summarise
+from fpcore.experiments import kept, summarise
 from fpcore.models import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 from fpcore.synthetic_experiments import SyntheticExperiment, SyntheticRun, active_share, live, robustness, run_synthetic
@@ -25,6 +25,7 @@ SCALING = {
     "full": ((256, 7), (400, 9), (576, 11), (784, 13), (1024, 14), (576, 7), (576, 16), (576, 24)),
 }
 SEEDS = {"quick": 1, "full": 3}
+_SOURCES = ("synthetic_experiments", "certificates", "parabolas", "variations")  # beside the trainings': what measuring is
 
 
 def small(d: int, k: int, steps: int = 400, width: float = 4) -> SyntheticExperiment:
@@ -74,31 +75,39 @@ def run_limits(profile: str, seeds: list[int], device: torch.device) -> dict[str
     todo = [(f"{name}/{value:g}", experiment) for name, sweep in sweeps.items() for value, experiment in sweep.items()]
     out: dict[str, dict[str, Any]] = {}
     for key, experiment in tqdm(todo, desc="what breaks it"):
-        summary = summarise([measure_limit(run_synthetic(experiment, s, device, progress=False)) for s in seeds])
+        summary = summarise([_measured(measure_limit, experiment, s, device) for s in seeds])
         out |= {f"{key}/{figure}": number for figure, number in summary.items()}
     return out
 
 
-def run_scaling(profile: str, seeds: list[int], device: torch.device) -> list[dict[str, float]]:
+def run_scaling(profile: str, seeds: list[int], device: torch.device) -> list[dict[str, Any]]:
     """One row {d, k, seed, **measure_scaling} for each size of the profile's grid and each seed, with a progress bar."""
     checks.choice("profile", profile, tuple(SCALING))
     todo = [(d, k, s) for d, k in SCALING[profile] for s in seeds]
     rows = []
     for d, k, s in tqdm(todo, desc="sizes and seeds"):
-        run = run_synthetic(small(d, k), s, device, progress=False)
-        rows.append({"d": d, "k": k, "seed": s, **measure_scaling(run)})
+        rows.append({"d": d, "k": k, "seed": s, **_measured(measure_scaling, small(d, k), s, device)})
     return rows
 
 
-def exponents(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+def _measured(
+    measure: Callable[[SyntheticRun], dict[str, Any]], experiment: SyntheticExperiment, seed: int, device: torch.device
+) -> dict[str, Any]:
+    def run() -> dict[str, Any]:
+        return measure(run_synthetic(experiment, seed, device, progress=False))
+
+    return kept(run, measure.__name__, experiment, seed, device.type, sources=_SOURCES)
+
+
+def exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """The power laws that the theory predicts, fitted to the rows of `run_scaling`: name -> exponent, 95% interval."""
     regime = [row for row in rows if row["k"] <= 0.6 * math.sqrt(row["d"])]
 
-    def fit(label: str, figure: str, some: list[dict[str, float]], **factors: list[float]) -> dict[str, dict[str, float]]:
+    def fit(label: str, figure: str, some: list[dict[str, Any]], **factors: list[float]) -> dict[str, dict[str, float]]:
         fitted = power_law(factors, [row[figure] for row in some])
         return {f"{label} ~ {name}": number for name, number in fitted.items()}
 
-    def column(some: list[dict[str, float]], name: str) -> list[float]:
+    def column(some: list[dict[str, Any]], name: str) -> list[float]:
         return [row[name] for row in some]
 
     share = [row["k"] / row["d"] for row in rows]
@@ -107,7 +116,7 @@ def exponents(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     out |= fit("certified radius", "certified_radius", rows, k=column(rows, "k"))
     out |= fit("active share, clean", "active_clean", rows, **{"k/d": share})
     out |= fit("active share, purified", "active_adv", rows, **{"k/d": share})
-    counted = [row["d"] for row in regime if row["steps"] > 0]  # not NaN: reached, and not before the first step
+    counted = [row["d"] for row in regime if row["steps"]]  # reached, and not before the first step
     if len(counted) >= 3 and len({*counted}) >= 2:
         out |= fit("steps to 90%", "steps", regime, d=column(regime, "d"))
     return out
@@ -127,7 +136,7 @@ def measure_limit(run: SyntheticRun) -> dict[str, float]:
     }
 
 
-def measure_scaling(run: SyntheticRun) -> dict[str, float]:
+def measure_scaling(run: SyntheticRun) -> dict[str, float | None]:
     """The quantities whose scaling the theory predicts, for one trained run."""
     data = run.data
     alive = live(run.clean)
@@ -142,7 +151,7 @@ def measure_scaling(run: SyntheticRun) -> dict[str, float]:
         "certified_radius": largest_radius(lambda r: certified_accuracy(run.purified, x[few], y[few], r, 1), 0.9, beyond),
         "active_clean": active_share(run.clean, x),
         "active_adv": active_share(run.purified, x),
-        "steps": float(robust[0]) if robust else math.nan,
+        "steps": float(robust[0]) if robust else None,
     }
 
 
@@ -164,11 +173,11 @@ def largest_radius(accuracy_at: Callable[[float], float], share: float, high: fl
     return low
 
 
-def power_law(factors: dict[str, list[float]], values: list[float]) -> dict[str, dict[str, float]]:
+def power_law(factors: dict[str, list[float]], values: list[float | None]) -> dict[str, dict[str, float]]:
     """Fit values = c * prod_f f^a_f by least squares in logarithms; the exponents a_f with their 95% t intervals.
 
-    `factors` maps a name to one positive number a measurement. Measurements that are not positive and finite are left
-    out; too few of them for an interval is an error.
+    `factors` maps a name to one positive number a measurement. Measurements that are None, or not positive and finite, are
+    left out; too few of them for an interval is an error.
     """
     y = np.asarray(values, dtype=float)
     use = np.isfinite(y) & (y > 0)

@@ -56,7 +56,7 @@ def test_a_picture_is_small_and_says_what_it_shows():
     assert 'alt="a &quot;rising&quot; line &lt;b&gt;"' in text
     data = base64.b64decode(re.search(r"base64,([^\"]+)", text)[1])
     image = Image.open(io.BytesIO(data))
-    assert image.mode == "P" and len(image.getcolors()) <= COLORS and image.size == (420, 312)
+    assert image.mode == "P" and len(image.getcolors()) <= COLORS and image.size == (350, 260)
     assert len(data) < 15_000
     assert card(text, text).count("<img") == 2
 
