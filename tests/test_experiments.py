@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def test_a_checkpoint_has_another_name_for_another_lineage_label_and_code(cache,
         cache_path("a", one, two),
         cache_path("a", two, one),
     }
-    monkeypatch.setattr(experiments, "_SOURCES", ("checks",))
+    monkeypatch.setattr(experiments, "SOURCES", ("checks",))
     assert len(paths | {cache_path("a", one)}) == 7
 
 
@@ -77,3 +78,26 @@ def test_a_summary_cuts_no_cosines():
 
 def test_a_summary_of_one_seed_has_no_interval():
     assert summarise([{"radius": 0.2}])["radius"] == {"value": 0.2, "low": None, "high": None, "n": 1}
+
+
+def test_what_was_measured_is_kept_and_not_measured_again(cache):
+    calls = []
+
+    def measure():
+        calls.append(1)
+        return {"robust": 0.5, "steps": None}
+
+    for _ in range(2):
+        assert experiments.kept(measure, "row", 1, sources=("checks",)) == {"robust": 0.5, "steps": None}
+    assert len(calls) == 1
+    experiments.kept(measure, "row", 2, sources=("checks",))
+    experiments.kept(measure, "row", 1, sources=("figures",))
+    assert len(calls) == 3 and len([*cache.glob("row-*.json")]) == 3
+
+
+def test_a_measurement_that_fails_leaves_nothing_behind(cache):
+    with pytest.raises(ZeroDivisionError):
+        experiments.kept(lambda: 1 / 0, "row", 1, sources=("checks",))
+    with pytest.raises(ValueError, match="JSON"):
+        experiments.kept(lambda: math.nan, "row", 1, sources=("checks",))
+    assert not [*cache.glob("row-*.json")]
