@@ -195,7 +195,7 @@ class Explorer(VBox):
             cells = [(grid.reaches[i], grid.widths[j], s) for s in grid.seeds]
             return draw([answers.runs[c] for c in cells], [answers.measured[c] for c in cells])
 
-        sliders, wide = (self.radius, self.width, self.evaluation), Layout(width="100%")
+        sliders, wide = (self.radius, self.width, self.evaluation), Layout(width="auto")
         prepared = VBox([panels(sliders, read), panels(sliders[:2], drawn)], layout=wide)
         self.answer, self.picture, self.status = HTML(layout=wide), HTML(layout=wide), HTML(layout=wide)
         self.shown = Stack([prepared, VBox([self.answer, self.picture], layout=wide)], selected_index=0, layout=wide)
@@ -227,8 +227,11 @@ class Explorer(VBox):
         started = time.monotonic()
         cell = (reach, width, self._grid.seeds[0])
         if self._live is None or self._live[0] != cell:
-            run, measured = self._train(cell, check)
-            drawn = draw([run], [measured])
+            try:
+                run, measured = self._train(cell, check)
+                drawn = draw([run], [measured])
+            finally:
+                self.progress.layout.visibility = "hidden"
             check()
             self._live, self.picture.value = (cell, run), drawn
         run = self._live[1]
@@ -250,13 +253,14 @@ class Explorer(VBox):
 
         reach, width, seed = cell
         self._say("training ...")
-        self.progress.layout.visibility = "visible"
-        try:
-            one = replace(self._grid, reaches=(reach,), widths=(width,), seeds=(seed,))
-            run = run_grid(one, self._device, tick, progress=False)[cell]
-        finally:
-            self.progress.layout.visibility = "hidden"
-        return run, bracket(run, "clean", RADII) | bracket(run, "purified", RADII)
+        self.progress.value, self.progress.layout.visibility = 0.0, "visible"
+        one = replace(self._grid, reaches=(reach,), widths=(width,), seeds=(seed,))
+        run = run_grid(one, self._device, tick, progress=False)[cell]
+        self.progress.value = 1.0
+        self._say("measuring ...")
+        measured = bracket(run, "clean", RADII)
+        check()
+        return run, measured | bracket(run, "purified", RADII)
 
     def _show(self, which: int) -> None:
         self.shown.selected_index = which

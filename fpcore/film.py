@@ -111,7 +111,7 @@ def projector(film: Film) -> VBox:
         return card(*(picture(*one) for one in (cloud(film, at, i), spectra(film, at, i, end), course(film, at, robust, i))))
 
     time = slider("training step", [f"{frame.step} ({frame.stage})" for frame in film.frames], end)
-    return VBox([time, panels([time], panel)], layout=Layout(width="100%"))
+    return VBox([time, panels([time], panel)], layout=Layout(width="auto"))
 
 
 def cloud(film: Film, at: Positions, i: int) -> tuple[Figure, str]:

@@ -53,7 +53,7 @@ def image_explorer(nets: dict[str, ConvNet], shown: Images, radii: Sequence[floa
             *(picture(*portrait(net, name, x, attacked[name, radii[j]][i], label), colors=64) for name, net in nets.items())
         )
 
-    return VBox([which, radius, panels([which, radius], panel)], layout=Layout(width="100%"))
+    return VBox([which, radius, panels([which, radius], panel)], layout=Layout(width="auto"))
 
 
 @torch.no_grad()

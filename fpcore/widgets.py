@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ipywidgets import HTML, Layout, Play, SelectionSlider, Stack, Widget, jslink
+from ipywidgets import HTML, Checkbox, Layout, SelectionSlider, Stack, Widget, jslink
 from ipywidgets.widgets.widget_string import HTMLStyle
 from matplotlib.figure import Figure
 from PIL import Image
@@ -37,13 +37,13 @@ def picture(figure: Figure, alt: str, dpi: int = 100, colors: int = COLORS) -> s
     small.save(packed, "png", optimize=True)
     source = base64.b64encode(packed.getvalue()).decode()
     width = round(100 * figure.get_figwidth())
-    style = f"width:{width}px;max-width:100%;height:auto;margin:0"
+    style = f"flex:1 1 {0.85 * width:.0f}px;min-width:0;width:100%;max-width:{width}px;height:auto;margin:0"
     return f'<img alt="{html.escape(alt)}" style="{style}" src="data:image/png;base64,{source}">'
 
 
 def card(*pictures: str) -> str:
     """Pictures side by side as far as they fit, on white with rounded corners: legible in light and dark pages."""
-    style = "display:flex;flex-wrap:wrap;justify-content:center;gap:4px;background:white;border-radius:10px;padding:8px"
+    style = "display:flex;flex-wrap:wrap;justify-content:center;align-items:center;gap:4px;background:white;border-radius:10px;padding:8px"
     return f'<div style="{style}">{"".join(pictures)}</div>'
 
 
@@ -58,7 +58,7 @@ def slider(label: str, options: Sequence[str], start: int = 0) -> SelectionSlide
         index=start,
         description=label,
         style=LABEL,
-        layout=Layout(width="100%", max_width="40em"),
+        layout=Layout(width="auto", max_width="40em"),
     )
 
 
@@ -67,7 +67,7 @@ def panels(sliders: Sequence[SelectionSlider], panel: Callable[..., str]) -> Wid
 
     One Stack a slider, each inside the one before, linked to its slider without Python: the saved state is all it needs.
     """
-    shared = {"layout": Layout(width="100%"), "style": HTMLStyle()}  # one model for all, not one each
+    shared = {"layout": Layout(width="auto"), "style": HTMLStyle()}  # one model for all, not one each
 
     def stack(rest: Sequence[SelectionSlider], index: tuple[int, ...]) -> Widget:
         if not rest:
@@ -83,9 +83,10 @@ def panels(sliders: Sequence[SelectionSlider], panel: Callable[..., str]) -> Wid
 def heartbeat(found: Callable[[], None]) -> Widget:
     """An invisible widget that calls `found` once a browser shows it to a running kernel; in a static page, never.
 
-    It is a Play that plays: the browser moves it by itself, and only a kernel hears of that.
+    A link in the browser ticks it as soon as it is made there, and only a kernel hears of that.
     """
-    beat = Play(min=0, max=1, interval=100, playing=True, layout=Layout(display="none"))
+    beat, ticked = Checkbox(False, layout=Layout(display="none")), Checkbox(True)
+    jslink((ticked, "value"), (beat, "value"))
 
     def heard(_):
         beat.unobserve_all()

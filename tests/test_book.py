@@ -1,11 +1,15 @@
 """The driver: what is executed again and what is not, what nbval compares, what is refused before any work."""
 
+import ast
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
+from importlib.metadata import packages_distributions
 
 import nbformat
 import pytest
@@ -192,3 +196,22 @@ def test_recorded_key_of_a_broken_file_is_none(tmp_path):
     assert book.recorded_key(path) is None
     path.write_text(json.dumps({"metadata": {}})[:-3])
     assert book.recorded_key(path) is None
+
+
+def imported(path):
+    """The packages that a module imports, at its top or inside its functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+def test_installing_the_package_brings_all_that_its_modules_import():
+    project = tomllib.loads((book.ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["book"]]
+    declared = {re.split(r"[^\w-]", line)[0].lower() for line in lines} | {"fpcore"}
+    modules = [path for path in (book.ROOT / "fpcore").glob("*.py") if path.stem not in book.SITE]
+    names = {name for path in modules for name in imported(path)} - sys.stdlib_module_names
+    homes = packages_distributions()
+    assert {name for name in names if not {home.lower() for home in homes[name]} & declared} == set()

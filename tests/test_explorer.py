@@ -137,7 +137,7 @@ def test_moving_a_slider_goes_back_to_the_prepared_panels(explorer):
 
 def test_inputs_appear_with_a_kernel_alone(explorer):
     assert explorer.live.layout.display == "none"
-    explorer.children[-1].value = 1
+    explorer.children[-1].value = True
     assert explorer.live.layout.display == ""
 
 

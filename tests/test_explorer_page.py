@@ -147,6 +147,10 @@ def test_sliders_and_figures_say_what_they_are(page):
         assert handle.get_attribute("role") == "slider" and handle.get_attribute("tabindex") == "0"
 
 
+def test_the_browser_ticks_the_heartbeat_by_itself(page):
+    assert page.locator(".widget-checkbox input").is_checked()
+
+
 def test_without_a_kernel_there_is_nothing_to_compute(page):
     page.wait_for_timeout(500)
     assert page.locator("input[type=number]:visible").count() == 0
