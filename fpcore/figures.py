@@ -230,21 +230,34 @@ def brackets(radii: list[float], nets: dict[str, tuple[list[float], list[float],
     return figure
 
 
-def over(axis: Axes, rows: dict[str, dict[str, Any]], lines: dict[str, tuple[str, str, str]]) -> None:
-    """Figures named "x/name" over a logarithmic x: `lines` maps a name to (label, colour, line style).
+def over(
+    shown: dict[str, dict[str, Any]],
+    lines: dict[str, tuple[str, str, str]],
+    xlabel: str,
+    levels: dict[str, tuple[float, str]] | None = None,
+) -> Figure:
+    """Accuracies named "x/name" over a logarithmic x, one panel for each run in `shown` (title -> figures).
 
-    Bars are 95% intervals, where there are several seeds.
+    `lines` maps a name to (label, colour, line style), `levels` a label to (accuracy, colour). Bars are 95% intervals,
+    where there are several seeds.
     """
-    at = sorted({int(key.split("/")[0]) for key in rows})
-    for name, (label, color, dashes) in lines.items():
-        numbers = [rows[f"{x}/{name}"] for x in at]
-        values = np.array([n["value"] for n in numbers])
-        ends = [[n[end] if n[end] is not None else n["value"] for n in numbers] for end in ("low", "high")]
-        reach = np.abs(np.array(ends) - values)
-        axis.errorbar(at, values, reach, fmt=dashes, color=color, label=label, markersize=4, capsize=2, linewidth=1.3)
-    axis.set_xscale("log")
-    axis.set_xticks(at, [f"{x:,}" for x in at], minor=False)
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    figure, axes = plt.subplots(1, len(shown), figsize=(7.6, 2.8), sharey=True, squeeze=False)
+    for axis, (title, rows) in zip(axes[0], shown.items()):
+        at = sorted({int(key.split("/")[0]) for key in rows})
+        for name, (label, color, dashes) in lines.items():
+            numbers = [rows[f"{x}/{name}"] for x in at]
+            values = np.array([n["value"] for n in numbers])
+            ends = [[n[end] if n[end] is not None else n["value"] for n in numbers] for end in ("low", "high")]
+            reach = np.abs(np.array(ends) - values)
+            axis.errorbar(at, values, reach, fmt=dashes, color=color, label=label, markersize=4, capsize=2, linewidth=1.3)
+        for label, (level, color) in (levels or {}).items():
+            axis.axhline(level, color=color, linestyle="--", linewidth=1.3, label=label)
+        axis.set(title=title, xlabel=xlabel, xscale="log", ylim=(-0.03, 1.05))
+        axis.set_xticks(at, [f"{x:,}" for x in at], minor=False)
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    axes[0, 0].set_ylabel("accuracy")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
 
 
 def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Tensor, y: Tensor, radii: Tensor) -> Figure:

@@ -117,3 +117,19 @@ def test_panels_beyond_the_sweeps_are_empty_and_names_may_hold_slashes():
     axes = figures.sweeps(found, {"m / d 4": [2.0]}).axes
     assert [axis.axison for axis in axes] == [True] * 5 + [False] * 3
     assert axes[4].get_xlabel() == "m / d 4" and marks(axes[4]) == [1]
+
+
+def test_figures_over_x_have_a_panel_a_run_in_order_of_x_with_intervals_and_levels():
+    here = {f"{x}/kept": {"value": x / 100, "low": x / 100 - 0.05, "high": x / 100 + 0.02} for x in (40, 9, 20)}
+    there = {f"{x}/kept": {"value": 0.5, "low": None, "high": None} for x in (9, 80)}
+    lines = {"kept": ("kept, attacked", figures.CLEAN, "o-")}
+    figure = figures.over({"this run": here, "published": there}, lines, "$d$", {"limit": (0.9, figures.INIT)})
+    left, right = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["this run", "published"]
+    line, level = left.lines[0], left.lines[-1]
+    assert line.get_xydata().tolist() == [[9, 0.09], [20, 0.2], [40, 0.4]] and to_hex(line.get_color()) == figures.CLEAN.lower()
+    (bars,) = left.collections
+    np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], [[0.04, 0.11], [0.15, 0.22], [0.35, 0.42]])
+    np.testing.assert_allclose([np.ptp(segment[:, 1]) for segment in right.collections[0].get_segments()], 0)
+    assert [*level.get_ydata()] == [0.9, 0.9]
+    assert {text.get_text() for text in figure.legends[0].texts} == {"kept, attacked", "limit"}
