@@ -1,6 +1,7 @@
 """The book's figures: one function a figure, one look for all."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -245,11 +246,7 @@ def over(
     for axis, (title, rows) in zip(axes[0], shown.items()):
         at = sorted({int(key.split("/")[0]) for key in rows})
         for name, (label, color, dashes) in lines.items():
-            numbers = [rows[f"{x}/{name}"] for x in at]
-            values = np.array([n["value"] for n in numbers])
-            ends = [[n[end] if n[end] is not None else n["value"] for n in numbers] for end in ("low", "high")]
-            reach = np.abs(np.array(ends) - values)
-            axis.errorbar(at, values, reach, fmt=dashes, color=color, label=label, markersize=4, capsize=2, linewidth=1.3)
+            _with_intervals(axis, at, [rows[f"{x}/{name}"] for x in at], dashes, color, label)
         for label, (level, color) in (levels or {}).items():
             axis.axhline(level, color=color, linestyle="--", linewidth=1.3, label=label)
         axis.set(title=title, xlabel=xlabel, xscale="log", ylim=(-0.03, 1.05))
@@ -258,6 +255,16 @@ def over(
     axes[0, 0].set_ylabel("accuracy")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def _with_intervals(
+    axis: Axes, at: Sequence[float], numbers: list[dict[str, Any]], dashes: str, color: str, label: str
+) -> None:
+    """A line through means, with bars for their intervals where there are any."""
+    values = np.array([n["value"] for n in numbers])
+    ends = [[n[end] if n[end] is not None else n["value"] for n in numbers] for end in ("low", "high")]
+    reach = np.abs(np.array(ends) - values)
+    axis.errorbar(at, values, reach, fmt=dashes, color=color, label=label, markersize=3.5, linewidth=1.2)
 
 
 def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Tensor, y: Tensor, radii: Tensor) -> Figure:
@@ -286,11 +293,14 @@ def guide(axis: Axes, slope: float) -> None:
 
 
 def sweeps(measured: dict[str, dict[str, Any]], homes: dict[str, list[float]], columns: int = 4) -> Figure:
-    """Small panels, one a sweep, of figures named "sweep/value/figure"; `homes` marks the protocol's own values."""
-    table: dict[str, dict[float, dict[str, float]]] = {}
+    """Small panels, one a sweep, of figures named "sweep/value/figure"; `homes` marks the protocol's own values.
+
+    Bars are 95% intervals, where there are several seeds.
+    """
+    table: dict[str, dict[float, dict[str, dict[str, Any]]]] = {}
     for key, number in measured.items():
         sweep, value, name = key.rsplit("/", 2)
-        table.setdefault(sweep, {}).setdefault(float(value), {})[name] = number["value"]
+        table.setdefault(sweep, {}).setdefault(float(value), {})[name] = number
     figure, axes = plt.subplots(-(-len(table) // columns), columns, figsize=(7.8, 4.2), sharey=True, squeeze=False)
     lines = (
         ("robust_accuracy", "clean training, attacked", CLEAN, "o-"),
@@ -301,7 +311,7 @@ def sweeps(measured: dict[str, dict[str, Any]], homes: dict[str, list[float]], c
     for axis, (sweep, rows) in zip(axes.flat, table.items()):
         for name, label, color, dashes in lines:
             at = range(len(rows))  # evenly spaced: the values of a sweep span decades
-            axis.plot(at, [row[name] for row in rows.values()], dashes, color=color, label=label, markersize=3, linewidth=1.2)
+            _with_intervals(axis, at, [row[name] for row in rows.values()], dashes, color, label)
         axis.set(xticks=range(len(rows)), xticklabels=[f"{v:g}" for v in rows], xlabel=sweep, ylim=(-0.03, 1.05))
         for own in homes.get(sweep, []):
             axis.axvline([*rows].index(own), color=CONTROL, linewidth=4, alpha=0.25, zorder=0)

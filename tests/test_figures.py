@@ -23,7 +23,7 @@ def entries(*steps, **more):
 
 def measured(**sweeps):
     return {
-        f"{sweep}/{value:g}/{name}": {"value": value / 100 + i / 10}
+        f"{sweep}/{value:g}/{name}": {"value": (at := value / 100 + i / 10), "low": at - 0.01, "high": at + 0.02}
         for sweep, values in sweeps.items()
         for value in values
         for i, name in enumerate(MEASURED)
@@ -94,7 +94,10 @@ def test_each_sweep_has_a_panel_with_its_four_figures():
         assert [label.get_text() for label in axis.get_xticklabels()] == [f"{v}" for v in values]
         for i, line in enumerate(axis.lines):
             assert [*line.get_ydata()] == pytest.approx([v / 100 + i / 10 for v in values])
-        assert len(axis.lines) == 4
+        assert len(axis.lines) == len(axis.collections) == 4
+        for line, bars in zip(axis.lines, axis.collections):
+            reach = np.array([segment[:, 1] for segment in bars.get_segments()]) - line.get_ydata()[:, None]
+            np.testing.assert_allclose(reach, [[-0.01, 0.02]] * len(values))
 
 
 def test_robust_before_and_after_training_differ_in_colour():
@@ -126,7 +129,7 @@ def test_figures_over_x_have_a_panel_a_run_in_order_of_x_with_intervals_and_leve
     figure = figures.over({"this run": here, "published": there}, lines, "$d$", {"limit": (0.9, figures.INIT)})
     left, right = figure.axes
     assert [axis.get_title() for axis in figure.axes] == ["this run", "published"]
-    line, level = left.lines[0], left.lines[-1]
+    line, level = left.lines
     assert line.get_xydata().tolist() == [[9, 0.09], [20, 0.2], [40, 0.4]] and to_hex(line.get_color()) == figures.CLEAN.lower()
     (bars,) = left.collections
     np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], [[0.04, 0.11], [0.15, 0.22], [0.35, 0.42]])
