@@ -75,7 +75,7 @@ def run_limits(profile: str, seeds: list[int], device: torch.device) -> dict[str
     todo = [(f"{name}/{value:g}", experiment) for name, sweep in sweeps.items() for value, experiment in sweep.items()]
     out: dict[str, dict[str, Any]] = {}
     for key, experiment in tqdm(todo, desc="what breaks it"):
-        summary = summarise([_measured(measure_limit, experiment, s, device) for s in seeds])
+        summary = summarise([kept(limit, experiment, s, device, sources=_SOURCES) for s in seeds])
         out |= {f"{key}/{figure}": number for figure, number in summary.items()}
     return out
 
@@ -86,17 +86,8 @@ def run_scaling(profile: str, seeds: list[int], device: torch.device) -> list[di
     todo = [(d, k, s) for d, k in SCALING[profile] for s in seeds]
     rows = []
     for d, k, s in tqdm(todo, desc="sizes and seeds"):
-        rows.append({"d": d, "k": k, "seed": s, **_measured(measure_scaling, small(d, k), s, device)})
+        rows.append({"d": d, "k": k, "seed": s, **kept(scaling, small(d, k), s, device, sources=_SOURCES)})
     return rows
-
-
-def _measured(
-    measure: Callable[[SyntheticRun], dict[str, Any]], experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> dict[str, Any]:
-    def run() -> dict[str, Any]:
-        return measure(run_synthetic(experiment, seed, device, progress=False))
-
-    return kept(run, measure.__name__, experiment, seed, device.type, sources=_SOURCES)
 
 
 def exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -120,6 +111,16 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     if len(counted) >= 3 and len({*counted}) >= 2:
         out |= fit("steps to 90%", "steps", regime, d=column(regime, "d"))
     return out
+
+
+def limit(experiment: SyntheticExperiment, seed: int, device: torch.device) -> dict[str, float]:
+    """`measure_limit` of the experiment's run."""
+    return measure_limit(run_synthetic(experiment, seed, device, progress=False))
+
+
+def scaling(experiment: SyntheticExperiment, seed: int, device: torch.device) -> dict[str, float | None]:
+    """`measure_scaling` of the experiment's run."""
+    return measure_scaling(run_synthetic(experiment, seed, device, progress=False))
 
 
 def measure_limit(run: SyntheticRun) -> dict[str, float]:
