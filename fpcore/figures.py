@@ -118,28 +118,33 @@ def accuracies(rows: dict[str, dict[str, float]], radius: float) -> Figure:
     return figure
 
 
-def side_by_side(rows: dict[str, dict[str, float]], radius: float) -> Figure:
-    """One line a model: clean, attacked and certified accuracy as dots, the bound on its whole class as a bar's end."""
-    figure, axis = plt.subplots(figsize=(7.2, 0.9 + 0.27 * len(rows)))
+def side_by_side(shown: dict[str, dict[str, dict[str, Any]]]) -> Figure:
+    """One line a model, one panel for each run in `shown` (title -> figures "model/figure"), all at the run's radius.
+
+    Clean, attacked and certified accuracy as dots, means over seeds; the bound on the model's whole class as a bar.
+    """
     marks = {
         "clean_accuracy": ("clean", "#999999", "o"),
         "robust_accuracy": ("worst attack (upper bound)", "#E69F00", "D"),
         "certified_accuracy": ("certified (lower bound)", PURIFIED, ">"),
         "class_bound": ("no member of the class exceeds", CLEAN, "|"),
     }
-    for key, (label, color, mark) in marks.items():
-        found = [(row[key], i) for i, row in enumerate(rows.values()) if key in row]
-        if not found:
-            continue
-        values, at = zip(*found)
-        size = 160 if mark == "|" else 26
-        axis.scatter(values, at, s=size, color=color, marker=mark, label=label, zorder=3, clip_on=False)
-    axis.axvline(0.5, color="black", linewidth=0.7, linestyle=":")
-    axis.set(yticks=range(len(rows)), yticklabels=rows, xlim=(0, 1), xlabel=rf"accuracy; $\ell_2$ radius $\tau$ = {radius:.3f}")
-    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25%", "chance", "75%", "100%"])
-    axis.grid(axis="y", linewidth=0.4, alpha=0.6)
-    axis.invert_yaxis()
-    figure.legend(ncols=4, loc="outside lower center", columnspacing=1.0, handletextpad=0.2)
+    models = [*dict.fromkeys(key.split("/")[0] for rows in shown.values() for key in rows)]
+    size = (7.6, 0.9 + 0.27 * len(models))
+    figure, axes = plt.subplots(1, len(shown), figsize=size, sharey=True, squeeze=False)
+    for axis, (title, rows) in zip(axes[0], shown.items()):
+        for key, (label, color, mark) in marks.items():
+            found = [(rows[f"{m}/{key}"]["value"], i) for i, m in enumerate(models) if f"{m}/{key}" in rows]
+            values, at = zip(*found) if found else ((), ())
+            width = 160 if mark == "|" else 26
+            axis.scatter(values, at, s=width, color=color, marker=mark, label=label, zorder=3, clip_on=False)
+        axis.axvline(0.5, color="black", linewidth=0.7, linestyle=":")
+        axis.set(title=title, yticks=range(len(models)), yticklabels=models, xlim=(0, 1), xlabel="accuracy")
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25%", "50%", "75%", "100%"])
+        axis.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes[0, 0].invert_yaxis()
+    labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*labels, ncols=4, loc="outside lower center", columnspacing=1.0, handletextpad=0.2)
     return figure
 
 

@@ -136,3 +136,13 @@ def test_figures_over_x_have_a_panel_a_run_in_order_of_x_with_intervals_and_leve
     np.testing.assert_allclose([np.ptp(segment[:, 1]) for segment in right.collections[0].get_segments()], 0)
     assert [*level.get_ydata()] == [0.9, 0.9]
     assert {text.get_text() for text in figure.legends[0].texts} == {"kept, attacked", "limit"}
+
+
+def test_models_stand_side_by_side_in_the_same_order_in_each_panel():
+    here = {"a/clean_accuracy": {"value": 1.0}, "b/clean_accuracy": {"value": 0.9}, "b/class_bound": {"value": 0.5}}
+    there = {"b/clean_accuracy": {"value": 0.8}, "c/certified_accuracy": {"value": 0.7}}
+    left, right = figures.side_by_side({"this run": here, "published": there}).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["a", "b", "c"]
+    assert left.yaxis_inverted() and right.yaxis_inverted()
+    drawn = [[mark.get_offsets().tolist() for mark in axis.collections if len(mark.get_offsets())] for axis in (left, right)]
+    assert drawn == [[[[1.0, 0], [0.9, 1]], [[0.5, 1]]], [[[0.8, 1]], [[0.7, 2]]]]
