@@ -288,6 +288,18 @@ def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Te
     return figure
 
 
+def decades(axis: Axes) -> None:
+    """Logarithmic axes with a few plain numbers on each, also where it spans less than a decade; call it after plotting."""
+    axis.set(xscale="log", yscale="log")
+    for one, (low, high) in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
+        for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+            ticks = [t for e in range(-6, 7) for s in steps if low <= (t := s * 10.0**e) <= high]
+            if len(ticks) >= 3:
+                break
+        one.set_ticks(ticks, [f"{t:g}" for t in ticks])
+        one.set_minor_formatter(NullFormatter())
+
+
 def guide(axis: Axes, slope: float) -> None:
     """A grey line of the given slope in a log-log plot, through the middle of its points (the positive, finite ones)."""
     points = np.concatenate([np.asarray(line.get_xydata()).reshape(-1, 2) for line in axis.lines])

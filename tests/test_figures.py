@@ -146,3 +146,21 @@ def test_models_stand_side_by_side_in_the_same_order_in_each_panel():
     assert left.yaxis_inverted() and right.yaxis_inverted()
     drawn = [[mark.get_offsets().tolist() for mark in axis.collections if len(mark.get_offsets())] for axis in (left, right)]
     assert drawn == [[[[1.0, 0], [0.9, 1]], [[0.5, 1]]], [[[0.8, 1]], [[0.7, 2]]]]
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0.02, 0.3], "0.02 0.05 0.1 0.2"),
+        ([3, 4000], "10 100 1000"),
+        ([66, 165], "70 100 150"),
+        ([256, 1024], "300 500 700 1000"),
+    ],
+)
+def test_a_log_log_plot_has_a_few_plain_numbers(values, ticks):
+    _, axis = plt.subplots()
+    axis.plot(values, [1, 1000], "o")
+    figures.decades(axis)
+    axis.figure.canvas.draw()
+    assert " ".join(label.get_text() for label in axis.get_xticklabels()) == ticks
+    assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
