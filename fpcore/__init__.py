@@ -3,7 +3,7 @@
 Data        SparseCoding                     x = M z + xi with known features M
             load_cifar10, Images             CIFAR-10 on the device, in [0, 1]
 Models      TwoLayer, ConvNet, ResNet        the paper's two-layer network; an AlexNet-like ConvNet; PreActResNet-18
-            low_rank, merged                 low-rank updates of a trained network
+            low_rank                         low-rank updates of a trained network
             Linearised, recalibrated         a network's linearisation (NTK); batch-norm statistics anew
             loss, correct, accuracy
 Attacks     Ball                             l2 and linf: project, steepest step, random point
@@ -59,7 +59,7 @@ from fpcore.grid import Grid, explorer_grid, run_grid
 from fpcore.image_explorer import examples, first_layer, image_explorer, strongest
 from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.linearised import Linearised
-from fpcore.low_rank import low_rank, merged, trained_parameters
+from fpcore.low_rank import low_rank, trained_parameters
 from fpcore.lower_bounds import (
     Sizes,
     certify_cubic,
@@ -76,6 +76,7 @@ from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
 from fpcore.removal import removed, roughness, swapped
 from fpcore.resnet import ResNet
 from fpcore.results import (
+    beside,
     claims,
     comparison,
     interval,
@@ -146,6 +147,7 @@ __all__ = [
     "attacked",
     "attacked_accuracy",
     "autoattack",
+    "beside",
     "certified_accuracy",
     "certified_radius",
     "certify",
@@ -194,7 +196,6 @@ __all__ = [
     "measure_synthetic",
     "measure_tangent",
     "measure_two_seeds",
-    "merged",
     "neurons",
     "open_cifar10",
     "patches",

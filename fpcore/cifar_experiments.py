@@ -132,7 +132,7 @@ class CifarExperiment:
 CIFAR = {
     "quick": CifarExperiment(
         0.5,
-        10_000,
+        6_000,
         1_000,
         10,
         5,

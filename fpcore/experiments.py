@@ -32,14 +32,14 @@ def cache_path(label: str, *lineage: Any, sources: tuple[str, ...] | None = None
     return folder / f"{label}-{digest.hexdigest()[:16]}.safetensors"
 
 
-def kept(measure: Callable[[], Any], label: str, *lineage: Any, sources: tuple[str, ...]) -> Any:
-    """What `measure` finds, as JSON has it, or found before: a sweep that was interrupted loses nothing that it finished.
+def kept(measure: Callable[..., Any], *arguments: Any, sources: tuple[str, ...]) -> Any:
+    """What `measure(*arguments)` finds, as JSON has it, or found before: an interrupted sweep loses nothing it finished.
 
-    `lineage` and `sources` as for `cache_path`; the sources are added to those of the trainings.
+    It is kept beside the checkpoints, as `cache_path` names them; `sources` are the modules that matter beside SOURCES.
     """
-    path = cache_path(label, *lineage, sources=(*SOURCES, *sources)).with_suffix(".json")
+    path = cache_path(measure.__name__, *arguments, sources=(*SOURCES, *sources)).with_suffix(".json")
     if not path.exists():
-        write_json(path, measure())
+        write_json(path, measure(*arguments))
     return json.loads(path.read_text())
 
 

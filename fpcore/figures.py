@@ -1,6 +1,7 @@
 """The book's figures: one function a figure, one look for all."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -117,28 +118,33 @@ def accuracies(rows: dict[str, dict[str, float]], radius: float) -> Figure:
     return figure
 
 
-def side_by_side(rows: dict[str, dict[str, float]], radius: float) -> Figure:
-    """One line a model: clean, attacked and certified accuracy as dots, the bound on its whole class as a bar's end."""
-    figure, axis = plt.subplots(figsize=(7.2, 0.9 + 0.27 * len(rows)))
+def side_by_side(shown: dict[str, dict[str, dict[str, Any]]]) -> Figure:
+    """One line a model, one panel for each run in `shown` (title -> figures "model/figure"), all at the run's radius.
+
+    Clean, attacked and certified accuracy as dots, means over seeds; the bound on the model's whole class as a bar.
+    """
     marks = {
         "clean_accuracy": ("clean", "#999999", "o"),
         "robust_accuracy": ("worst attack (upper bound)", "#E69F00", "D"),
         "certified_accuracy": ("certified (lower bound)", PURIFIED, ">"),
         "class_bound": ("no member of the class exceeds", CLEAN, "|"),
     }
-    for key, (label, color, mark) in marks.items():
-        found = [(row[key], i) for i, row in enumerate(rows.values()) if key in row]
-        if not found:
-            continue
-        values, at = zip(*found)
-        size = 160 if mark == "|" else 26
-        axis.scatter(values, at, s=size, color=color, marker=mark, label=label, zorder=3, clip_on=False)
-    axis.axvline(0.5, color="black", linewidth=0.7, linestyle=":")
-    axis.set(yticks=range(len(rows)), yticklabels=rows, xlim=(0, 1), xlabel=rf"accuracy; $\ell_2$ radius $\tau$ = {radius:.3f}")
-    axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25%", "chance", "75%", "100%"])
-    axis.grid(axis="y", linewidth=0.4, alpha=0.6)
-    axis.invert_yaxis()
-    figure.legend(ncols=4, loc="outside lower center", columnspacing=1.0, handletextpad=0.2)
+    models = [*dict.fromkeys(key.split("/")[0] for rows in shown.values() for key in rows)]
+    size = (7.6, 0.9 + 0.27 * len(models))
+    figure, axes = plt.subplots(1, len(shown), figsize=size, sharey=True, squeeze=False)
+    for axis, (title, rows) in zip(axes[0], shown.items()):
+        for key, (label, color, mark) in marks.items():
+            found = [(rows[f"{m}/{key}"]["value"], i) for i, m in enumerate(models) if f"{m}/{key}" in rows]
+            values, at = zip(*found) if found else ((), ())
+            width = 160 if mark == "|" else 26
+            axis.scatter(values, at, s=width, color=color, marker=mark, label=label, zorder=3, clip_on=False)
+        axis.axvline(0.5, color="black", linewidth=0.7, linestyle=":")
+        axis.set(title=title, yticks=range(len(models)), yticklabels=models, xlim=(0, 1), xlabel="accuracy")
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25%", "50%", "75%", "100%"])
+        axis.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes[0, 0].invert_yaxis()
+    labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*labels, ncols=4, loc="outside lower center", columnspacing=1.0, handletextpad=0.2)
     return figure
 
 
@@ -230,21 +236,40 @@ def brackets(radii: list[float], nets: dict[str, tuple[list[float], list[float],
     return figure
 
 
-def over(axis: Axes, rows: dict[str, dict[str, Any]], lines: dict[str, tuple[str, str, str]]) -> None:
-    """Figures named "x/name" over a logarithmic x: `lines` maps a name to (label, colour, line style).
+def over(
+    shown: dict[str, dict[str, Any]],
+    lines: dict[str, tuple[str, str, str]],
+    xlabel: str,
+    levels: dict[str, tuple[float, str]] | None = None,
+) -> Figure:
+    """Accuracies named "x/name" over a logarithmic x, one panel for each run in `shown` (title -> figures).
 
-    Bars are 95% intervals, where there are several seeds.
+    `lines` maps a name to (label, colour, line style), `levels` a label to (accuracy, colour). Bars are 95% intervals,
+    where there are several seeds.
     """
-    at = sorted({int(key.split("/")[0]) for key in rows})
-    for name, (label, color, dashes) in lines.items():
-        numbers = [rows[f"{x}/{name}"] for x in at]
-        values = np.array([n["value"] for n in numbers])
-        ends = [[n[end] if n[end] is not None else n["value"] for n in numbers] for end in ("low", "high")]
-        reach = np.abs(np.array(ends) - values)
-        axis.errorbar(at, values, reach, fmt=dashes, color=color, label=label, markersize=4, capsize=2, linewidth=1.3)
-    axis.set_xscale("log")
-    axis.set_xticks(at, [f"{x:,}" for x in at], minor=False)
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    figure, axes = plt.subplots(1, len(shown), figsize=(7.6, 2.8), sharey=True, squeeze=False)
+    for axis, (title, rows) in zip(axes[0], shown.items()):
+        at = sorted({int(key.split("/")[0]) for key in rows})
+        for name, (label, color, dashes) in lines.items():
+            _with_intervals(axis, at, [rows[f"{x}/{name}"] for x in at], dashes, color, label)
+        for label, (level, color) in (levels or {}).items():
+            axis.axhline(level, color=color, linestyle="--", linewidth=1.3, label=label)
+        axis.set(title=title, xlabel=xlabel, xscale="log", ylim=(-0.03, 1.05))
+        axis.set_xticks(at, [f"{x:,}" for x in at], minor=False)
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    axes[0, 0].set_ylabel("accuracy")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _with_intervals(
+    axis: Axes, at: Sequence[float], numbers: list[dict[str, Any]], dashes: str, color: str, label: str
+) -> None:
+    """A line through means, with bars for their intervals where there are any."""
+    values = np.array([n["value"] for n in numbers])
+    ends = [[n[end] if n[end] is not None else n["value"] for n in numbers] for end in ("low", "high")]
+    reach = np.abs(np.array(ends) - values)
+    axis.errorbar(at, values, reach, fmt=dashes, color=color, label=label, markersize=3.5, linewidth=1.2)
 
 
 def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Tensor, y: Tensor, radii: Tensor) -> Figure:
@@ -263,6 +288,18 @@ def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Te
     return figure
 
 
+def decades(axis: Axes) -> None:
+    """Logarithmic axes with a few plain numbers on each, also where it spans less than a decade; call it after plotting."""
+    axis.set(xscale="log", yscale="log")
+    for one, (low, high) in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
+        for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+            ticks = [t for e in range(-6, 7) for s in steps if low <= (t := s * 10.0**e) <= high]
+            if len(ticks) >= 3:
+                break
+        one.set_ticks(ticks, [f"{t:g}" for t in ticks])
+        one.set_minor_formatter(NullFormatter())
+
+
 def guide(axis: Axes, slope: float) -> None:
     """A grey line of the given slope in a log-log plot, through the middle of its points (the positive, finite ones)."""
     points = np.concatenate([np.asarray(line.get_xydata()).reshape(-1, 2) for line in axis.lines])
@@ -273,11 +310,14 @@ def guide(axis: Axes, slope: float) -> None:
 
 
 def sweeps(measured: dict[str, dict[str, Any]], homes: dict[str, list[float]], columns: int = 4) -> Figure:
-    """Small panels, one a sweep, of figures named "sweep/value/figure"; `homes` marks the protocol's own values."""
-    table: dict[str, dict[float, dict[str, float]]] = {}
+    """Small panels, one a sweep, of figures named "sweep/value/figure"; `homes` marks the protocol's own values.
+
+    Bars are 95% intervals, where there are several seeds.
+    """
+    table: dict[str, dict[float, dict[str, dict[str, Any]]]] = {}
     for key, number in measured.items():
         sweep, value, name = key.rsplit("/", 2)
-        table.setdefault(sweep, {}).setdefault(float(value), {})[name] = number["value"]
+        table.setdefault(sweep, {}).setdefault(float(value), {})[name] = number
     figure, axes = plt.subplots(-(-len(table) // columns), columns, figsize=(7.8, 4.2), sharey=True, squeeze=False)
     lines = (
         ("robust_accuracy", "clean training, attacked", CLEAN, "o-"),
@@ -288,7 +328,7 @@ def sweeps(measured: dict[str, dict[str, Any]], homes: dict[str, list[float]], c
     for axis, (sweep, rows) in zip(axes.flat, table.items()):
         for name, label, color, dashes in lines:
             at = range(len(rows))  # evenly spaced: the values of a sweep span decades
-            axis.plot(at, [row[name] for row in rows.values()], dashes, color=color, label=label, markersize=3, linewidth=1.2)
+            _with_intervals(axis, at, [row[name] for row in rows.values()], dashes, color, label)
         axis.set(xticks=range(len(rows)), xticklabels=[f"{v:g}" for v in rows], xlabel=sweep, ylim=(-0.03, 1.05))
         for own in homes.get(sweep, []):
             axis.axvline([*rows].index(own), color=CONTROL, linewidth=4, alpha=0.25, zorder=0)

@@ -70,7 +70,8 @@ def portrait(net: ConvNet, name: str, x: Tensor, adversarial: Tensor, label: int
     _image(figure.add_subplot(grid[0, 3]), x.float().cpu(), "original")
     bars = figure.add_subplot(grid[1, 2:])
     bars.bar(range(len(share)), share, color=["#999999" if c != label else COLORS[name] for c in range(len(share))])
-    bars.set(ylim=(0, 1), yticks=(0, 1), title="classes (coloured: true)")
+    bars.set(ylim=(0, 1), yticks=(0, 1))
+    bars.set_title("classes (coloured: true)", fontsize=8)
     bars.set_xticks(range(len(share)), [c[:4] for c in CLASSES], rotation=90, fontsize=6)
     maps = first_layer(net, adversarial[None])[0].float().cpu()
     for at, neuron in enumerate(strongest(maps[None])[0].tolist()):

@@ -46,18 +46,6 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
     return twin
 
 
-@torch.no_grad()
-def merged(model: nn.Module, plain: nn.Module) -> nn.Module:
-    """A network with low-rank updates as a plain one, a copy of `plain` (any of that architecture) of the same outputs."""
-    twin = copy.deepcopy(plain).eval()
-    for name, target in twin.named_modules():
-        source = model.get_submodule(name)
-        for key in [*target._parameters, *target._buffers]:
-            if getattr(target, key) is not None:
-                getattr(target, key).copy_(getattr(source, key))
-    return twin
-
-
 def trained_parameters(model: nn.Module) -> int:
     """How many numbers training changes."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -94,6 +94,12 @@ def published(name: str) -> dict[str, Any] | None:
         raise ValueError(f"{path} is no published result ({error!r}): restore it, or delete it and publish again") from error
 
 
+def beside(name: str, here: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """This run's figures and, if others are published, those: title -> figures, for panels side by side."""
+    found = published(name)
+    return {"this run": here} | ({"published": found["measured"]} if found and found["measured"] != here else {})
+
+
 def published_layers(name: str) -> dict[str, dict[str, Tensor]]:
     """The published weights of an experiment, as {network: {layer: (neurons, fan-in)}}."""
     path = folder() / f"{name}.safetensors"

@@ -17,11 +17,18 @@ from fpcore.kernels import Cubic, Kernel, KernelMachine, Linear, Tangent, polyno
 from fpcore.lower_bounds import certify_cubic, even_part_bound, linear_bound
 from fpcore.models import TwoLayer, accuracy
 from fpcore.sparse_coding import SparseCoding
-from fpcore.synthetic_experiments import SyntheticExperiment, run_synthetic
+from fpcore.synthetic_experiments import SyntheticExperiment, robustness, run_synthetic
 from fpcore.training import Schedule, Training, train
 from fpcore.variations import SCALING, small
 
-_SOURCES = ("lower_bounds", "kernels", "separation", "certificates", "parabolas")  # beside the trainings'
+_SOURCES = (
+    "lower_bounds",
+    "kernels",
+    "separation",
+    "synthetic_experiments",
+    "certificates",
+    "parabolas",
+)  # more than training's
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,7 @@ def cubic_accuracy(data: SparseCoding, x: Tensor, y: Tensor, radius: float, line
 def measure_low_complexity(
     config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
 ) -> dict[str, dict[str, float]]:
-    """All rows of the side-by-side for one seed: {model: {clean_accuracy, robust_accuracy, ...}} at the experiment's radius.
+    """The rows of the three classes, for one seed: {model: {clean_accuracy, robust_accuracy, ...}} at the experiment's radius.
 
     `class_bound` (an upper bound on the whole class) and `certified_accuracy` (a lower bound on one member) where known.
     """
@@ -163,37 +170,53 @@ def measure_low_complexity(
     return rows
 
 
+def measure_networks(
+    config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """The same rows for the two-layer network of this seed, on the same samples: after clean, and after FGM training."""
+    run = run_synthetic(experiment, seed, device)
+    few = replace(run, x=run.x[: config.attacked], y=run.y[: config.attacked])
+    nets = {"clean network": run.clean, "purified network": run.purified}
+    return {name: robustness(few, net, restarts=2, branches=1) for name, net in nets.items()}
+
+
 def run_low_complexity(
     config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
 ) -> dict[str, dict[str, float]]:
-    """`measure_low_complexity`, or what it found before: a finished seed is kept beside the checkpoints."""
-    return kept(
-        lambda: measure_low_complexity(config, experiment, seed, device),
-        *("low-complexity", config, experiment, seed, device.type),
-        sources=_SOURCES,
-    )
+    """All rows of the side-by-side for one seed, or what was found before: a finished seed is kept beside the checkpoints."""
+    arguments = (config, experiment, seed, device)
+    return kept(measure_low_complexity, *arguments, sources=_SOURCES) | kept(measure_networks, *arguments, sources=_SOURCES)
+
+
+def measure_width(
+    config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """An FGM-trained tangent model and an untrained witness at the experiment's width: their rows."""
+    data, net = experiment.data(seed, device), experiment.network(seed, device)
+    x, y = data.test_set(config.attacked, seed)
+    models = {"trained": config.tangent(net, data, experiment.radius, seed), "witness": tangent_witness(net, data)}
+    return {name: attacked(model, data, x, y, experiment.radius) for name, model in models.items()}
 
 
 def run_widths(
     config: LowComplexity, experiment: SyntheticExperiment, seeds: list[int], device: torch.device
 ) -> dict[str, dict[str, Any]]:
-    """FGM-trained tangent models and untrained witnesses over width.
-
-    "width/model/figure" -> mean and 95% interval over seeds.
-    """
+    """`measure_width` over the widths of `sweep`: "width/model/figure" -> mean and 95% interval over seeds."""
     found: dict[int, dict[str, float]] = {s: {} for s in seeds}
     for seed, times in tqdm([(s, w) for s in seeds for w in config.sweep], desc="widths and seeds"):
         wider = replace(experiment, width=round(times * experiment.width))
-
-        def measure(wider: SyntheticExperiment = wider, seed: int = seed) -> dict[str, float]:
-            data, net = wider.data(seed, device), wider.network(seed, device)
-            x, y = data.test_set(config.attacked, seed)
-            models = {"trained": config.tangent(net, data, wider.radius, seed), "witness": tangent_witness(net, data)}
-            measured = {name: attacked(model, data, x, y, wider.radius) for name, model in models.items()}
-            return {f"{wider.width}/{name}/{figure}": v for name, row in measured.items() for figure, v in row.items()}
-
-        found[seed] |= kept(measure, "tangent-width", config, wider, seed, device.type, sources=_SOURCES)
+        rows = kept(measure_width, config, wider, seed, device, sources=_SOURCES)
+        found[seed] |= {f"{wider.width}/{name}/{figure}": v for name, row in rows.items() for figure, v in row.items()}
     return summarise([*found.values()])
+
+
+def measure_separation(experiment: SyntheticExperiment, seed: int, device: torch.device) -> dict[str, float]:
+    """Certified accuracies, of the purified network and of the cubic, at the experiment's radius."""
+    run = run_synthetic(experiment, seed, device, progress=False)
+    return {
+        "purified_accuracy": certified_accuracy(run.purified, run.x, run.y, experiment.radius, branches=1),
+        "cubic_accuracy": cubic_accuracy(run.data, run.x, run.y, experiment.radius),
+    }
 
 
 def run_separation(profile: str, seeds: list[int], device: torch.device) -> dict[str, dict[str, Any]]:
@@ -206,14 +229,8 @@ def run_separation(profile: str, seeds: list[int], device: torch.device) -> dict
     ceilings = {(d, k): linear_bound(small(d, k), small(d, k).radius) for d, k in sizes}  # exact: the same for all seeds
     found: dict[int, dict[str, float]] = {s: {} for s in seeds}
     for seed, (d, k) in tqdm([(s, size) for s in seeds for size in sizes], desc="sizes and seeds"):
-        run = run_synthetic(small(d, k), seed, device, progress=False)
-        tau = run.experiment.radius
-        row = {
-            "purified_accuracy": certified_accuracy(run.purified, run.x, run.y, tau, branches=1),
-            "cubic_accuracy": cubic_accuracy(run.data, run.x, run.y, tau),
-            "linear_accuracy": ceilings[d, k],
-            "quadratic_accuracy": even_part_bound(ceilings[d, k]),
-        }
+        row, ceiling = kept(measure_separation, small(d, k), seed, device, sources=_SOURCES), ceilings[d, k]
+        row |= {"linear_accuracy": ceiling, "quadratic_accuracy": even_part_bound(ceiling)}
         found[seed] |= {f"{d}/{name}": value for name, value in row.items()}
     return summarise([*found.values()])
 

@@ -75,7 +75,7 @@ def run_limits(profile: str, seeds: list[int], device: torch.device) -> dict[str
     todo = [(f"{name}/{value:g}", experiment) for name, sweep in sweeps.items() for value, experiment in sweep.items()]
     out: dict[str, dict[str, Any]] = {}
     for key, experiment in tqdm(todo, desc="what breaks it"):
-        summary = summarise([_measured(measure_limit, experiment, s, device) for s in seeds])
+        summary = summarise([kept(limit, experiment, s, device, sources=_SOURCES) for s in seeds])
         out |= {f"{key}/{figure}": number for figure, number in summary.items()}
     return out
 
@@ -86,40 +86,47 @@ def run_scaling(profile: str, seeds: list[int], device: torch.device) -> list[di
     todo = [(d, k, s) for d, k in SCALING[profile] for s in seeds]
     rows = []
     for d, k, s in tqdm(todo, desc="sizes and seeds"):
-        rows.append({"d": d, "k": k, "seed": s, **_measured(measure_scaling, small(d, k), s, device)})
+        rows.append({"d": d, "k": k, "seed": s, **kept(scaling, small(d, k), s, device, sources=_SOURCES)})
     return rows
 
 
-def _measured(
-    measure: Callable[[SyntheticRun], dict[str, Any]], experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> dict[str, Any]:
-    def run() -> dict[str, Any]:
-        return measure(run_synthetic(experiment, seed, device, progress=False))
-
-    return kept(run, measure.__name__, experiment, seed, device.type, sources=_SOURCES)
-
-
 def exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """The power laws that the theory predicts, fitted to the rows of `run_scaling`: name -> exponent, 95% interval."""
-    regime = [row for row in rows if row["k"] <= 0.6 * math.sqrt(row["d"])]
+    """The power laws that the theory predicts, fitted to rows of `run_scaling`: name -> exponent, 95% interval.
 
-    def fit(label: str, figure: str, some: list[dict[str, Any]], **factors: list[float]) -> dict[str, dict[str, float]]:
-        fitted = power_law(factors, [row[figure] for row in some])
-        return {f"{label} ~ {name}": number for name, number in fitted.items()}
+    Each is fitted inside the theory's regime, k < sqrt(d), and once more, as "name (all sizes)", with what lies beyond.
+    """
+    inside = [row for row in rows if row["k"] < math.sqrt(row["d"])]
+    return _exponents(inside) | {f"{name} (all sizes)": fit for name, fit in _exponents(rows).items()}
 
-    def column(some: list[dict[str, Any]], name: str) -> list[float]:
-        return [row[name] for row in some]
 
-    share = [row["k"] / row["d"] for row in rows]
-    out = fit("dense coefficient", "dense_coefficient", rows, **{"k/d": share})
-    out |= fit("breaking radius", "broken_radius", rows, d=column(rows, "d"), k=column(rows, "k"))
-    out |= fit("certified radius", "certified_radius", rows, k=column(rows, "k"))
-    out |= fit("active share, clean", "active_clean", rows, **{"k/d": share})
-    out |= fit("active share, purified", "active_adv", rows, **{"k/d": share})
-    counted = [row["d"] for row in regime if row["steps"]]  # reached, and not before the first step
+def _exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    d, k = ([row[name] for row in rows] for name in ("d", "k"))
+    share = {"k/d": [row["k"] / row["d"] for row in rows]}
+    laws: dict[str, tuple[str, dict[str, list[float]]]] = {
+        "dense coefficient": ("dense_coefficient", share),
+        "breaking radius": ("broken_radius", {"d": d, "k": k}),
+        "certified radius": ("certified_radius", {"k": k}),
+        "active share, clean": ("active_clean", share),
+        "active share, purified": ("active_adv", share),
+    }
+    counted = [row["d"] for row in rows if row["steps"]]  # reached, and not before the first step
     if len(counted) >= 3 and len({*counted}) >= 2:
-        out |= fit("steps to 90%", "steps", regime, d=column(regime, "d"))
-    return out
+        laws["steps to 90%"] = ("steps", {"d": d})
+    found: dict[str, dict[str, float]] = {}
+    for label, (figure, factors) in laws.items():
+        fitted = power_law(factors, [row[figure] for row in rows])
+        found |= {f"{label} ~ {name}": number for name, number in fitted.items()}
+    return found
+
+
+def limit(experiment: SyntheticExperiment, seed: int, device: torch.device) -> dict[str, float]:
+    """`measure_limit` of the experiment's run."""
+    return measure_limit(run_synthetic(experiment, seed, device, progress=False))
+
+
+def scaling(experiment: SyntheticExperiment, seed: int, device: torch.device) -> dict[str, float | None]:
+    """`measure_scaling` of the experiment's run."""
+    return measure_scaling(run_synthetic(experiment, seed, device, progress=False))
 
 
 def measure_limit(run: SyntheticRun) -> dict[str, float]:

@@ -83,21 +83,20 @@ def test_a_summary_of_one_seed_has_no_interval():
 def test_what_was_measured_is_kept_and_not_measured_again(cache):
     calls = []
 
-    def measure():
-        calls.append(1)
-        return {"robust": 0.5, "steps": None}
+    def measure(a, b):
+        calls.append((a, b))
+        return {"robust": a / b, "steps": None}
 
     for _ in range(2):
-        assert experiments.kept(measure, "row", 1, sources=("checks",)) == {"robust": 0.5, "steps": None}
-    assert len(calls) == 1
-    experiments.kept(measure, "row", 2, sources=("checks",))
-    experiments.kept(measure, "row", 1, sources=("figures",))
-    assert len(calls) == 3 and len([*cache.glob("row-*.json")]) == 3
+        assert experiments.kept(measure, 1, 2, sources=("checks",)) == {"robust": 0.5, "steps": None}
+    assert calls == [(1, 2)]
+    experiments.kept(measure, 2, 1, sources=("checks",))
+    experiments.kept(measure, 1, 2, sources=("figures",))
+    assert calls == [(1, 2), (2, 1), (1, 2)] and len([*cache.glob("measure-*.json")]) == 3
 
 
 def test_a_measurement_that_fails_leaves_nothing_behind(cache):
-    with pytest.raises(ZeroDivisionError):
-        experiments.kept(lambda: 1 / 0, "row", 1, sources=("checks",))
-    with pytest.raises(ValueError, match="JSON"):
-        experiments.kept(lambda: math.nan, "row", 1, sources=("checks",))
-    assert not [*cache.glob("row-*.json")]
+    for bad, message in ((0, "division"), (math.nan, "JSON")):
+        with pytest.raises((ZeroDivisionError, ValueError), match=message):
+            experiments.kept(lambda b: 1 / b, bad, sources=("checks",))
+    assert not [*cache.glob("*.json")]

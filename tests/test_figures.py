@@ -23,7 +23,7 @@ def entries(*steps, **more):
 
 def measured(**sweeps):
     return {
-        f"{sweep}/{value:g}/{name}": {"value": value / 100 + i / 10}
+        f"{sweep}/{value:g}/{name}": {"value": (at := value / 100 + i / 10), "low": at - 0.01, "high": at + 0.02}
         for sweep, values in sweeps.items()
         for value in values
         for i, name in enumerate(MEASURED)
@@ -94,7 +94,10 @@ def test_each_sweep_has_a_panel_with_its_four_figures():
         assert [label.get_text() for label in axis.get_xticklabels()] == [f"{v}" for v in values]
         for i, line in enumerate(axis.lines):
             assert [*line.get_ydata()] == pytest.approx([v / 100 + i / 10 for v in values])
-        assert len(axis.lines) == 4
+        assert len(axis.lines) == len(axis.collections) == 4
+        for line, bars in zip(axis.lines, axis.collections):
+            reach = np.array([segment[:, 1] for segment in bars.get_segments()]) - line.get_ydata()[:, None]
+            np.testing.assert_allclose(reach, [[-0.01, 0.02]] * len(values))
 
 
 def test_robust_before_and_after_training_differ_in_colour():
@@ -117,3 +120,47 @@ def test_panels_beyond_the_sweeps_are_empty_and_names_may_hold_slashes():
     axes = figures.sweeps(found, {"m / d 4": [2.0]}).axes
     assert [axis.axison for axis in axes] == [True] * 5 + [False] * 3
     assert axes[4].get_xlabel() == "m / d 4" and marks(axes[4]) == [1]
+
+
+def test_figures_over_x_have_a_panel_a_run_in_order_of_x_with_intervals_and_levels():
+    here = {f"{x}/kept": {"value": x / 100, "low": x / 100 - 0.05, "high": x / 100 + 0.02} for x in (40, 9, 20)}
+    there = {f"{x}/kept": {"value": 0.5, "low": None, "high": None} for x in (9, 80)}
+    lines = {"kept": ("kept, attacked", figures.CLEAN, "o-")}
+    figure = figures.over({"this run": here, "published": there}, lines, "$d$", {"limit": (0.9, figures.INIT)})
+    left, right = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["this run", "published"]
+    line, level = left.lines
+    assert line.get_xydata().tolist() == [[9, 0.09], [20, 0.2], [40, 0.4]] and to_hex(line.get_color()) == figures.CLEAN.lower()
+    (bars,) = left.collections
+    np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], [[0.04, 0.11], [0.15, 0.22], [0.35, 0.42]])
+    np.testing.assert_allclose([np.ptp(segment[:, 1]) for segment in right.collections[0].get_segments()], 0)
+    assert [*level.get_ydata()] == [0.9, 0.9]
+    assert {text.get_text() for text in figure.legends[0].texts} == {"kept, attacked", "limit"}
+
+
+def test_models_stand_side_by_side_in_the_same_order_in_each_panel():
+    here = {"a/clean_accuracy": {"value": 1.0}, "b/clean_accuracy": {"value": 0.9}, "b/class_bound": {"value": 0.5}}
+    there = {"b/clean_accuracy": {"value": 0.8}, "c/certified_accuracy": {"value": 0.7}}
+    left, right = figures.side_by_side({"this run": here, "published": there}).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["a", "b", "c"]
+    assert left.yaxis_inverted() and right.yaxis_inverted()
+    drawn = [[mark.get_offsets().tolist() for mark in axis.collections if len(mark.get_offsets())] for axis in (left, right)]
+    assert drawn == [[[[1.0, 0], [0.9, 1]], [[0.5, 1]]], [[[0.8, 1]], [[0.7, 2]]]]
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0.02, 0.3], "0.02 0.05 0.1 0.2"),
+        ([3, 4000], "10 100 1000"),
+        ([66, 165], "70 100 150"),
+        ([256, 1024], "300 500 700 1000"),
+    ],
+)
+def test_a_log_log_plot_has_a_few_plain_numbers(values, ticks):
+    _, axis = plt.subplots()
+    axis.plot(values, [1, 1000], "o")
+    figures.decades(axis)
+    axis.figure.canvas.draw()
+    assert " ".join(label.get_text() for label in axis.get_xticklabels()) == ticks
+    assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")

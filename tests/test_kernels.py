@@ -185,7 +185,8 @@ def test_smooth_attacks_break_what_the_gradient_alone_does_not(experiment):
 
 def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
     config = LowComplexity(seeds=1, samples=256, widths=(1,), tangent_steps=5, attacked=30, sweep=(1, 2), batch=64)
-    rows = measure_low_complexity(config, experiment, 0, torch.device("cpu"))
+    short = replace(experiment, clean_steps=5, adversarial_steps=5, test_samples=40)
+    rows = measure_low_complexity(config, short, 0, torch.device("cpu"))
     assert len(rows) == 11
     for name, row in rows.items():
         assert 0 <= row["robust_accuracy"] <= row["gradient_accuracy"] <= row["clean_accuracy"] <= 1, name
@@ -193,10 +194,15 @@ def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
     assert rows["linear, clean"]["clean_accuracy"] > 0.9
     (figures,) = ledger([rows], experiment.radius)
     assert figures["class_bound_degree2_accuracy"] == pytest.approx(0.5 + figures["class_bound_linear_accuracy"] / 2)
-    assert run_low_complexity(config, experiment, 0, torch.device("cpu")) == rows
-    (kept,) = cache.glob("low-complexity-*.json")
+    both = run_low_complexity(config, short, 0, torch.device("cpu"))
+    nets = {name: row for name, row in both.items() if name not in rows}
+    assert [*nets] == ["clean network", "purified network"] and len(both) == 13
+    for row in nets.values():
+        assert 0 <= row["certified_accuracy"] <= row["robust_accuracy"] <= row["clean_accuracy"] <= 1
+    (kept,) = cache.glob("measure_low_complexity-*.json")
     kept.write_text('{"kept": {}}')
-    assert run_low_complexity(config, experiment, 0, torch.device("cpu")) == {"kept": {}}
+    again = run_low_complexity(config, short, 0, torch.device("cpu"))
+    assert again == {"kept": {}} | nets
 
 
 def test_wider_tangent_models_are_measured_one_by_one(experiment):

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpcore import ConvNet, Training, low_rank, merged, neurons, train, trained_parameters
+from fpcore import ConvNet, Training, low_rank, neurons, train, trained_parameters
 
 ranks, kinds = st.integers(0, 9), st.booleans()
 
@@ -53,16 +53,6 @@ def test_the_parameters_are_those_of_the_factors_and_the_rest(rank, fixed):
     sizes = [tuple(w.shape) for w in neurons(net).values()]
     factors = sum(min(rank, out, fan_in) * (out + (0 if fixed else fan_in)) for out, fan_in in sizes)
     assert trained_parameters(low_rank(net, rank, seed=0, fixed=fixed)) == rest + factors
-
-
-def test_a_merged_network_is_a_plain_one_of_the_same_outputs():
-    net = network()
-    twin = low_rank(net, 2, seed=0)
-    train(twin, Noise(), Training(3, 0.5, batch=8))
-    plain = merged(twin, net)
-    assert [*plain.state_dict()] == [*net.state_dict()]
-    torch.testing.assert_close(plain(images()), twin.eval()(images()))
-    assert not torch.equal(plain(images()), net(images()))
 
 
 def test_the_projections_are_orthonormal_and_follow_the_seed():

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from fpcore import (
+    beside,
     claims,
     comparison,
     interval,
@@ -272,3 +273,11 @@ def test_a_comparison_stands_beside_what_is_published(results):
     publish("synthetic", {"a": number(0.75, 0.7, 0.8)}, SOURCE)
     title, _, first, _ = comparison("synthetic", here, labels).splitlines()
     assert title == "| | this run | published (quick) |" and first == "| first | 50.0% | 75.0% [70.0%, 80.0%] |"
+
+
+def test_what_is_published_stands_beside_this_run_unless_it_is_this_run(results):
+    here, there = {"a": number(0.5)}, {"a": number(0.75)}
+    assert beside("synthetic", here) == {"this run": here}
+    publish("synthetic", there, SOURCE)
+    assert beside("synthetic", here) == {"this run": here, "published": there}
+    assert beside("synthetic", there) == {"this run": there}
