@@ -43,7 +43,8 @@ def picture(figure: Figure, alt: str, dpi: int = 100, colors: int = COLORS) -> s
 
 def card(*pictures: str) -> str:
     """Pictures side by side as far as they fit, on white with rounded corners: legible in light and dark pages."""
-    style = "display:flex;flex-wrap:wrap;justify-content:center;align-items:center;gap:4px;background:white;border-radius:10px;padding:8px"
+    style = "display:flex;flex-wrap:wrap;justify-content:center;align-items:center;gap:4px"
+    style += ";background:white;border-radius:10px;padding:8px"
     return f'<div style="{style}">{"".join(pictures)}</div>'
 
 
