@@ -269,10 +269,11 @@ def test_figures_are_shown_with_their_interval():
 
 def test_a_comparison_stands_beside_what_is_published(results):
     here, labels = {"a": number(0.5), "b": number(0.25)}, {"a": "first", "c": "third"}
-    assert comparison("synthetic", here, labels).splitlines()[2:] == ["| first | 50.0% | - |", "| third | - | - |"]
-    publish("synthetic", {"a": number(0.75, 0.7, 0.8)}, SOURCE)
-    title, _, first, _ = comparison("synthetic", here, labels).splitlines()
+    assert comparison("synthetic", here, labels).splitlines()[2:] == ["| first | 50.0% | - |"]
+    publish("synthetic", {"a": number(0.75, 0.7, 0.8), "c": number(0.1)}, SOURCE)
+    title, _, first, third = comparison("synthetic", here, labels).splitlines()
     assert title == "| | this run | published (quick) |" and first == "| first | 50.0% | 75.0% [70.0%, 80.0%] |"
+    assert third == "| third | - | 10.0% |"
 
 
 def test_what_is_published_stands_beside_this_run_unless_it_is_this_run(results):
