@@ -138,12 +138,13 @@ def comparison(name: str, here: dict[str, dict[str, Any]], labels: dict[str, str
 
 
 def show(number: dict[str, Any] | None, percent: bool = True) -> str:
-    """An interval as text: "98.2% [97.9%, 98.5%]", "98.2%" for a single seed, "-" for none."""
+    """An interval as text: "98.2% [97.9%, 98.5%]", "98.2%" for a single seed or where all agree, "-" for none."""
     if number is None:
         return "-"
     form = "{:.1%}" if percent else "{:.3f}"
     text = form.format(number["value"])
-    return text if number["low"] is None else f"{text} [{form.format(number['low'])}, {form.format(number['high'])}]"
+    alone = number["low"] is None or number["high"] - number["low"] < 1e-9
+    return text if alone else f"{text} [{form.format(number['low'])}, {form.format(number['high'])}]"
 
 
 @dataclass(frozen=True)

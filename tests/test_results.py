@@ -262,7 +262,7 @@ def test_the_ledger_sources_name_the_run_of_each_measured_claim(results):
 
 def test_figures_are_shown_with_their_interval():
     assert show(number(0.9821, 0.979, 0.985)) == "98.2% [97.9%, 98.5%]"
-    assert show(number(0.9821)) == "98.2%"
+    assert show(number(0.9821)) == show(number(0.9821, 0.9821, 0.9821)) == "98.2%"
     assert show(number(0.16), percent=False) == "0.160"
     assert show(None) == "-"
 
