@@ -384,14 +384,14 @@ def claims() -> list[dict[str, Any]]:
 
 
 def ledger_table(entries: list[dict[str, Any]]) -> str:
-    """The ledger as a Markdown table: claim, measured figures (mean, 95% interval), thresholds, verdict."""
+    """The ledger as a Markdown table: verdict, claim, measured figures (mean, 95% interval), thresholds."""
     verdict = {True: "**holds**", False: "**fails**", None: "not yet measured"}
-    rows = ["| id | claim | measured | holds if | verdict |", "|---|---|---|---|---|"]
+    rows = ["| id | verdict | claim | measured | holds if |", "|---|---|---|---|---|"]
     for entry in entries:
         found = "<br>".join(f"`{name}` {show(number, percent=False)}" for name, number in entry["measured"].items())
         wanted = "<br>".join(f"`{name}` {bound}" for name, bound in entry["threshold"].items())
         link = f"[{entry['statement']}]({Path(entry['chapter']).name})"
-        rows.append(f"| {entry['id']} | {link} | {found or '-'} | {wanted or '-'} | {verdict[entry['holds']]} |")
+        rows.append(f"| {entry['id']} | {verdict[entry['holds']]} | {link} | {found or '-'} | {wanted or '-'} |")
     return "\n".join(rows)
 
 
