@@ -323,3 +323,5 @@ def test_steps_of_too_few_sizes_have_no_exponent_and_the_others_stay(steps):
     rows = rows_of([*SCALING["full"], (576, 7)], steps)
     fitted = exponents(rows)
     assert not any("steps" in name for name in fitted) and len(fitted) == 2 * (len(LAWS) - 1)
+    inside = {name: number["value"] for name, number in fitted.items() if "all sizes" not in name}
+    assert inside == pytest.approx({name: law for name, law in LAWS.items() if "steps" not in name})
