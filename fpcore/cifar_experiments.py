@@ -40,7 +40,7 @@ class CifarExperiment:
     seeds: int
     architecture: str = "convnet"
     lr: float = 0.1
-    adversarial_lr: float = 0.005
+    adversarial_lr: float = 0.004
     weight_decay: float = 5e-3
     adversarial_weight_decay: float = 5e-4
     norm: str = "l2"
@@ -52,6 +52,7 @@ class CifarExperiment:
     low_rank_lr: float = 0.02
     tangent_epochs: int = 6
     tangent_lr: float = 0.025  # over the width: the kernel grows with it
+    tangent_adversarial_lr: float = 0.008
     tangent_widths: tuple[float, ...] = (1.0,)
     attacked: int = 1000  # test images under attack
     autoattacked: int = 0  # and under AutoAttack; it takes hours on a CPU
@@ -69,16 +70,19 @@ class CifarExperiment:
 
     def scratch(self, data: Images, seed: int) -> Training:
         """The first stage under attack; the radius is warmed up, since a large one at the start can stop all learning."""
-        radius = Schedule((0, 0), (0.2, self.radius), (1, self.radius))
-        return self._training(data, seed, self.clean_epochs, self.lr, self.weight_decay, radius)
+        return self._training(data, seed, self.clean_epochs, self.lr, self.weight_decay, self._warmed_up())
 
     def low_rank(self, data: Images, seed: int, radius: float) -> Training:
         """The second stage for a low-rank update: its own learning rate, because B A moves more slowly than w."""
         return self._training(data, seed, self.adversarial_epochs, self.low_rank_lr, self.adversarial_weight_decay, radius)
 
-    def tangent(self, data: Images, seed: int, radius: float) -> Training:
+    def tangent(self, data: Images, seed: int, attack: bool) -> Training:
         """Of a linearisation: without weight decay, so that the best of the class is what is aimed at."""
-        return self._training(data, seed, self.tangent_epochs, self.tangent_lr / self.width, 0.0, radius)
+        lr, radius = (self.tangent_adversarial_lr, self._warmed_up()) if attack else (self.tangent_lr, 0.0)
+        return self._training(data, seed, self.tangent_epochs, lr / self.width, 0.0, radius)
+
+    def _warmed_up(self) -> Schedule:
+        return Schedule((0, 0), (0.2, self.radius), (1, self.radius))
 
     def _training(
         self, data: Images, seed: int, epochs: int, lr: float, weight_decay: float, radius: float | Schedule
@@ -145,7 +149,7 @@ CIFAR = {
         tangent_widths=(0.5,),
         attacked=100,
     ),
-    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=3, tangent_widths=(0.5, 1.0, 2.0), autoattacked=1000),
+    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=3, tangent_widths=(0.25, 0.5, 1.0), autoattacked=1000),
     # For a GPU: the usual recipe of the field, and a second stage at its learning rate.
     "resnet18": CifarExperiment(
         1.0, 50_000, 10_000, 30, 20, seeds=1, architecture="resnet18", adversarial_lr=0.05, weight_decay=5e-4
@@ -217,7 +221,7 @@ def run_linearised(
     net = config.initial(seed, data.x.device) if clean is None else clean
     model = Linearised(net, data.x[:5000])
     before = [] if clean is None else [config.clean(data, seed)]
-    training = config.tangent(data, seed, config.radius if attack else 0.0)
+    training = config.tangent(data, seed, attack)
     name = f"tangent-{'init' if clean is None else 'clean'}-{'adversarial' if attack else 'clean'}"
     sources = ("linearised", "batch_norm")
     config.stage(name, model, data, [*before, training], seed, "linearised", progress=progress, sources=sources)

@@ -23,13 +23,14 @@ def lines(axis: Axes, x: Sequence[float], rows: Mapping[str, Line], **labels: ob
     axis.set(**labels)
 
 
-def two_panels(x: Sequence[float], panels: Mapping[str, Mapping[str, Line]], xlabel: str) -> Figure:
+def two_panels(x: Sequence[float], panels: Mapping[str, Mapping[str, Line]], xlabel: str, ylabel: str = "accuracy") -> Figure:
     """Panels side by side, {title: {label: line}}, of accuracies or other shares in [0, 1]; one legend for all."""
     figure, axes = plt.subplots(1, len(panels), figsize=(7.6, 2.9), sharey=True, squeeze=False)
     for axis, (title, rows) in zip(axes[0], panels.items()):
         lines(axis, x, rows, title=title, xlabel=xlabel, ylim=(-0.02, 1.02))
     handles = {text: handle for axis in axes[0] for handle, text in zip(*axis.get_legend_handles_labels())}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(4, len(handles)))
+    axes[0, 0].set_ylabel(ylabel)
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(5, len(handles)))
     return figure
 
 
@@ -58,6 +59,7 @@ def spectra(rows: Mapping[str, Tensor]) -> Figure:
     figure, axis = plt.subplots(figsize=(7.2, 2.8))
     for i, (layer, values) in enumerate(rows.items()):
         axis.plot(range(1, len(values) + 1), values.cpu(), color=plt.get_cmap("viridis")(i / len(rows)), label=layer)
-    axis.set(xlabel="index", ylabel="singular value / largest", xscale="log", ylim=(0, 1.05))
+    axis.set(xlabel="index of the singular value", ylabel="singular value / largest", xscale="log", ylim=(0, 1.05))
+    axis.set_xticks(ticks := [1, 2, 5, 10, 20, 50], map(str, ticks))
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure

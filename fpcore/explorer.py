@@ -87,7 +87,7 @@ def draw(runs: list[SyntheticRun], measured: list[Accuracies]) -> str:
     for figure, _ in pictures[1:3]:
         axis = figure.axes[0]
         axis.axvline(run.experiment.training_reach, color="black", linewidth=0.8, linestyle=":")
-        axis.text(run.experiment.training_reach, 0.02, " trained", fontsize=7.5, transform=axis.get_xaxis_transform())
+        axis.text(run.experiment.training_reach, 0.93, " trained", fontsize=7.5, transform=axis.get_xaxis_transform())
     return card(*(picture(*one) for one in pictures))
 
 
@@ -134,8 +134,8 @@ def decision(run: SyntheticRun) -> tuple[Figure, str]:
         flips.append(f"at {reaches[below[0, 0]]:.2f}" if len(below) else "nowhere up to 1.20")
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set(title="decision along the dense direction", ylim=(-2, 1.6))
-    axis.set(xlabel=r"moved along $-y\,u^\star$, in $1/\sqrt{k}$", ylabel="$y\\,f$ (relative)")
-    axis.legend(loc="upper right")
+    axis.set(xlabel=r"moved along $-y\,u^\star$, in $1/\sqrt{k}$", ylabel="$y\\,f$ / its median unmoved")
+    axis.legend(loc="lower left")
     where = "Moved along the dense direction, the median sample changes its label"
     return figure, f"{where} {flips[0]} for the clean network, {flips[1]} for the FGM-trained one, in units of one over root k."
 

@@ -39,6 +39,7 @@ def style() -> None:
         }
     )
     if shell := get_ipython():  # a notebook keeps each figure with a text form: the page's alternative text
+        plt.switch_backend(plt.get_backend())  # now: loading the inline backend forgets the formatters of figures
         text = shell.display_formatter.formatters["text/plain"]
         text.for_type(Figure, lambda figure, printer, cycle: printer.text(describe(figure)))
 
@@ -106,12 +107,13 @@ def accuracies(rows: dict[str, dict[str, float]], radius: float) -> Figure:
     }
     shades = {"clean_accuracy": "#BBBBBB", "robust_accuracy": "#E69F00", "certified_accuracy": "#0072B2"}
     figure, axis = plt.subplots(figsize=(7.2, 2.6))
-    digits = 1 if len(rows) < 4 else 0  # many bars leave no room for decimals
+    few = len(rows) < 4  # many bars leave no room for decimals, nor for the numbers of the grey ones
     for i, (key, label) in enumerate(names.items()):
         values = [row.get(key, 0.0) for row in rows.values()]
         at = [j + 0.27 * (i - 1) for j in range(len(rows))]
         bars = axis.bar(at, values, 0.25, color=shades[key], label=label)
-        axis.bar_label(bars, [f"{v:.{digits}%}" for v in values], fontsize=8, padding=2)
+        if few or i:
+            axis.bar_label(bars, [f"{v:.{1 if few else 0}%}" for v in values], fontsize=8 if few else 7.5, padding=2)
     axis.set(xticks=range(len(rows)), xticklabels=rows, ylim=(0, 1.18), yticks=(0, 0.5, 1), yticklabels=("0", "50%", "100%"))
     axis.set_title(rf"accuracy; $\ell_2$ radius $\tau$ = {radius:.3f}")
     figure.legend(ncols=3, loc="outside lower center")
@@ -150,7 +152,7 @@ def side_by_side(shown: dict[str, dict[str, dict[str, Any]]]) -> Figure:
 
 def history(entries: list[dict[str, Any]], chance: float | None = None) -> Figure:
     """Accuracies on the left, the neurons' purity and dense part on the right, over training steps."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 2.8))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.1))
     steps = [e["step"] for e in entries]
 
     def line(axis: Axes, key: str, label: str, color: str, dashes: str = "-") -> None:
@@ -166,7 +168,7 @@ def history(entries: list[dict[str, Any]], chance: float | None = None) -> Figur
     if chance is not None:
         right.axhline(chance, color="black", linewidth=0.7, linestyle=":", label=r"chance, $1/\sqrt{d}$")
     for axis in (left, right):
-        axis.legend(loc="best")
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return figure
 
 
@@ -178,7 +180,7 @@ def both_trainings(histories: dict[str, list[dict[str, Any]]], chance: float) ->
     for key, label, color, dashes in (
         ("purity", "purity", PURIFIED, "-"),
         ("dense_part", "dense part", DENSE, "-"),
-        ("features_held", "features held (purity over $1/\\sqrt{2}$), share", CLEAN, ":"),
+        ("features_held", "features with a neuron of\npurity over $1/\\sqrt{2}$, share", CLEAN, ":"),
         ("cos_init", r"$\cos(w^0, w_t)$", INIT, "--"),
     ):
         axis.plot([e["step"] for e in entries], [e[key] for e in entries], dashes, color=color, label=label)
@@ -283,7 +285,7 @@ def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Te
         axis.plot(radii.cpu(), middle, color=color, label=label)
         axis.fill_between(radii.cpu(), low, high, color=color, alpha=0.2, linewidth=0)
     axis.axhline(0, color="black", linewidth=0.8)
-    axis.set(xlabel=r"distance $t$ moved along $-y\,u^\star$", ylabel=r"$y\,f$ (relative)")
+    axis.set(xlabel=r"distance $t$ moved along $-y\,u^\star$", ylabel=r"$y\,f$, relative to its median at $t=0$", ylim=(-1, 2))
     axis.legend()
     return figure
 
@@ -314,11 +316,13 @@ def sweeps(measured: dict[str, dict[str, Any]], homes: dict[str, list[float]], c
 
     Bars are 95% intervals, where there are several seeds.
     """
+    words = {"radius * sqrt(k)": r"radius $\tau\sqrt{k}$", "initial norm |w0|, no decay": r"$\|w^0\|$, no weight decay"}
+    words |= {"PGD steps in training (1: FGM)": "PGD steps in training", "width m / d": "width $m/d$"}
     table: dict[str, dict[float, dict[str, dict[str, Any]]]] = {}
     for key, number in measured.items():
         sweep, value, name = key.rsplit("/", 2)
         table.setdefault(sweep, {}).setdefault(float(value), {})[name] = number
-    figure, axes = plt.subplots(-(-len(table) // columns), columns, figsize=(7.8, 4.2), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(-(-len(table) // columns), columns, figsize=(7.8, 4.6), sharey=True, squeeze=False)
     lines = (
         ("robust_accuracy", "clean training, attacked", CLEAN, "o-"),
         ("robust_accuracy_adv", "FGM training, attacked", "#56B4E9", "o-"),
@@ -329,11 +333,13 @@ def sweeps(measured: dict[str, dict[str, Any]], homes: dict[str, list[float]], c
         for name, label, color, dashes in lines:
             at = range(len(rows))  # evenly spaced: the values of a sweep span decades
             _with_intervals(axis, at, [row[name] for row in rows.values()], dashes, color, label)
-        axis.set(xticks=range(len(rows)), xticklabels=[f"{v:g}" for v in rows], xlabel=sweep, ylim=(-0.03, 1.05))
+        axis.set(xticks=range(len(rows)), xticklabels=[f"{v:g}" for v in rows], ylim=(-0.03, 1.05))
+        axis.set_xlabel(words.get(sweep, sweep))
         for own in homes.get(sweep, []):
             axis.axvline([*rows].index(own), color=CONTROL, linewidth=4, alpha=0.25, zorder=0)
     for axis in axes.flat[len(table) :]:
         axis.set_axis_off()
+    figure.supylabel("accuracy, purity", fontsize=9.5)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 

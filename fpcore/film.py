@@ -149,7 +149,7 @@ def course(film: Film, at: Positions, robust: list[float], i: int) -> tuple[Figu
     axis.axvline(film.experiment.clean_steps, color=figures.CONTROL, linewidth=0.8)
     axis.axvline(steps[i], color="black", linewidth=2.5, alpha=0.4)
     axis.set(title="clean training | FGM training", xlabel="step", ylim=(-0.02, 1.05))
-    axis.legend(loc="best")
+    axis.legend(loc="center right")
     return figure, f"After step {steps[i]}, {robust[i]:.0%} of test samples survive the worst attack."
 
 

@@ -384,14 +384,17 @@ def claims() -> list[dict[str, Any]]:
 
 
 def ledger_table(entries: list[dict[str, Any]]) -> str:
-    """The ledger as a Markdown table: verdict, claim, measured figures (mean, 95% interval), thresholds."""
+    """The ledger as a Markdown table: verdict, claim, measured figures (mean, 95% interval) with their thresholds."""
     verdict = {True: "**holds**", False: "**fails**", None: "not yet measured"}
-    rows = ["| id | verdict | claim | measured | holds if |", "|---|---|---|---|---|"]
+    rows = ["| id | verdict | claim | measured, **required** |", "|---|---|---|---|"]
     for entry in entries:
-        found = "<br>".join(f"`{name}` {show(number, percent=False)}" for name, number in entry["measured"].items())
-        wanted = "<br>".join(f"`{name}` {bound}" for name, bound in entry["threshold"].items())
+        measured, threshold = entry["measured"], entry["threshold"]
+        figures = []
+        for name in dict.fromkeys((*threshold, *measured)):
+            value = show(measured[name], percent=False) if name in measured else "-"
+            figures.append(f"`{name}` {value}" + (f", **{threshold[name]}**" if name in threshold else ""))
         link = f"[{entry['statement']}]({Path(entry['chapter']).name})"
-        rows.append(f"| {entry['id']} | {verdict[entry['holds']]} | {link} | {found or '-'} | {wanted or '-'} |")
+        rows.append(f"| {entry['id']} | {verdict[entry['holds']]} | {link} | {'<br>'.join(figures) or '-'} |")
     return "\n".join(rows)
 
 
@@ -399,7 +402,8 @@ def ledger_sources(entries: list[dict[str, Any]]) -> str:
     """Where the ledger's figures come from, one Markdown row a claim that was measured."""
     rows = ["| claim | setting | device | seeds | versions | date | commit |", "|---|---|---|---|---|---|---|"]
     for entry in entries:
-        if source := entry["provenance"]:
+        if entry["measured"]:
+            source = entry["provenance"]
             versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
             cells = (entry["id"], source.get("setting", source["profile"]), source["device"], len(source["seeds"]))
             rows.append("| " + " | ".join(map(str, (*cells, versions, source["date"], f"`{source['commit']}`"))) + " |")

@@ -94,6 +94,8 @@ def test_widgets_are_drawn(visit):
 def test_images_have_alternative_text(visit):
     silent = "[...document.images].filter(i => !i.alt.trim() && i.role != 'presentation').map(i => i.src.slice(-80))"
     assert visit.page.evaluate(silent) == []
+    figures = visit.page.evaluate("[...document.querySelectorAll('.cell_output > img')].map(i => i.alt)")
+    assert all(text.startswith("Figure: ") for text in figures), figures  # in words, not "<Figure size 792x308 ...>"
 
 
 def test_page_is_light(visit):
