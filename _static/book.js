@@ -26,3 +26,16 @@ new MutationObserver(() => {
     image.alt = image.title || `Interactive figure: ${heading ?? document.title}`;
   }
 }).observe(document, { childList: true, subtree: true });
+
+// A formula in the text that is wider than its line scrolls in itself, as displayed ones do.
+addEventListener("load", async () => {
+  await window.MathJax?.startup?.promise;
+  const formulas = document.querySelectorAll('.bd-article mjx-container:not([display="true"])');
+  const fit = () => {
+    for (const one of formulas) one.classList.remove("wide");
+    const wide = [...formulas].filter((one) => one.getBoundingClientRect().width > one.closest("p, li, td, dd, div").clientWidth);
+    for (const one of wide) one.classList.add("wide");
+  };
+  fit();
+  addEventListener("resize", fit);
+});
