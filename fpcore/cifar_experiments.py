@@ -149,7 +149,7 @@ CIFAR = {
         tangent_widths=(0.5,),
         attacked=100,
     ),
-    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=3, tangent_widths=(0.25, 0.5, 1.0), autoattacked=0),
+    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=3, tangent_widths=(0.25, 0.5, 1.0), autoattacked=1000),
     # For a GPU: the usual recipe of the field, and a second stage at its learning rate.
     "resnet18": CifarExperiment(
         1.0, 50_000, 10_000, 30, 20, seeds=1, architecture="resnet18", adversarial_lr=0.05, weight_decay=5e-4

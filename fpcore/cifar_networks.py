@@ -24,11 +24,7 @@ def open_cifar10(config: CifarExperiment, device: torch.device) -> tuple[Images 
 def cifar_runs(config: CifarExperiment, data: Images | None, seed: int, progress: bool = True) -> list[dict[str, nn.Module]]:
     """The networks of the experiment's seeds from `seed` on; without data, the published ones of one seed."""
     if data is None:
-        try:
-            return [published_networks("cifar10", CIFAR["full"])]
-        except (FileNotFoundError, ValueError) as error:
-            print(f"NOT MEASURED: there are no published networks either ({error}); UNTRAINED ones stand in their place.")
-            return [{name: config.initial(seed).eval() for name in NETWORKS}]
+        return [published_networks()]
     return [cifar_networks(config, data, s, progress) for s in range(seed, seed + config.seeds)]
 
 
@@ -45,8 +41,10 @@ def as_arrays(nets: dict[str, nn.Module]) -> dict[str, Tensor]:
     return {f"{name}/{key}": v.half() for name, state in states.items() for key, v in state.items() if v.is_floating_point()}
 
 
-def published_networks(name: str, config: CifarExperiment) -> dict[str, nn.Module]:
-    """The published networks of an experiment, {name: network}, rebuilt from their float16 arrays."""
+def published_networks(
+    device: torch.device | str = "cpu", name: str = "cifar10", config: CifarExperiment = CIFAR["full"]
+) -> dict[str, nn.Module]:
+    """The published networks of an experiment's first seed, {name: network}, rebuilt from their float16 arrays."""
     nets = {}
     for network, state in published_layers(name).items():
         net = config.initial(0)
@@ -57,5 +55,5 @@ def published_networks(name: str, config: CifarExperiment) -> dict[str, nn.Modul
         wrong = [k for k in (*kept.missing_keys, *kept.unexpected_keys) if not k.endswith("num_batches_tracked")]
         if wrong:
             raise ValueError(f"results/{name}.safetensors holds another network (of {wrong[0]}): publish it again")
-        nets[network] = net.eval()
+        nets[network] = net.eval().to(device)
     return nets

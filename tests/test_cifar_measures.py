@@ -94,22 +94,23 @@ def test_published_networks_come_back_as_they_went_in(results):
     nets = family()
     small = dataclasses.replace(TINY, width=1 / 4)
     publish("nets", {}, SOURCE, as_arrays(nets))
-    again, x = published_networks("nets", small), random_images(5).x
+    again, x = published_networks(name="nets", config=small), random_images(5).x
     assert again.keys() == nets.keys() == NETWORKS.keys()
     for name, net in nets.items():
         torch.testing.assert_close(again[name](x), net(x), atol=2e-2, rtol=2e-2)
     for other in (TINY, dataclasses.replace(small, architecture="resnet18")):
         with pytest.raises(ValueError, match="holds another network"):
-            published_networks("nets", other)
+            published_networks(name="nets", config=other)
 
 
-def test_without_data_the_published_networks_stand_in_and_without_those_it_says_so(
+def test_without_data_the_published_networks_stand_in_and_without_those_it_is_an_error(
     results, no_data_anywhere, capsys, monkeypatch, tmp_path
 ):
     monkeypatch.setenv("FPCORE_DATA", str(tmp_path))
     assert open_cifar10(TINY, torch.device("cpu")) == (None, None)
-    (nets,) = cifar_runs(TINY, None, 0)
-    assert "PUBLISHED" in (said := capsys.readouterr().out) and "NOT MEASURED" in said and nets.keys() == NETWORKS.keys()
+    assert "PUBLISHED" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match="cifar10"):
+        cifar_runs(TINY, None, 0)
     torch.manual_seed(7)
     theirs = {name: ConvNet(CIFAR["full"].width).eval() for name in NETWORKS}
     publish("cifar10", {}, SOURCE, as_arrays(theirs))
