@@ -25,7 +25,7 @@ Experiments SYNTHETIC, run_synthetic         the book's runs, by profile; run_sc
             LOW_COMPLEXITY, attacked         the classes side by side at one radius
             explorer_grid, run_grid          training radius x width x seed, all networks at once
 On images   measure_cifar, measure_relations accuracies; cosines between networks, layer by layer, with controls
-            autoattack                       the field's standard evaluation
+            autoattack, measure_autoattack   the field's standard evaluation
             removed, swapped                 w - alpha v without training
             maximise, exciting, activity     features people can look at
             measure_low_rank, measure_tangent
@@ -45,6 +45,7 @@ from fpcore.cifar_experiments import CIFAR, run_adversarial_scratch, run_cifar, 
 from fpcore.cifar_measures import (
     attacked_accuracy,
     layer_relations,
+    measure_autoattack,
     measure_cifar,
     measure_relations,
     measure_two_seeds,
@@ -189,6 +190,7 @@ __all__ = [
     "low_rank",
     "low_rank_rows",
     "maximise",
+    "measure_autoattack",
     "measure_cifar",
     "measure_grid",
     "measure_low_rank",

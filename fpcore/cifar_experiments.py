@@ -54,6 +54,7 @@ class CifarExperiment:
     tangent_lr: float = 0.025  # over the width: the kernel grows with it
     tangent_adversarial_lr: float = 0.008
     tangent_widths: tuple[float, ...] = (1.0,)
+    few_seeds: int = 1  # of the seeds, for what takes long with each
     attacked: int = 1000  # test images under attack
     autoattacked: int = 0  # and under AutoAttack; it takes hours on a CPU
 
@@ -149,7 +150,9 @@ CIFAR = {
         tangent_widths=(0.5,),
         attacked=100,
     ),
-    "full": CifarExperiment(1.0, 50_000, 10_000, 15, 10, seeds=3, tangent_widths=(0.25, 0.5, 1.0), autoattacked=1000),
+    "full": CifarExperiment(
+        1.0, 50_000, 10_000, 15, 10, seeds=5, few_seeds=3, tangent_widths=(0.25, 0.5, 1.0), autoattacked=1000
+    ),
     # For a GPU: the usual recipe of the field, and a second stage at its learning rate.
     "resnet18": CifarExperiment(
         1.0, 50_000, 10_000, 30, 20, seeds=1, architecture="resnet18", adversarial_lr=0.05, weight_decay=5e-4

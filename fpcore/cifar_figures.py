@@ -1,36 +1,101 @@
 """Figures of the CIFAR-10 chapters that `fpcore.figures` does not have."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
-from fpcore.figures import CLEAN, CONTROL, INIT, PURIFIED
+from fpcore.autoattacks import THREATS
+from fpcore.cifar_measures import SUFFIXES
+from fpcore.cifar_networks import NETWORKS
+from fpcore.figures import CLEAN, CONTROL, INIT, PURIFIED, with_intervals
 
 SCRATCH = "#E69F00"
 COLORS = {"init": INIT, "clean": CLEAN, "purified": PURIFIED, "control": CONTROL, "scratch": SCRATCH}
 
-Line = tuple[Sequence[float], str, str]  # values, colour, line style
 
+def series(
+    shown: Mapping[str, Mapping[str, Any]],
+    x: Sequence[float],
+    rows: Mapping[str, tuple[str, str, str]],
+    xlabel: str,
+    ylabel: str = "accuracy",
+) -> Figure:
+    """Measured shares over x, one panel for each run in `shown` (title -> figures), with their 95% intervals.
 
-def lines(axis: Axes, x: Sequence[float], rows: Mapping[str, Line], **labels: object) -> None:
-    """Labelled lines over x, one marker a value; `labels` go to the axis (xlabel, title, ylim, ...)."""
-    for label, (values, color, dashes) in rows.items():
-        axis.plot(x, values, dashes, color=color, label=label, marker="o", markersize=3.5)
-    axis.set(**labels)
-
-
-def two_panels(x: Sequence[float], panels: Mapping[str, Mapping[str, Line]], xlabel: str, ylabel: str = "accuracy") -> Figure:
-    """Panels side by side, {title: {label: line}}, of accuracies or other shares in [0, 1]; one legend for all."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(7.6, 2.9), sharey=True, squeeze=False)
-    for axis, (title, rows) in zip(axes[0], panels.items()):
-        lines(axis, x, rows, title=title, xlabel=xlabel, ylim=(-0.02, 1.02))
-    handles = {text: handle for axis in axes[0] for handle, text in zip(*axis.get_legend_handles_labels())}
+    `rows` maps a label to (name, colour, line style); "{}" in the name stands for the x. What a run has not measured is
+    left out.
+    """
+    figure, axes = plt.subplots(1, len(shown), figsize=(7.6, 2.9), sharey=True, squeeze=False)
+    for axis, (title, measured) in zip(axes[0], shown.items()):
+        for label, (name, color, dashes) in rows.items():
+            if at := [value for value in x if name.format(f"{value:g}") in measured]:
+                with_intervals(axis, at, [measured[name.format(f"{value:g}")] for value in at], dashes, color, label)
+        axis.set(title=title, xlabel=xlabel, ylim=(-0.06, 1.06))
     axes[0, 0].set_ylabel(ylabel)
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(5, len(handles)))
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def by_layer(
+    shown: Mapping[str, Mapping[str, Any]], layers: Sequence[str], ways: Mapping[str, tuple[str, str]], level: str, ylabel: str
+) -> Figure:
+    """Measured shares as bars, layer by layer, one panel for each run in `shown`, with their 95% intervals.
+
+    `ways` maps a label to (name, colour); "{}" in the name stands for the layer. `level` names a dashed line.
+    """
+    figure, axes = plt.subplots(1, len(shown), figsize=(7.6, 2.9), sharey=True, squeeze=False)
+    width = 0.8 / len(ways)
+    for axis, (title, measured) in zip(axes[0], shown.items()):
+        for i, (label, (name, color)) in enumerate(ways.items()):
+            at = [j + (i - (len(ways) - 1) / 2) * width for j in range(len(layers))]
+            numbers = [measured[name.format(layer)] for layer in layers]
+            axis.bar(at, [n["value"] for n in numbers], width, color=color, label=label)
+            with_intervals(axis, at, numbers, " ", "black", "")
+        axis.axhline(measured[level]["value"], color="black", linestyle="--", linewidth=0.9)
+        axis.set_xticks(range(len(layers)), layers, rotation=30)
+        axis.set_title(title)
+    axes[0, 0].set_ylabel(ylabel)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ways))
+    return figure
+
+
+def over_steps(steps: Sequence[int], rows: Mapping[str, Sequence[float]]) -> Figure:
+    """Accuracy of networks over the number of steps of an attack, {network: values}."""
+    figure, axis = plt.subplots(figsize=(7.2, 2.6))
+    for name, values in rows.items():
+        axis.plot(steps, values, color=COLORS[name], label=NETWORKS[name], marker="o", markersize=3.5)
+    axis.set(xlabel="steps of PGD", ylabel="accuracy", ylim=(-0.02, 1.02))
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
+
+
+def over_radius(
+    radii: Mapping[str, Sequence[float]],
+    rows: Mapping[str, Mapping[str, Sequence[float]]],
+    measured: Mapping[str, dict[str, float]],
+) -> Figure:
+    """Accuracy over the radius, one panel a norm: {norm: {network: values}} as lines, AutoAttack's figures as crosses."""
+    figure, axes = plt.subplots(1, len(radii), figsize=(7.6, 3.1), sharey=True, squeeze=False)
+    for axis, (norm, x) in zip(axes[0], radii.items()):
+        scale, unit = (255, r"$\ell_\infty$, in 1/255") if norm == "linf" else (1, r"$\ell_2$")
+        for name, values in rows[norm].items():
+            line = {"color": COLORS[name], "label": NETWORKS[name], "marker": "o", "markersize": 3.5}
+            axis.plot([scale * r for r in x], values, **line)
+            keys = {f"autoattack_accuracy{SUFFIXES[name]}/{t}": scale * r for t, (n, r) in THREATS.items() if n == norm}
+            for key in keys.keys() & measured.keys():
+                axis.plot(keys[key], measured[key]["value"], "x", color=COLORS[name], markersize=7, markeredgewidth=1.8)
+        axis.set(xlabel=f"radius, {unit}", ylim=(-0.02, 1.02))
+    axes[0, 0].set_ylabel("accuracy")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    if measured:
+        handles.append(Line2D([], [], marker="x", linestyle="", color="gray", markeredgewidth=1.8))
+        labels.append("AutoAttack")
+    figure.legend(handles, labels, loc="outside lower center", ncols=5)
     return figure
 
 

@@ -1,5 +1,6 @@
 """What is measured on CIFAR-10 networks: accuracies under attack, and how neurons of one network relate to another's."""
 
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 
 import torch
@@ -66,20 +67,26 @@ def measure_cifar(nets: dict[str, nn.Module], test: Images, config: CifarExperim
     out["robust_gain"] = out["robust_accuracy_adv"] - out["robust_accuracy"]
     out["robust_ratio"] = out["robust_accuracy_adv"] / max(out["robust_accuracy"], 1 / config.attacked)
     out["clean_lost"] = out["clean_accuracy"] - out["clean_accuracy_adv"]
-    if config.autoattacked:
-        out |= measure_autoattack(nets, test, config.autoattacked)
     return out | measure_relations(nets)
 
 
-def measure_autoattack(nets: dict[str, nn.Module], test: Images, attacked: int) -> dict[str, float]:
-    """Accuracy under AutoAttack on the first so many test images, for each network and each of `THREATS`; their ratio."""
+def measure_autoattack(
+    nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment, threats: Collection[str] = (*THREATS,)
+) -> dict[str, float]:
+    """Accuracy under AutoAttack, and beside it under PGD, of each network, on `autoattacked` images, for names of THREATS.
+
+    `autoattack_ratio` is that of w' over w at the threat of the experiment's training, which must be among them.
+    """
+    attacked, out = config.autoattacked, {}
     x, y = test.x[:attacked], test.y[:attacked]
-    out = {}
-    for name, suffix in SUFFIXES.items():
-        for threat, (norm, radius) in THREATS.items():
-            survived = autoattack(nets[name], x, y, Ball(norm, radius, (0.0, 1.0)))
-            out[f"autoattack_accuracy{suffix}/{threat}"] = survived.float().mean().item()
-    home = "autoattack_accuracy{}/l2 0.5"
+    for name, net in nets.items():
+        for threat in threats:
+            norm, radius = THREATS[threat]
+            key = f"{SUFFIXES[name]}/{threat}"
+            survived = autoattack(net, x, y, Ball(norm, radius, (0.0, 1.0)))
+            out[f"autoattack_accuracy{key}"] = survived.float().mean().item()
+            out[f"pgd_accuracy{key}"] = attacked_accuracy(net, test, radius, attacked, norm)
+    home = f"autoattack_accuracy{{}}/{config.norm} {config.radius:g}"
     return out | {"autoattack_ratio": out[home.format("_adv")] / max(out[home.format("")], 1 / attacked)}
 
 

@@ -21,11 +21,12 @@ def open_cifar10(config: CifarExperiment, device: torch.device) -> tuple[Images 
     return train, test
 
 
-def cifar_runs(config: CifarExperiment, data: Images | None, seed: int, progress: bool = True) -> list[dict[str, nn.Module]]:
-    """The networks of the experiment's seeds from `seed` on; without data, the published ones of one seed."""
+def cifar_runs(config: CifarExperiment, data: Images | None, seed: int, few: bool = False) -> list[dict[str, nn.Module]]:
+    """The networks of the experiment's seeds (its `few_seeds`, with `few`) from `seed` on; without data, the published ones."""
     if data is None:
         return [published_networks()]
-    return [cifar_networks(config, data, s, progress) for s in range(seed, seed + config.seeds)]
+    count = config.few_seeds if few else config.seeds
+    return [cifar_networks(config, data, s) for s in range(seed, seed + count)]
 
 
 def cifar_networks(config: CifarExperiment, data: Images, seed: int, progress: bool = True) -> dict[str, nn.Module]:

@@ -253,7 +253,7 @@ def over(
     for axis, (title, rows) in zip(axes[0], shown.items()):
         at = sorted({int(key.split("/")[0]) for key in rows})
         for name, (label, color, dashes) in lines.items():
-            _with_intervals(axis, at, [rows[f"{x}/{name}"] for x in at], dashes, color, label)
+            with_intervals(axis, at, [rows[f"{x}/{name}"] for x in at], dashes, color, label)
         for label, (level, color) in (levels or {}).items():
             axis.axhline(level, color=color, linestyle="--", linewidth=1.3, label=label)
         axis.set(title=title, xlabel=xlabel, xscale="log", ylim=(-0.03, 1.05))
@@ -264,9 +264,7 @@ def over(
     return figure
 
 
-def _with_intervals(
-    axis: Axes, at: Sequence[float], numbers: list[dict[str, Any]], dashes: str, color: str, label: str
-) -> None:
+def with_intervals(axis: Axes, at: Sequence[float], numbers: list[dict[str, Any]], dashes: str, color: str, label: str) -> None:
     """A line through means, with bars for their intervals where there are any."""
     values = np.array([n["value"] for n in numbers])
     ends = [[n[end] if n[end] is not None else n["value"] for n in numbers] for end in ("low", "high")]
@@ -332,7 +330,7 @@ def sweeps(measured: dict[str, dict[str, Any]], homes: dict[str, list[float]], c
     for axis, (sweep, rows) in zip(axes.flat, table.items()):
         for name, label, color, dashes in lines:
             at = range(len(rows))  # evenly spaced: the values of a sweep span decades
-            _with_intervals(axis, at, [row[name] for row in rows.values()], dashes, color, label)
+            with_intervals(axis, at, [row[name] for row in rows.values()], dashes, color, label)
         axis.set(xticks=range(len(rows)), xticklabels=[f"{v:g}" for v in rows], ylim=(-0.03, 1.05))
         axis.set_xlabel(words.get(sweep, sweep))
         for own in homes.get(sweep, []):
