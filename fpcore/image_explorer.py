@@ -16,7 +16,7 @@ from fpcore.widgets import card, panels, picture, slider
 
 RADII = (0.0, 0.25, 0.5, 1.0, 2.0)  # l2, pixels in [0, 1]
 COLORS = {"clean": figures.CLEAN, "purified": figures.PURIFIED}
-MAPS = 4  # first-layer features shown
+MAPS, BARS = 4, 4  # first-layer features and classes shown
 
 
 @torch.no_grad()
@@ -68,11 +68,13 @@ def portrait(net: ConvNet, name: str, x: Tensor, adversarial: Tensor, label: int
     largest = delta.abs().max()
     _image(figure.add_subplot(grid[0, 2]), 0.5 + 0.5 * delta / largest.clamp(min=1e-12), r"$\delta$, scaled")
     _image(figure.add_subplot(grid[0, 3]), x.float().cpu(), "original")
+    likely = [label, *(c for c in share.argsort(descending=True).tolist() if c != label)][:BARS]
     bars = figure.add_subplot(grid[1, 2:])
-    bars.bar(range(len(share)), share, color=["#999999" if c != label else COLORS[name] for c in range(len(share))])
-    bars.set(ylim=(0, 1), yticks=(0, 1))
-    bars.set_title("classes (coloured: true)", fontsize=8)
-    bars.set_xticks(range(len(share)), [c[:4] for c in CLASSES], rotation=90, fontsize=6)
+    bars.barh([CLASSES[c] for c in likely], share[likely], color=[COLORS[name], *["#999999"] * (BARS - 1)])
+    bars.set(xlim=(0, 1), xticks=(0, 1))
+    bars.invert_yaxis()
+    bars.set_title("true class, likeliest others", fontsize=8)
+    bars.tick_params(labelsize=7, length=2)
     maps = first_layer(net, adversarial[None])[0].float().cpu()
     for at, neuron in enumerate(strongest(maps[None])[0].tolist()):
         axis = figure.add_subplot(grid[2, at])

@@ -70,11 +70,11 @@ def status(runs: dict[str, dict[str, Any]]) -> str:
     rows, places = [], []
     for name, run in runs.items():
         source = run["provenance"]
-        rows.append((f"[](/chapters/{name})", f"{run['seconds'] / 60:.1f} min", source["date"], source["commit"]))
+        rows.append((f"[](/chapters/{name})", f"{run['seconds'] / 60:.1f}", source["date"], source["commit"]))
         versions = ", ".join(f"{package} {number}" for package, number in source["versions"].items())
         places.append(f"- profile {source['profile']}, {source['device']}, {versions}\n")
     total = sum(run["seconds"] for run in runs.values()) / 60
-    heading = table(("chapter", "time", "executed on", "commit"), rows)
+    heading = table(("chapter", "minutes", "executed", "commit"), rows)
     return f"{heading}\nAll chapters together: {total:.0f} minutes, on\n\n{''.join(dict.fromkeys(places))}"
 
 

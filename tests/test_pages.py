@@ -53,7 +53,7 @@ def test_every_statement_of_the_book_is_listed():
 def test_the_status_adds_up():
     source = {"profile": "quick", "device": "cpu", "versions": {"torch": "2"}, "date": "2026-01-02", "commit": "abc"}
     text = pages.status({name: {"seconds": 90, "provenance": source} for name in ("one", "two")})
-    assert "| [](/chapters/two) | 1.5 min | 2026-01-02 | abc |" in text and "together: 3 minutes" in text
+    assert "| [](/chapters/two) | 1.5 | 2026-01-02 | abc |" in text and "together: 3 minutes" in text
     assert text.count("- profile quick, cpu, torch 2\n") == 1
 
 
