@@ -137,10 +137,10 @@ class CifarExperiment:
 CIFAR = {
     "quick": CifarExperiment(
         0.5,
-        6_000,
+        5_000,
         1_000,
-        10,
-        5,
+        8,
+        4,
         seeds=1,
         adversarial_lr=0.02,
         weight_decay=1e-2,

@@ -41,26 +41,32 @@ def series(
     return figure
 
 
-def by_layer(
-    shown: Mapping[str, Mapping[str, Any]], layers: Sequence[str], ways: Mapping[str, tuple[str, str]], level: str, ylabel: str
+def bars(
+    shown: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, str],
+    rows: Mapping[str, tuple[str, str]],
+    ylabel: str,
+    level: str | None = None,
 ) -> Figure:
-    """Measured shares as bars, layer by layer, one panel for each run in `shown`, with their 95% intervals.
+    """Measured shares or cosines as groups of bars, one panel for each run in `shown`, with their 95% intervals.
 
-    `ways` maps a label to (name, colour); "{}" in the name stands for the layer. `level` names a dashed line.
+    `rows` maps a label to (name, colour); "{}" in the name stands for what `groups` maps a group's label to. `level`
+    names a dashed line.
     """
     figure, axes = plt.subplots(1, len(shown), figsize=(7.6, 2.9), sharey=True, squeeze=False)
-    width = 0.8 / len(ways)
+    width = 0.8 / len(rows)
     for axis, (title, measured) in zip(axes[0], shown.items()):
-        for i, (label, (name, color)) in enumerate(ways.items()):
-            at = [j + (i - (len(ways) - 1) / 2) * width for j in range(len(layers))]
-            numbers = [measured[name.format(layer)] for layer in layers]
+        for i, (label, (name, color)) in enumerate(rows.items()):
+            at = [j + (i - (len(rows) - 1) / 2) * width for j in range(len(groups))]
+            numbers = [measured[name.format(group)] for group in groups.values()]
             axis.bar(at, [n["value"] for n in numbers], width, color=color, label=label)
             with_intervals(axis, at, numbers, " ", "black", "")
-        axis.axhline(measured[level]["value"], color="black", linestyle="--", linewidth=0.9)
-        axis.set_xticks(range(len(layers)), layers, rotation=30)
+        if level is not None:
+            axis.axhline(measured[level]["value"], color="black", linestyle="--", linewidth=0.9)
+        axis.set_xticks(range(len(groups)), groups, rotation=30 if len(groups) > 4 else 0)
         axis.set_title(title)
     axes[0, 0].set_ylabel(ylabel)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ways))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(rows))
     return figure
 
 

@@ -32,8 +32,10 @@ def attacked_accuracy(
 
     An upper bound. The radius is in pixels of [0, 1]; the random starts are the same for every network.
     """
-    rng = seeding.generator(0, "attack", device=test.x.device)
-    ball, x, y = Ball(norm, radius, (0.0, 1.0)), test.x[:attacked], test.y[:attacked]
+    x, y = test.x[:attacked], test.y[:attacked]
+    if radius == 0:
+        return accuracy(net, x, y)
+    rng, ball = seeding.generator(0, "attack", device=x.device), Ball(norm, radius, (0.0, 1.0))
     return robust_correct(net, x, y, ball, restarts=2, extra=extra, rng=rng).float().mean().item()
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import math
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,6 +33,13 @@ def results(tmp_path, monkeypatch):
     """A temporary folder for published results."""
     monkeypatch.setenv("FPCORE_RESULTS", str(tmp_path / "results"))
     return tmp_path / "results"
+
+
+@pytest.fixture
+def closed():
+    """Close all figures."""
+    yield
+    plt.close("all")
 
 
 @pytest.fixture

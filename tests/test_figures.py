@@ -5,14 +5,8 @@ from matplotlib.colors import to_hex
 
 from fpcore import figures
 
+pytestmark = pytest.mark.usefixtures("closed")
 MEASURED = ("robust_accuracy", "robust_accuracy_adv", "certified_accuracy_adv", "purity_adv")
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    """Close all figures."""
-    yield
-    plt.close("all")
 
 
 def entries(*steps, **more):

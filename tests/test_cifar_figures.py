@@ -1,0 +1,51 @@
+import pytest
+
+from fpcore import cifar_figures, figures
+
+pytestmark = pytest.mark.usefixtures("closed")
+BLUE = figures.PURIFIED
+
+
+def number(value, reach=None):
+    return {"value": value, "low": None if reach is None else value - reach, "high": None if reach is None else value + reach}
+
+
+def test_a_series_has_a_panel_a_run_and_skips_what_was_not_measured():
+    shown = {"this run": {"a/0.5": number(0.3)}, "published": {f"a/{x:g}": number(x / 2, 0.1) for x in (0.0, 0.5, 1.0)}}
+    figure = cifar_figures.series(shown, [0.0, 0.5, 1.0], {"line": ("a/{}", BLUE, "-"), "none": ("b/{}", BLUE, "-")}, "x")
+    here, there = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["this run", "published"]
+    assert here.lines[0].get_xydata().tolist() == [[0.5, 0.3]]
+    assert there.lines[0].get_xydata().tolist() == [[0.0, 0.0], [0.5, 0.25], [1.0, 0.5]] and len(there.lines) == 1
+    (sticks,) = [part.get_segments() for part in there.collections]
+    assert sticks[1][:, 1].tolist() == pytest.approx([0.15, 0.35])
+
+
+def test_bars_stand_in_groups_at_their_heights_beside_a_level():
+    measured = {
+        f"{name}/{layer}": number(height) for name, layer, height in (("v", "a", 0.2), ("v", "b", 0.4), ("r", "a", 0.1))
+    }
+    measured |= {"r/b": number(-0.3), "w": number(0.15)}
+    groups, rows = {"first": "a", "second": "b"}, {"v": ("v/{}", BLUE), "random": ("r/{}", "black")}
+    (axis,) = cifar_figures.bars({"this run": measured}, groups, rows, "robust", level="w").axes
+    assert [bar.get_height() for bar in axis.patches] == [0.2, 0.4, 0.1, -0.3]
+    middles = [bar.get_x() + bar.get_width() / 2 for bar in axis.patches]
+    assert middles == pytest.approx([-0.2, 0.8, 0.2, 1.2])
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["first", "second"]
+    assert axis.lines[-1].get_ydata() == [0.15, 0.15]
+    (axis,) = cifar_figures.bars({"this run": measured}, groups, rows, "robust").axes
+    assert all(line.get_linestyle() != "--" for line in axis.lines)
+
+
+def test_autoattack_is_marked_at_its_radius_in_the_panel_of_its_norm():
+    radii = {"l2": [0, 0.5], "linf": [0, 8 / 255]}
+    rows = {norm: {"clean": [0.8, 0.1], "purified": [0.7, 0.5]} for norm in radii}
+    measured = {"autoattack_accuracy/l2 0.5": number(0.09), "autoattack_accuracy_adv/linf 8/255": number(0.04)}
+    two, infinity = cifar_figures.over_radius(radii, rows, measured).axes
+    (cross,) = [line for line in two.lines if line.get_marker() == "x"]
+    assert cross.get_xydata().tolist() == [[0.5, 0.09]] and cross.get_color() == cifar_figures.COLORS["clean"]
+    (cross,) = [line for line in infinity.lines if line.get_marker() == "x"]
+    assert cross.get_xydata().tolist() == [[8, 0.04]] and cross.get_color() == cifar_figures.COLORS["purified"]
+    assert infinity.lines[0].get_xdata().tolist() == [0, 8]
+    none = cifar_figures.over_radius(radii, rows, {})
+    assert "AutoAttack" not in [text.get_text() for text in none.legends[0].texts]
