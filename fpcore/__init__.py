@@ -7,7 +7,7 @@ Models      TwoLayer, ConvNet, ResNet        the paper's two-layer network; an A
             Linearised, recalibrated         a network's linearisation (NTK); batch-norm statistics anew
             loss, correct, accuracy
 Attacks     Ball                             l2 and linf: project, steepest step, random point
-            fgm, pgd, along, robust_correct  upper bounds on robustness
+            fgm, pgd, along, robust_correct  upper bounds on robustness; transfer: found on another network
 Training    train, Training, Schedule        one loop, clean or adversarial, resumable
 Measures    decompose, decompose_layers      w = beta w' + v
             features, cosine, neurons        purity, dense part, correlation
@@ -35,7 +35,7 @@ Widgets     measure_grid, Explorer           sliders over the grid; with a kerne
 Results     publish, published, interval     what a full run publishes, and the claims ledger
 """
 
-from fpcore.attacks import Ball, along, fgm, pgd, robust_correct
+from fpcore.attacks import Ball, along, fgm, pgd, robust_correct, transfer
 from fpcore.autoattacks import THREATS, autoattack
 from fpcore.batch_norm import recalibrated
 from fpcore.certificates import certified_accuracy, certified_radius, certify
@@ -49,6 +49,7 @@ from fpcore.cifar_measures import (
     measure_cifar,
     measure_relations,
     measure_two_seeds,
+    switched_on,
 )
 from fpcore.cifar_networks import NETWORKS, as_arrays, cifar_runs, open_cifar10, published_networks
 from fpcore.cifar_updates import effective_rank, low_rank_rows, measure_low_rank, measure_tangent, update_spectra
@@ -238,11 +239,13 @@ __all__ = [
     "strongest",
     "summarise",
     "swapped",
+    "switched_on",
     "tangent_kernel",
     "tangent_witness",
     "top_part",
     "train",
     "train_kernel",
     "trained_parameters",
+    "transfer",
     "update_spectra",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,13 +106,14 @@ def pgd(
     restarts: int = 1,
     step_size: float | None = None,
     rng: torch.Generator | None = None,
+    stop: bool = True,
 ) -> Tensor:
     """Projected gradient ascent on the loss: the first run starts at x, each restart at a random point of the ball.
 
     x (n, ...), y (n,) -> a misclassified x where one was met, else the x of the largest loss met, never below that of x
-    itself. Samples already broken are left alone, which saves their share of the work. `step_size` is in the units of the
-    radius; by default 2.5 radius / steps. The model's mode, parameters and gradients stay as they are.
-    Source: Madry et al. (2018).
+    itself. Samples already broken are left alone, which saves their share of the work; without `stop` they are not, and
+    all get the x of the largest loss, as training and transfer want it. `step_size` is in the units of the radius; by
+    default 2.5 radius / steps. The model's mode, parameters and gradients stay as they are. Source: Madry et al. (2018).
     """
     checks.positive_int("steps", steps), checks.positive_int("restarts", restarts)
     size = 2.5 * ball.radius / steps if step_size is None else checks.finite("step_size", step_size)
@@ -127,12 +129,13 @@ def pgd(
                 better = values > worst_loss[todo]
                 best[todo[better]] = (x0 + delta)[better]
                 worst_loss[todo[better]] = values[better]
-                alive = correct(output, y0)
-                # A broken sample's worst point is one that is misclassified, whatever its loss.
-                best[todo[~alive]] = (x0 + delta)[~alive]
-                todo, x0, y0, delta, grad = todo[alive], x0[alive], y0[alive], delta[alive], grad[alive]
-                if len(todo) == 0:
-                    return best
+                if stop:
+                    alive = correct(output, y0)
+                    # A broken sample's worst point is one that is misclassified, whatever its loss.
+                    best[todo[~alive]] = (x0 + delta)[~alive]
+                    todo, x0, y0, delta, grad = todo[alive], x0[alive], y0[alive], delta[alive], grad[alive]
+                    if len(todo) == 0:
+                        return best
                 if step < steps:
                     delta = ball.project(delta + size * ball.steepest(grad), x0)
     return best
@@ -146,6 +149,14 @@ def along(direction: Tensor, radius: float) -> Attack:
         return x - radius * y[:, None] * direction
 
     return attack
+
+
+def transfer(source: nn.Module, ball: Ball, **options: Any) -> Attack:
+    """PGD on the network `source`, with `options`, tried on another: it finds what the gradient of that one hides.
+
+    It does not stop where `source` breaks, since the other may break further out.
+    """
+    return lambda _, x, y: pgd(source, x, y, ball, **options, stop=False)
 
 
 @torch.no_grad()

@@ -205,12 +205,13 @@ def run_low_rank(
     kind: str = "adversarial",
     progress: bool = True,
 ) -> nn.Module:
-    """A rank-`rank` update of the clean network w of a seed. Kinds: "adversarial"; its controls "random" and "clean".
+    """A rank-`rank` update of the clean network w of a seed. Kinds: "adversarial"; its controls "random", "clean", "full".
 
-    "random" is trained adversarially with fixed random projections A (only B is learnt), "clean" without an attack.
+    "random" is trained adversarially with fixed random projections A (only B is learnt), "clean" without an attack;
+    "full" is w -> w' at this learning rate, whatever the rank.
     """
-    checks.choice("kind", kind, ("adversarial", "random", "clean"))
-    net = low_rank(clean, rank, seed, fixed=kind == "random")
+    checks.choice("kind", kind, ("adversarial", "random", "clean", "full"))
+    net = copy.deepcopy(clean) if kind == "full" else low_rank(clean, rank, seed, fixed=kind == "random")
     trainings = [config.clean(data, seed), config.low_rank(data, seed, 0.0 if kind == "clean" else config.radius)]
     name = f"rank{rank}-{kind}"
     config.stage(name, net, data, trainings, seed, rank, kind, progress=progress, sources=("low_rank",))

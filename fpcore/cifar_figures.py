@@ -13,6 +13,7 @@ from fpcore.autoattacks import THREATS
 from fpcore.cifar_measures import SUFFIXES
 from fpcore.cifar_networks import NETWORKS
 from fpcore.figures import CLEAN, CONTROL, INIT, PURIFIED, with_intervals
+from fpcore.removal import spectrum
 
 SCRATCH = "#E69F00"
 COLORS = {"init": INIT, "clean": CLEAN, "purified": PURIFIED, "control": CONTROL, "scratch": SCRATCH}
@@ -24,6 +25,7 @@ def series(
     rows: Mapping[str, tuple[str, str, str]],
     xlabel: str,
     ylabel: str = "accuracy",
+    ylim: tuple[float, float] | None = (-0.06, 1.06),
 ) -> Figure:
     """Measured shares over x, one panel for each run in `shown` (title -> figures), with their 95% intervals.
 
@@ -35,7 +37,7 @@ def series(
         for label, (name, color, dashes) in rows.items():
             if at := [value for value in x if name.format(f"{value:g}") in measured]:
                 with_intervals(axis, at, [measured[name.format(f"{value:g}")] for value in at], dashes, color, label)
-        axis.set(title=title, xlabel=xlabel, ylim=(-0.06, 1.06))
+        axis.set(title=title, xlabel=xlabel, ylim=ylim)
     axes[0, 0].set_ylabel(ylabel)
     figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
@@ -76,6 +78,17 @@ def over_steps(steps: Sequence[int], rows: Mapping[str, Sequence[float]]) -> Fig
     for name, values in rows.items():
         axis.plot(steps, values, color=COLORS[name], label=NETWORKS[name], marker="o", markersize=3.5)
     axis.set(xlabel="steps of PGD", ylabel="accuracy", ylim=(-0.02, 1.02))
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return figure
+
+
+def over_frequency(rows: Mapping[str, tuple[Tensor, str]]) -> Figure:
+    """The spectra of filters, {label: (filters, colour)}, relative to white noise, which is the dashed line."""
+    figure, axis = plt.subplots(figsize=(7.2, 2.8))
+    for label, (w, color) in rows.items():
+        axis.plot(*(values.cpu() for values in spectrum(w)), color=color, label=label, marker="o", markersize=3.5)
+    axis.axhline(1, color="black", linestyle="--", linewidth=0.9)
+    axis.set(xlabel="spatial frequency, cycles a pixel", ylabel="energy / white noise", yscale="log")
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 

@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping
 from itertools import pairwise
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from fpcore import seeding
+from fpcore import checks, seeding
 from fpcore.attacks import Attack, Ball, robust_correct
 from fpcore.autoattacks import THREATS, autoattack
 from fpcore.cifar import Images
@@ -39,10 +40,20 @@ def attacked_accuracy(
     return robust_correct(net, x, y, ball, restarts=2, extra=extra, rng=rng).float().mean().item()
 
 
+def switched_on(net: nn.Module) -> dict[str, Tensor]:
+    """Which neurons have at least a hundredth of their layer's largest norm, {layer: (neurons,)}, bool.
+
+    Weight decay switches some off: batch normalisation's scale falls to zero, and then nothing holds the weights up. What
+    is left of them is no feature, and training does not move it, so cosines with it would mean nothing.
+    """
+    sizes = {layer: w.norm(dim=1) for layer, w in neurons(net).items()}
+    return {layer: size > 0.01 * size.max() for layer, size in sizes.items()}
+
+
 def layer_relations(one: nn.Module, other: nn.Module) -> dict[str, Tensor]:
-    """cos of each neuron with the same neuron of another network of that architecture, {layer: (neurons,)}."""
-    a, b = neurons(one), neurons(other)
-    return {layer: cosine(a[layer].float(), b[layer].float()) for layer in a}
+    """cos of each neuron with the same neuron of another network, {layer: (neurons,)}, of those switched on in both."""
+    a, b, on, too = neurons(one), neurons(other), switched_on(one), switched_on(other)
+    return {layer: cosine(a[layer].float(), b[layer].float())[on[layer] & too[layer]] for layer in a}
 
 
 def hidden_medians(relations: dict[str, Tensor]) -> list[float]:
@@ -51,13 +62,32 @@ def hidden_medians(relations: dict[str, Tensor]) -> list[float]:
 
 
 def same_neuron(one: nn.Module, other: nn.Module) -> float:
-    """Share of the hidden neurons of `other` whose nearest neuron (largest |cos|) in `one`'s layer is their own ancestor."""
-    a, b, own = neurons(one), neurons(other), []
+    """Share of the hidden neurons of `other` whose nearest neuron (largest |cos|) in `one`'s layer is their own ancestor.
+
+    Of neurons switched on in both.
+    """
+    a, b, on, too = neurons(one), neurons(other), switched_on(one), switched_on(other)
+    own = []
     for layer in [*a][:-1]:
-        unit, target = (nn.functional.normalize(w[layer].float(), dim=1) for w in (a, b))
+        unit, target = (nn.functional.normalize(w[layer].float()[on[layer] & too[layer]], dim=1) for w in (a, b))
         nearest = (target @ unit.T).abs().argmax(1)
         own.append(nearest == torch.arange(len(nearest), device=nearest.device))
     return torch.cat(own).float().mean().item()
+
+
+def matched(one: nn.Module, other: nn.Module, layer: str) -> tuple[float, float]:
+    """Median |cos| of a layer's neurons with those of another network, matched one to one; and with random ones, matched.
+
+    The matching makes the sum of |cos| largest, so it raises chance as well.
+    """
+    a, b = (nn.functional.normalize(neurons(net)[layer].float()[switched_on(net)[layer]], dim=1) for net in (one, other))
+    noise = torch.randn(b.shape, generator=seeding.generator(0, "matching")).to(b)
+    found = []
+    for target in (b, nn.functional.normalize(noise, dim=1)):
+        size = (a @ target.T).abs().cpu()
+        rows, columns = linear_sum_assignment(size.numpy(), maximize=True)
+        found.append(size[rows, columns].median().item())
+    return found[0], found[1]
 
 
 def measure_cifar(nets: dict[str, nn.Module], test: Images, config: CifarExperiment) -> dict[str, float]:
@@ -79,7 +109,10 @@ def measure_autoattack(
 
     `autoattack_ratio` is that of w' over w at the threat of the experiment's training, which must be among them.
     """
-    attacked, out = config.autoattacked, {}
+    attacked, out = checks.positive_int("autoattacked", config.autoattacked), {}
+    home = next((threat for threat in threats if THREATS[threat] == (config.norm, config.radius)), None)
+    if home is None:
+        raise ValueError(f"threats = {[*threats]}: the training's, {config.norm} {config.radius:g}, must be among them")
     x, y = test.x[:attacked], test.y[:attacked]
     for name, net in nets.items():
         for threat in threats:
@@ -88,16 +121,18 @@ def measure_autoattack(
             survived = autoattack(net, x, y, Ball(norm, radius, (0.0, 1.0)))
             out[f"autoattack_accuracy{key}"] = survived.float().mean().item()
             out[f"pgd_accuracy{key}"] = attacked_accuracy(net, test, radius, attacked, norm)
-    home = f"autoattack_accuracy{{}}/{config.norm} {config.radius:g}"
-    return out | {"autoattack_ratio": out[home.format("_adv")] / max(out[home.format("")], 1 / attacked)}
+    before, after = (out[f"autoattack_accuracy{SUFFIXES[name]}/{home}"] for name in ("clean", "purified"))
+    return out | {"autoattack_ratio": after / max(before, 1 / attacked)}
 
 
 def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
     """The cosines of `PAIRS`: the median over all neurons, for each layer, and the extreme hidden layer; shares; controls.
 
-    |beta w'| > |v| is cos^2 > 1/2, hence `share_dominant`, of w' or, in its place, of the control w_c or of w''.
+    Of neurons switched on, whose share is `live_share`. |beta w'| > |v| is cos^2 > 1/2, hence `share_dominant`, of w' or,
+    in its place, of the control w_c or of w''. `*_matched`: conv1's neurons, the first layer's, matched to those of w''.
     """
-    out: dict[str, float] = {}
+    hidden = [*switched_on(nets["purified"]).values()][:-1]
+    out = {"live_share": torch.cat(hidden).float().mean().item()}
     for name, (one, other) in PAIRS.items():
         each = layer_relations(nets[one], nets[other])
         pooled = torch.cat([*each.values()])
@@ -107,8 +142,11 @@ def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
         if one == "clean":
             suffix = {"purified": "", "control": "_control", "scratch": "_scratch"}[other]
             out[f"share_dominant{suffix}"] = (pooled**2 > 0.5).float().mean().item()
+            out |= {f"share_dominant{suffix}/{layer}": (cos**2 > 0.5).float().mean().item() for layer, cos in each.items()}
             out[f"same_neuron_share{suffix}"] = same_neuron(nets[one], nets[other])
     out["cos_clean_adv_difference"] = out["cos_clean_adv_control"] - out["cos_clean_adv"]
+    first = next(iter(neurons(nets["clean"])))
+    out["cos_adv_scratch_matched"], out["cos_matched_by_chance"] = matched(nets["purified"], nets["scratch"], first)
     return out
 
 

@@ -5,20 +5,28 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fpcore.attacks import Attack, Ball, pgd
+from fpcore.attacks import Ball, transfer
 from fpcore.cifar import Images
 from fpcore.cifar_experiments import CifarExperiment, run_low_rank
 from fpcore.cifar_measures import attacked_accuracy
 from fpcore.decomposition import neurons
-from fpcore.low_rank import trained_parameters
+from fpcore.low_rank import trained_parameters, truncated
 from fpcore.models import accuracy
 
 
-def low_rank_rows(config: CifarExperiment, data: Images, clean: nn.Module, seed: int) -> dict[str, nn.Module]:
-    """All low-rank updates of a seed's clean network: {"adversarial 4": network}, kinds as in `run_low_rank`."""
+def low_rank_rows(
+    config: CifarExperiment, data: Images, clean: nn.Module, purified: nn.Module, seed: int
+) -> dict[str, nn.Module]:
+    """All low-rank updates of a seed's clean network: {"adversarial/4": network}, kinds as in `run_low_rank`.
+
+    Beside them "full", and w -> w' cut off to each rank after training, "truncated".
+    """
     wanted = [("adversarial", r) for r in config.ranks]
     wanted += [(kind, r) for kind in ("random", "clean") for r in config.control_ranks]
-    return {f"{kind} {rank}": run_low_rank(config, data, clean, seed, rank, kind) for kind, rank in wanted}
+    rows = {f"{kind}/{rank}": run_low_rank(config, data, clean, seed, rank, kind) for kind, rank in wanted}
+    rows["full"] = run_low_rank(config, data, clean, seed, 0, "full")
+    few = data.x[: len(data) // 10]
+    return rows | {f"truncated/{rank}": truncated(clean, purified, rank, few) for rank in config.ranks}
 
 
 def measure_low_rank(
@@ -39,14 +47,13 @@ def measure_low_rank(
     total = trained_parameters(purified)
     for name, net in rows.items():
         robust = attacked_accuracy(net, test, config.radius, attacked, config.norm)
-        key = name.replace(" ", "/")
-        out[f"{key}/clean_accuracy"] = accuracy(net, test.x, test.y)
-        out[f"{key}/robust_accuracy"] = robust
-        out[f"{key}/regained"] = (robust - low) / max(high - low, 1 / attacked)
-        out[f"{key}/parameter_share"] = trained_parameters(net) / total
+        out[f"{name}/clean_accuracy"] = accuracy(net, test.x, test.y)
+        out[f"{name}/robust_accuracy"] = robust
+        out[f"{name}/regained"] = (robust - low) / max(high - low, 1 / attacked)
+        out[f"{name}/parameter_share"] = trained_parameters(net) / total
     enough = [r for r in config.ranks if out[f"adversarial/{r}/regained"] >= 0.8]
     out["smallest_rank"] = float(min(enough) if enough else max(len(w) for w in neurons(clean).values()))
-    return out | {"full/robust_accuracy": high, "start/robust_accuracy": low}
+    return out | {"start/robust_accuracy": low, "end/robust_accuracy": high}
 
 
 def update_spectra(clean: nn.Module, purified: nn.Module) -> dict[str, Tensor]:
@@ -60,11 +67,6 @@ def effective_rank(spectrum: Tensor) -> float:
     """exp of the entropy of the shares of energy: k for k equal singular values, 1 for a single one."""
     share = spectrum**2 / (spectrum**2).sum()
     return torch.exp(-(share * share.clamp(min=1e-30).log()).sum()).item()
-
-
-def transfer(source: nn.Module, ball: Ball) -> Attack:
-    """PGD on another network, tried on this one: it finds what this one's gradient hides."""
-    return lambda _, x, y: pgd(source, x, y, ball)
 
 
 def measure_tangent(

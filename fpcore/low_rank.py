@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fpcore import checks, seeding
+from fpcore.batch_norm import recalibrated
+from fpcore.decomposition import neurons
 
 
 class RankUpdate(nn.Module):
@@ -44,6 +46,22 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
                 rng = seeding.generator(seed, "low rank", name)
                 parametrize.register_parametrization(module, "weight", RankUpdate(module.weight, rank, fixed, rng))
     return twin
+
+
+@torch.no_grad()
+def truncated(clean: nn.Module, purified: nn.Module, rank: int, calibration: Tensor) -> nn.Module:
+    """`purified`, with each layer's update w' - w cut off to its best approximation of rank `rank`, without any training.
+
+    The statistics of batch normalisation are estimated anew on the images `calibration` (n, ...).
+    """
+    checks.whole("rank", rank)
+    twin, start = copy.deepcopy(purified), neurons(clean)
+    for name, target in neurons(purified).items():
+        u, s, v = torch.linalg.svd(target - start[name], full_matrices=False)
+        weight = twin.get_submodule(name).weight
+        assert isinstance(weight, Tensor)
+        weight.copy_((start[name] + (u[:, :rank] * s[:rank]) @ v[:rank]).view_as(weight))
+    return recalibrated(twin, calibration)
 
 
 def trained_parameters(model: nn.Module) -> int:

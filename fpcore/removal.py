@@ -72,3 +72,16 @@ def roughness(w: Tensor) -> Tensor:
     low = [torch.fft.fftfreq(n, device=w.device).abs() < 0.25 for n in w.shape[-2:]]
     mask = low[0][:, None] & low[1][None, :]
     return 1 - (power * mask).sum((1, 2, 3)) / power.sum((1, 2, 3)).clamp(min=1e-30)
+
+
+def spectrum(w: Tensor) -> tuple[Tensor, Tensor]:
+    """Energy of filters w (m, channels, h, w) over spatial frequency, in cycles a pixel, relative to white noise.
+
+    Returns the frequencies (k,) and the mean over filters, each scaled to the same energy, (k,): white noise is 1 at all.
+    """
+    power = (torch.fft.fft2(w.float()).abs() ** 2).sum(1)  # (m, h, w)
+    power = (power / power.mean((1, 2), keepdim=True).clamp(min=1e-30)).mean(0)
+    down, across = (torch.fft.fftfreq(n, device=w.device) for n in w.shape[-2:])
+    size = (down[:, None] ** 2 + across**2).sqrt().mul(1000).round().div(1000)
+    at, which, count = size.unique(return_inverse=True, return_counts=True)
+    return at, torch.zeros_like(at).scatter_add_(0, which.flatten(), power.flatten()) / count

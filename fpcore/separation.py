@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fpcore import checks, seeding
-from fpcore.attacks import Attack, Ball, along, pgd, robust_correct
+from fpcore.attacks import Attack, Ball, along, robust_correct, transfer
 from fpcore.certificates import certified_accuracy
 from fpcore.experiments import kept, summarise
 from fpcore.kernels import Cubic, Kernel, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
@@ -120,7 +120,7 @@ def smooth(model: Tangent, ball: Ball, temperature: float) -> Attack:
     """PGD on the tangent model with smoothed activity: it sees where neurons switch."""
     surrogate = copy.copy(model)  # shares all tensors
     surrogate.temperature = temperature
-    return lambda _, x, y: pgd(surrogate, x, y, ball)
+    return transfer(surrogate, ball)
 
 
 def tangent_witness(net: TwoLayer, data: SparseCoding) -> Tangent:

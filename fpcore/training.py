@@ -150,8 +150,8 @@ def train(
 
 
 def adversarial(model: nn.Module, x: Tensor, y: Tensor, ball: attacks.Ball, steps: int) -> Tensor:
-    """The training examples of the adversary: FGM for one step, PGD for more."""
-    return attacks.fgm(model, x, y, ball) if steps == 1 else attacks.pgd(model, x, y, ball, steps)
+    """The training examples of the adversary: FGM for one step, PGD for more, on samples already broken as well."""
+    return attacks.fgm(model, x, y, ball) if steps == 1 else attacks.pgd(model, x, y, ball, steps, stop=False)
 
 
 def _fingerprint(config: Training) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fpcore import Ball, ConvNet, TwoLayer, along, attacks, correct, fgm, loss, pgd, robust_correct
+from fpcore import Ball, ConvNet, TwoLayer, along, attacks, correct, fgm, loss, pgd, robust_correct, transfer
 
 NORMS, BOX = ("l2", "linf"), (0.0, 1.0)
 norms = st.sampled_from(NORMS)
@@ -289,6 +289,27 @@ def test_pgd_prefers_a_broken_sample_to_a_large_loss():
     adversarial = pgd(net, x, y, Ball("l2", 1.0), steps=1, step_size=1.0)
     assert loss(net(adversarial), y) < loss(net(x), y)
     assert correct(net(x), y) and not correct(net(adversarial), y)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_without_stopping_the_boundary_is_crossed_and_the_radius_used_up(norm, sparse, planted):
+    net, ball = planted(), Ball(norm, 0.3)
+    x, y = sparse.test_set(50, seed=3)
+    wrong = -y  # all broken to begin with
+    assert torch.equal(pgd(net, x, wrong, ball, steps=4), x)
+    far = pgd(net, x, wrong, ball, steps=4, stop=False)
+    assert (ball.size(far - x) > 0.29).float().mean() > 0.9
+    assert (loss(net(far), wrong) >= loss(net(x), wrong) - 1e-6).all()
+
+
+def test_a_transferred_attack_is_made_on_the_source_and_does_not_stop_at_its_boundary(broken, planted):
+    net, x, y = broken
+    ball = Ball("l2", 0.5)
+    attack = transfer(net, ball, steps=5)
+    assert torch.equal(attack(planted(), x, y), attack(None, x, y))
+    assert torch.equal(attack(None, x, y), pgd(net, x, y, ball, steps=5, stop=False))
+    stopped = ball.size(pgd(net, x, y, ball, steps=5) - x)
+    assert (ball.size(attack(None, x, y) - x) > stopped + 0.05).any()
 
 
 def snapshot(net):

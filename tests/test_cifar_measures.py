@@ -7,13 +7,13 @@ import torch
 from fpcore import (
     CIFAR,
     NETWORKS,
-    Ball,
     ConvNet,
     Images,
     as_arrays,
     attacked_accuracy,
     cifar_runs,
     effective_rank,
+    layer_relations,
     low_rank_rows,
     measure_autoattack,
     measure_cifar,
@@ -24,11 +24,11 @@ from fpcore import (
     open_cifar10,
     publish,
     published_networks,
+    switched_on,
     update_spectra,
 )
 from fpcore.cifar_experiments import CifarExperiment
-from fpcore.cifar_measures import SUFFIXES
-from fpcore.cifar_updates import transfer
+from fpcore.cifar_measures import SUFFIXES, matched
 
 SOURCE = {"profile": "quick"}
 TINY = CifarExperiment(1 / 8, 64, 32, 1, 1, seeds=1, batch=32, attacked=12, ranks=(0, 2), control_ranks=(2,))
@@ -67,6 +67,48 @@ def test_relations_tell_descendants_from_strangers():
     assert found["same_neuron_share_scratch"] < 0.4 and abs(found["cos_init_clean"]) < 0.1
     assert found["cos_clean_adv_lowest"] <= found["cos_clean_adv_highest"]
     assert {f"cos_init_adv/{layer}" for layer in ("conv1", "conv5", "linear")} <= found.keys()
+
+
+def switch_off(net, layer, *which):
+    with torch.no_grad():
+        net.get_submodule(layer).weight[list(which)] *= 1e-6
+
+
+def test_what_weight_decay_has_switched_off_is_not_counted():
+    nets = family()
+    before = measure_relations(nets)
+    assert before["live_share"] == 1.0
+    for net in (nets["clean"], nets["purified"]):
+        switch_off(net, "conv1", 1, 5)
+    nets["purified"].conv1.weight.data[5] *= -1  # such a neuron's cosine means nothing
+    assert switched_on(nets["clean"])["conv1"].logical_not().nonzero().flatten().tolist() == [1, 5]
+    found = measure_relations(nets)
+    hidden = sum(len(on) for on in switched_on(nets["clean"]).values()) - 10
+    assert found["live_share"] == pytest.approx(1 - 2 / hidden)
+    assert found["share_dominant/conv1"] == found["same_neuron_share"] == 1.0
+    for name in ("cos_clean_adv/conv2", "cos_adv_scratch/conv5", "share_dominant/linear"):
+        assert found[name] == before[name]
+    kept = [i for i in range(8) if i not in (1, 5)]
+    assert layer_relations(nets["clean"], nets["purified"])["conv1"] == pytest.approx(
+        layer_relations(*(family()[name] for name in ("clean", "purified")))["conv1"][kept]
+    )
+
+
+def test_matching_finds_a_permutation_and_little_in_noise():
+    one, other = family()["clean"], family()["clean"]
+    with torch.no_grad():
+        other.conv2.weight.copy_(-other.conv2.weight.flip(0))
+    found, chance = matched(one, other, "conv2")
+    assert found == pytest.approx(1.0) and 0.1 < chance < 0.4
+
+
+@pytest.mark.parametrize(
+    ("options", "named"), [({"autoattacked": 0}, "autoattacked = 0"), ({"autoattacked": 8, "radius": 0.3}, "l2 0.3, must be")]
+)
+def test_autoattack_without_images_or_without_the_training_threat_is_an_error_at_once(options, named, monkeypatch):
+    monkeypatch.setattr("fpcore.cifar_measures.autoattack", None)
+    with pytest.raises(ValueError, match=named):
+        measure_autoattack(family(), random_images(8), dataclasses.replace(TINY, **options))
 
 
 def test_two_seeds_have_nothing_in_common():
@@ -130,9 +172,11 @@ def test_without_data_the_published_networks_stand_in_and_without_those_it_is_an
 def test_low_rank_updates_are_measured_between_the_clean_and_the_purified_network(cache):
     data, test, nets = random_images(64), random_images(12, 1), family()
     config = dataclasses.replace(TINY, width=1 / 4)
-    rows = low_rank_rows(config, data, nets["clean"], 0)
-    assert [*rows] == ["adversarial 0", "adversarial 2", "random 2", "clean 2"]
-    found = measure_low_rank({**rows, "adversarial 99": nets["purified"]}, nets["clean"], nets["purified"], test, config)
+    rows = low_rank_rows(config, data, nets["clean"], nets["purified"], 0)
+    trained = ["adversarial/0", "adversarial/2", "random/2", "clean/2", "full"]
+    assert [*rows] == [*trained, "truncated/0", "truncated/2"]
+    found = measure_low_rank({**rows, "adversarial/99": nets["purified"]}, nets["clean"], nets["purified"], test, config)
+    assert found["full/parameter_share"] == 1.0
     assert found["adversarial/99/parameter_share"] == 1.0
     assert found["adversarial/0/parameter_share"] < found["random/2/parameter_share"] < found["adversarial/2/parameter_share"]
     assert found["smallest_rank"] in (0.0, 2.0, 24.0)
@@ -146,14 +190,6 @@ def test_the_spectrum_of_a_low_rank_update_ends_at_its_rank():
     assert found["conv2"][0] == 1.0 and found["conv2"][1:].max() < 1e-5
     assert effective_rank(found["conv2"]) == pytest.approx(1.0, abs=1e-3)
     assert effective_rank(torch.ones(5)) == pytest.approx(5.0, rel=1e-4)
-
-
-def test_a_transferred_attack_is_found_on_the_source():
-    nets, data = family(), random_images(4)
-    ball = Ball("l2", 0.5, (0.0, 1.0))
-    attack = transfer(nets["clean"], ball)
-    assert torch.equal(attack(nets["scratch"], data.x, data.y), attack(None, data.x, data.y))
-    assert (ball.size(attack(None, data.x, data.y) - data.x) <= 0.5 + 1e-5).all()
 
 
 def test_tangent_figures_hold_all_radii_and_never_exceed_clean_accuracy():

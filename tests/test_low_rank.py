@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpcore import ConvNet, Training, low_rank, neurons, train, trained_parameters
+from fpcore.low_rank import truncated
 
 ranks, kinds = st.integers(0, 9), st.booleans()
 
@@ -65,3 +66,16 @@ def test_the_projections_are_orthonormal_and_follow_the_seed():
 def test_bad_arguments_are_named(arguments, named):
     with pytest.raises(ValueError, match=named):
         low_rank(network(), *arguments)
+
+
+@given(st.integers(0, 9))
+def test_an_update_cut_off_is_the_nearest_of_its_rank(rank):
+    clean, purified = network(0), network(1)
+    cut = truncated(clean, purified, rank, images())
+    for name, w in neurons(clean).items():
+        sizes = torch.linalg.svdvals(neurons(purified)[name] - w)
+        update = neurons(cut)[name] - w
+        assert torch.linalg.matrix_rank(update, atol=1e-4) <= rank
+        missing = (neurons(purified)[name] - neurons(cut)[name]).norm()
+        torch.testing.assert_close(missing, sizes[rank:].norm(), atol=1e-4, rtol=1e-3)
+    assert torch.equal(purified.bn1.weight, cut.bn1.weight) and torch.equal(clean.conv1.weight, network(0).conv1.weight)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fpcore import ConvNet, decompose_layers, generator, neurons, removed, roughness, swapped
-from fpcore.removal import random_like
+from fpcore.removal import random_like, spectrum
 
 alphas = st.floats(0, 2)
 
@@ -80,3 +80,13 @@ def test_a_constant_filter_is_smooth_a_checkerboard_rough_and_noise_between():
     noise = torch.randn(200, 3, 4, 4, generator=generator(0, "noise"))
     assert roughness(flat).max() < 1e-6 and roughness(board.expand(2, 3, 4, 4)).min() > 1 - 1e-6
     assert abs(roughness(noise).mean() - 15 / 16) < 0.02  # one of 16 frequencies is low
+
+
+def test_the_spectrum_of_white_noise_is_flat_and_that_of_a_wave_is_a_peak():
+    rng = torch.Generator().manual_seed(0)
+    at, flat = spectrum(torch.randn(4000, 2, 8, 8, generator=rng))
+    assert at[0] == 0 and at[-1] == pytest.approx(0.5 * 2**0.5, abs=1e-3)
+    torch.testing.assert_close(flat, torch.ones_like(flat), atol=0.05, rtol=0)
+    wave = torch.cos(2 * torch.pi * torch.arange(8) / 4).expand(3, 2, 8, 8)  # a quarter of a cycle a pixel
+    _, peak = spectrum(wave)
+    assert (peak > 1e-6).nonzero().flatten().tolist() == (at == 0.25).nonzero().flatten().tolist()

@@ -276,6 +276,7 @@ def test_a_comparison_stands_beside_what_is_published(results):
     title, _, first, third = comparison("synthetic", here, labels).splitlines()
     assert title == "| | this run | published (quick) |" and first == "| first | 50.0% | 75.0% [70.0%, 80.0%] |"
     assert third == "| third | - | 10.0% |"
+    assert "not yet published" in comparison("synthetic", here, {"x": "measured nowhere"})
 
 
 def test_what_is_published_stands_beside_this_run_unless_it_is_this_run(results):
