@@ -44,6 +44,7 @@ from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
 from fpcore.cifar_experiments import CIFAR, run_adversarial_scratch, run_cifar, run_linearised, run_low_rank
 from fpcore.cifar_measures import (
     attacked_accuracy,
+    held_out,
     layer_relations,
     measure_autoattack,
     measure_cifar,
@@ -114,7 +115,7 @@ from fpcore.synthetic_experiments import (
     soundness,
 )
 from fpcore.training import Schedule, Training, train
-from fpcore.visible import activity, coding_error, exciting, maximise, patches, preactivation
+from fpcore.visible import activity, coding_error, exciting, maximise, patches, preactivation, thresholds
 
 __all__ = [
     "CIFAR",
@@ -176,6 +177,7 @@ __all__ = [
     "fgm",
     "first_layer",
     "generator",
+    "held_out",
     "image_explorer",
     "interval",
     "layer_relations",
@@ -242,6 +244,7 @@ __all__ = [
     "switched_on",
     "tangent_kernel",
     "tangent_witness",
+    "thresholds",
     "top_part",
     "train",
     "train_kernel",

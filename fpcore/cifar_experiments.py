@@ -55,6 +55,7 @@ class CifarExperiment:
     tangent_adversarial_lr: float = 0.008
     tangent_widths: tuple[float, ...] = (1.0,)
     few_seeds: int = 1  # of the seeds, for what takes long with each
+    tuned_seeds: int = 0  # the first so many: the second stage's learning rate was chosen on them
     attacked: int = 1000  # test images under attack
     autoattacked: int = 0  # and under AutoAttack; it takes hours on a CPU
 
@@ -151,7 +152,7 @@ CIFAR = {
         attacked=100,
     ),
     "full": CifarExperiment(
-        1.0, 50_000, 10_000, 15, 10, seeds=5, few_seeds=3, tangent_widths=(0.25, 0.5, 1.0), autoattacked=1000
+        1.0, 50_000, 10_000, 15, 10, seeds=5, few_seeds=3, tuned_seeds=2, tangent_widths=(0.25, 0.5, 1.0), autoattacked=1000
     ),
     # For a GPU: the usual recipe of the field, and a second stage at its learning rate.
     "resnet18": CifarExperiment(
@@ -220,13 +221,16 @@ def run_low_rank(
 
 def run_linearised(
     config: CifarExperiment, data: Images, seed: int, clean: nn.Module | None = None, attack: bool = True, progress: bool = True
-) -> Linearised:
-    """The network's linearisation at w0 or, given `clean`, around the clean weights w; trained under attack or not."""
+) -> tuple[Linearised, list[float]]:
+    """The network's linearisation at w0 or, given `clean`, around the clean weights w; trained under attack or not.
+
+    With it the training loss of each epoch.
+    """
     net = config.initial(seed, data.x.device) if clean is None else clean
     model = Linearised(net, data.x[:5000])
     before = [] if clean is None else [config.clean(data, seed)]
     training = config.tangent(data, seed, attack)
     name = f"tangent-{'init' if clean is None else 'clean'}-{'adversarial' if attack else 'clean'}"
     sources = ("linearised", "batch_norm")
-    config.stage(name, model, data, [*before, training], seed, "linearised", progress=progress, sources=sources)
-    return model
+    history = config.stage(name, model, data, [*before, training], seed, "linearised", progress=progress, sources=sources)
+    return model, [entry["loss"] for entry in history[1:]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from itertools import pairwise
+from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -14,6 +15,7 @@ from fpcore.cifar import Images
 from fpcore.cifar_experiments import CifarExperiment
 from fpcore.decomposition import cosine, neurons
 from fpcore.models import accuracy
+from fpcore.results import interval
 
 SUFFIXES = {"clean": "", "purified": "_adv", "control": "_control", "scratch": "_scratch"}
 PAIRS = {
@@ -148,6 +150,12 @@ def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
     first = next(iter(neurons(nets["clean"])))
     out["cos_adv_scratch_matched"], out["cos_matched_by_chance"] = matched(nets["purified"], nets["scratch"], first)
     return out
+
+
+def held_out(measured: list[dict[str, float]], config: CifarExperiment) -> dict[str, dict[str, Any]]:
+    """What the second stage's learning rate was chosen by, over the seeds that had no part in the choice."""
+    rest = [one["cos_clean_adv_lowest"] for one in measured[config.tuned_seeds :]]
+    return {"cos_clean_adv_lowest_held_out": interval(rest)} if rest else {}
 
 
 def measure_two_seeds(runs: list[dict[str, nn.Module]]) -> list[dict[str, float]]:

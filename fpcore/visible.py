@@ -98,6 +98,20 @@ def activity(net: nn.Module, x: Tensor) -> dict[str, float]:
     return found
 
 
+@torch.no_grad()
+def thresholds(net: nn.Module) -> dict[str, float]:
+    """-shift / scale of each batch normalisation, median over its neurons, {layer: threshold}: where a ReLU opens.
+
+    In standard deviations of the preactivation above its mean. Neurons of (almost) no scale are left out.
+    """
+    found = {}
+    for name, m in net.named_modules():
+        if isinstance(m, nn.BatchNorm2d):
+            on = m.weight.abs() > 0.01 * m.weight.abs().max()
+            found[name] = (-m.bias / m.weight)[on].median().item()
+    return found
+
+
 def patches(x: Tensor, size: int, count: int, seed: int = 0) -> Tensor:
     """`count` random patches of the images x (n, 3, h, w) as rows (count, 3 size^2), the mean of each channel removed."""
     rng = seeding.generator(seed, "patches")

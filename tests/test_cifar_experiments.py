@@ -125,10 +125,11 @@ def test_a_low_rank_run_is_read_the_second_time(kind, cache, no_batches):
 def test_a_linearisation_is_read_the_second_time(attack, at_clean, cache, no_batches):
     data, tiny = random_images(64, 0), dataclasses.replace(TINY, tangent_epochs=1)
     clean = TINY.initial(1) if at_clean else None
-    model = run_linearised(tiny, data, 0, clean, attack, progress=False)
+    model, losses = run_linearised(tiny, data, 0, clean, attack, progress=False)
+    assert len(losses) == tiny.tangent_epochs and all(value > 0 for value in losses)
     assert any(d.abs().max() > 0 for d in model.delta)
     no_batches()
-    assert same_weights(model, run_linearised(tiny, data, 0, clean, attack, progress=False))
+    assert same_weights(model, run_linearised(tiny, data, 0, clean, attack, progress=False)[0])
 
 
 def test_every_architecture_goes_through_the_whole_run(cache):

@@ -13,6 +13,7 @@ from fpcore import (
     attacked_accuracy,
     cifar_runs,
     effective_rank,
+    held_out,
     layer_relations,
     low_rank_rows,
     measure_autoattack,
@@ -111,6 +112,13 @@ def test_autoattack_without_images_or_without_the_training_threat_is_an_error_at
         measure_autoattack(family(), random_images(8), dataclasses.replace(TINY, **options))
 
 
+def test_the_seeds_that_chose_the_learning_rate_do_not_vouch_for_it():
+    measured = [{"cos_clean_adv_lowest": value} for value in (0.1, 0.2, 0.8, 0.9)]
+    found = held_out(measured, dataclasses.replace(TINY, tuned_seeds=2))
+    assert found["cos_clean_adv_lowest_held_out"]["value"] == pytest.approx(0.85)
+    assert held_out(measured[:2], dataclasses.replace(TINY, tuned_seeds=2)) == {}
+
+
 def test_two_seeds_have_nothing_in_common():
     one, two = family(), family()
     two["clean"] = two["scratch"]
@@ -127,6 +135,7 @@ def test_the_figures_of_a_run_are_those_that_the_ledger_names(check_figures, mon
     nets, config = family(), dataclasses.replace(TINY, width=1 / 4, autoattacked=8)
     found = measure_cifar(nets, random_images(24), config)
     found |= measure_two_seeds([nets, family()])[0]
+    found |= {name: number["value"] for name, number in held_out([found], config).items()}
     check_figures(found, "cifar10")
     assert found["robust_accuracy"] <= found["clean_accuracy"] + 1 and found["radius"] == config.radius
     attacked = measure_autoattack({name: nets[name] for name in SUFFIXES}, random_images(24), config)

@@ -323,9 +323,9 @@ def spy(monkeypatch, name):
     """Record (net, x, adversarial, ball) of each call of an attack."""
     original, calls = getattr(attacks, name), []
 
-    def recorded(net, x, y, ball, *rest):
-        adversarial = original(net, x, y, ball, *rest)
-        calls.append((x, adversarial, ball, *rest))
+    def recorded(net, x, y, ball, *rest, **options):
+        adversarial = original(net, x, y, ball, *rest, **options)
+        calls.append((x, adversarial, ball, *rest, *options.values()))
         return adversarial
 
     monkeypatch.setattr(attacks, name, recorded)
@@ -352,7 +352,9 @@ def test_a_radius_trains_on_fgm_examples_at_the_radius_of_the_schedule(data, mon
 def test_more_attack_steps_train_on_pgd_examples(data, monkeypatch):
     calls = spy(monkeypatch, "pgd")
     train(network(), data, Training(steps=2, lr=0.1, batch=4, radius=0.2, attack_steps=3, box=(-9.0, 9.0)))
-    assert [(ball, steps) for _, _, ball, steps in calls] == [(attacks.Ball("l2", 0.2, (-9.0, 9.0)), 3)] * 2
+    assert [settings for _, _, *settings in calls] == [[attacks.Ball("l2", 0.2, (-9.0, 9.0)), 3, False]] * 2
+    sizes = torch.cat([(adversarial - x).norm(dim=1) for x, adversarial, *_ in calls])
+    assert sizes.min() > 0.19  # nobody is spared, however wrong the network is on a sample
 
 
 def test_clean_training_attacks_nothing(data, monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fpcore import ConvNet, activity, coding_error, exciting, generator, maximise, patches, preactivation
+from fpcore import ConvNet, activity, coding_error, exciting, generator, maximise, patches, preactivation, thresholds
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +71,14 @@ def test_sums_of_few_atoms_are_coded_by_as_many_and_more_atoms_never_leave_more(
     assert 1 > left[0] > left[1] > left[2] > 0
     with pytest.raises(ValueError, match="atoms = 0"):
         coding_error(atoms, noise, 0)
+
+
+def test_a_threshold_is_where_the_relu_opens_of_neurons_that_are_on():
+    net = ConvNet(1 / 8).eval()
+    with torch.no_grad():
+        net.bn2.weight.copy_(torch.tensor([2.0, 2.0, 2.0, 1e-6, 2.0, 2.0, 2.0, 2.0]))
+        net.bn2.bias.copy_(torch.tensor([-1.0, -1.0, -1.0, -9.0, -1.0, -1.0, 1.0, 1.0]))
+        assert thresholds(net)["bn2"] == 0.5 and thresholds(net)["bn1"] == 0.0
+        normal = torch.randn(4000, 8, 1, 1, generator=torch.Generator().manual_seed(0))
+        opened = (net.bn2(normal)[:, 0] > 0).float().mean()
+    assert opened == pytest.approx(0.31, abs=0.02)  # a normal variable is above 0.5 that often
