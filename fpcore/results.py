@@ -45,19 +45,29 @@ def interval(values: list[float], share: bool = False) -> dict[str, Any]:
 
 
 def provenance(profile: str, device: torch.device, seeds: list[int], **more: Any) -> dict[str, Any]:
-    """Where a number comes from: profile, device, versions, seeds, date, commit, and whatever else is passed."""
+    """Where a number comes from: profile, device, versions, seeds, date, commit, and whatever else is passed.
+
+    The commit is "-dirty" if anything but results, which a run writes itself, differs from it.
+    """
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() if (ROOT / ".git").exists() else ""
     return {
         "profile": profile,
         "device": f"{device.type} ({hardware}, {platform.machine()})",
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": version("torchvision")},
         "seeds": list(seeds),
         "date": datetime.date.today().isoformat(),
-        "commit": commit or "unknown",
+        "commit": _commit(),
         **more,
     }
+
+
+def _commit() -> str:
+    if not (ROOT / ".git").exists():
+        return "unknown"
+    git = ["git", "-C", str(ROOT)]
+    found = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    clean = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":(exclude)results"], capture_output=True)
+    return found.stdout.strip() + ("-dirty" if clean.returncode else "")
 
 
 def publish(name: str, measured: dict[str, Any], source: dict[str, Any], arrays: dict[str, Tensor] | None = None) -> None:

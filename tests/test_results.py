@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import subprocess
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from fpcore import (
     published,
     published_layers,
 )
-from fpcore.results import CLAIMS, Claim, folder, show
+from fpcore.results import CLAIMS, Claim, _commit, folder, show
 
 IDS = ["P1", "P2", "P3", "P4", "T1", "T2", "L1", "L2", "L3", "P1-layers", "P2-layers", "P3-layers", "E1", "E2", "E3"]
 SOURCE = {
@@ -227,6 +228,24 @@ def test_the_ledger_shows_the_published_figures_and_no_others(claim, results):
     assert entry["measured"] == expected
     (results / f"{claim.experiment}.json").unlink()
     assert entry_of(claim.id)["measured"] == {}
+
+
+def test_a_commit_is_dirty_when_code_differs_but_not_when_results_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("fpcore.results.ROOT", tmp_path)
+    assert _commit() == "unknown"
+    files = tmp_path / "code.py", tmp_path / "results" / "x.json"
+    files[1].parent.mkdir()
+    for file in files:
+        file.write_text("1")
+    name = ["-c", "user.name=a", "-c", "user.email=b"]
+    for order in (["init", "-q"], ["add", "-A"], [*name, "commit", "-qm", "one"]):
+        subprocess.run(["git", "-C", str(tmp_path), *order], check=True)
+    clean = _commit()
+    assert len(clean) >= 4 and clean.isalnum()
+    files[1].write_text("2")
+    assert _commit() == clean
+    files[0].write_text("2")
+    assert _commit() == f"{clean}-dirty"
 
 
 def test_the_ledger_file_is_the_ledger(results):
