@@ -65,7 +65,9 @@ def _commit() -> str:
     if not (ROOT / ".git").exists():
         return "unknown"
     git = ["git", "-C", str(ROOT)]
-    found = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    found = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    if found.returncode:
+        return "unknown"
     clean = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":(exclude)results"], capture_output=True)
     return found.stdout.strip() + ("-dirty" if clean.returncode else "")
 
