@@ -138,7 +138,7 @@ class CifarExperiment:
 CIFAR = {
     "quick": CifarExperiment(
         0.5,
-        5_000,
+        4_000,
         1_000,
         8,
         4,

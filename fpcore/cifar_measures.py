@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from fpcore import checks, seeding
-from fpcore.attacks import Attack, Ball, robust_correct
+from fpcore.attacks import Ball, robust_correct
 from fpcore.autoattacks import THREATS, autoattack
 from fpcore.cifar import Images
 from fpcore.cifar_experiments import CifarExperiment
@@ -28,18 +28,20 @@ PAIRS = {
 }
 
 
-def attacked_accuracy(
-    net: nn.Module, test: Images, radius: float, attacked: int = 1000, norm: str = "l2", extra: tuple[Attack, ...] = ()
-) -> float:
-    """Robust accuracy on the first so many test images: the worst of FGM, PGD-20 with a random restart, and `extra`.
+def attacked_accuracy(net: nn.Module, test: Images, radius: float, attacked: int = 1000, norm: str = "l2") -> float:
+    """Robust accuracy on the first so many test images: the worst of FGM, and PGD-20 with a random restart.
 
     An upper bound. The radius is in pixels of [0, 1]; the random starts are the same for every network.
     """
     x, y = test.x[:attacked], test.y[:attacked]
     if radius == 0:
         return accuracy(net, x, y)
-    rng, ball = seeding.generator(0, "attack", device=x.device), Ball(norm, radius, (0.0, 1.0))
-    return robust_correct(net, x, y, ball, restarts=2, extra=extra, rng=rng).float().mean().item()
+    return survivors(net, x, y, Ball(norm, radius, (0.0, 1.0))).float().mean().item()
+
+
+def survivors(net: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
+    """Which images withstand the attacks of `attacked_accuracy`, (n,), bool."""
+    return robust_correct(net, x, y, ball, restarts=2, rng=seeding.generator(0, "attack", device=x.device))
 
 
 def switched_on(net: nn.Module) -> dict[str, Tensor]:
@@ -105,7 +107,7 @@ def measure_cifar(nets: dict[str, nn.Module], test: Images, config: CifarExperim
 
 
 def measure_autoattack(
-    nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment, threats: Collection[str] = (*THREATS,)
+    nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment, threats: Collection[str] = tuple(THREATS)
 ) -> dict[str, float]:
     """Accuracy under AutoAttack, and beside it under PGD, of each network, on `autoattacked` images, for names of THREATS.
 

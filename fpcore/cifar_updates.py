@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from fpcore.attacks import Ball, transfer
 from fpcore.cifar import Images
 from fpcore.cifar_experiments import CifarExperiment, run_low_rank
-from fpcore.cifar_measures import attacked_accuracy
+from fpcore.cifar_measures import attacked_accuracy, survivors
 from fpcore.decomposition import neurons
 from fpcore.low_rank import trained_parameters, truncated
-from fpcore.models import accuracy
+from fpcore.models import accuracy, correct, evaluating
 
 
 def low_rank_rows(
@@ -78,13 +78,18 @@ def measure_tangent(
     therefore also attacked by what breaks each network of `sources`.
     """
     out: dict[str, float] = {}
+    x, y = test.x[:attacked], test.y[:attacked]
     for name, model in models.items():
         out[f"{name}/clean_accuracy"] = accuracy(model, test.x, test.y)
-        subset = out[f"{name}/robust_accuracy/0"] = accuracy(model, test.x[:attacked], test.y[:attacked])
-        for radius in radii:
-            ball = Ball("l2", radius, (0.0, 1.0))
-            extra = tuple(transfer(source, ball) for source in sources if source is not model)
-            robust = attacked_accuracy(model, test, radius, attacked, extra=extra)
-            out[f"{name}/robust_accuracy/{radius:g}"] = robust
-            out[f"{name}/kept_share/{radius:g}"] = robust / max(subset, 1 / attacked)
+        out[f"{name}/robust_accuracy/0"] = accuracy(model, x, y)
+    for radius in radii:
+        ball = Ball("l2", radius, (0.0, 1.0))
+        moved = [transfer(source, ball)(source, x, y) for source in sources]
+        for name, model in models.items():
+            alive = survivors(model, x, y, ball)
+            with evaluating(model), torch.no_grad():
+                for found in moved:
+                    alive &= correct(model(found), y)
+            robust = out[f"{name}/robust_accuracy/{radius:g}"] = alive.float().mean().item()
+            out[f"{name}/kept_share/{radius:g}"] = robust / max(out[f"{name}/robust_accuracy/0"], 1 / attacked)
     return out
