@@ -1,5 +1,6 @@
 """AutoAttack, the field's standard evaluation (Croce and Hein, 2020), resumable: what was found lies beside the checkpoints."""
 
+import copy
 import hashlib
 import json
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from fpcore import checks
 from fpcore.attacks import Ball
 from fpcore.experiments import cache_path
-from fpcore.models import correct, evaluating
+from fpcore.models import correct
 from fpcore.results import write_json
 
 THREATS = {"l2 0.25": ("l2", 0.25), "l2 0.5": ("l2", 0.5), "linf 4/255": ("linf", 4 / 255), "linf 8/255": ("linf", 8 / 255)}
@@ -39,12 +40,13 @@ def autoattack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, chunk: int = 10
 def _survivors(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
     from pyautoattack import AutoAttack
 
-    with evaluating(net), torch.random.fork_rng():  # the library seeds the global generator
-        attack = AutoAttack(net, norm=NORMS[ball.norm], eps=ball.radius, seed=seed, device=x.device)
+    frozen = copy.deepcopy(net).eval().requires_grad_(False)  # FAB would leave gradients of the weights behind
+    with torch.random.fork_rng():  # the library seeds the global generator
+        attack = AutoAttack(frozen, norm=NORMS[ball.norm], eps=ball.radius, seed=seed, device=x.device)
         found, _ = attack.run_standard_evaluation(x, y, batch_size=len(x))
         found = x + ball.project(found - x, x)  # whatever the library's rounding, inside the ball and the box
         with torch.no_grad():
-            return correct(net(x), y) & correct(net(found), y)
+            return correct(frozen(x), y) & correct(frozen(found), y)
 
 
 def digest(tensors: list[Tensor]) -> str:

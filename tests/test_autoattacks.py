@@ -28,8 +28,9 @@ def images():
 @pytest.mark.parametrize(("norm", "radius"), [("linf", 0.02)])
 def test_what_can_be_broken_is_broken_and_nothing_else(norm, radius, cache):
     x, y = images()
-    survived = autoattack(Brightness(), x, y, Ball(norm, radius, BOX), chunk=5)
+    survived = autoattack(net := Brightness(), x, y, Ball(norm, radius, BOX), chunk=5)
     assert survived.tolist() == [True] * 4 + [False] * 4
+    assert net.training and net.centres.grad is None  # the network is left as it was
 
 
 def test_finished_chunks_are_not_attacked_again(cache, monkeypatch):
