@@ -140,16 +140,18 @@ def _encode(content: Any) -> bytes:
 def comparison(name: str, here: dict[str, dict[str, Any]], labels: dict[str, str], percent: bool = True) -> str:
     """A Markdown table: each labelled figure as measured in this run, beside the published one (mean, 95% interval).
 
-    Figures that neither has are left out; if all are, a line says so.
+    Rows and columns without a figure are left out; if all are, a line says so.
     """
     found = published(name)
     theirs = found["measured"] if found else {}
-    known = {key: label for key, label in labels.items() if key in here or key in theirs}
-    rows = [f"| {label} | {show(here.get(key), percent)} | {show(theirs.get(key), percent)} |" for key, label in known.items()]
-    if not rows:
-        return "*Not measured in this profile, and not yet published: a full run does both.*"
     title = "published" if not found else f"published ({found['provenance'].get('setting', found['provenance']['profile'])})"
-    return "\n".join([f"| | this run | {title} |", "|---|---|---|", *rows])
+    columns = {head: figures for head, figures in {"this run": here, title: theirs}.items() if labels.keys() & figures.keys()}
+    if not columns:
+        return "*Not measured in this profile, and not yet published: a full run does both.*"
+    known = [(key, label) for key, label in labels.items() if any(key in figures for figures in columns.values())]
+    table = [["", *columns], ["---"] * (1 + len(columns))]
+    table += [[label, *(show(figures.get(key), percent) for figures in columns.values())] for key, label in known]
+    return "\n".join("| " + " | ".join(row) + " |" for row in table)
 
 
 def show(number: dict[str, Any] | None, percent: bool = True) -> str:

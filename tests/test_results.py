@@ -291,11 +291,12 @@ def test_figures_are_shown_with_their_interval():
 
 def test_a_comparison_stands_beside_what_is_published(results):
     here, labels = {"a": number(0.5), "b": number(0.25)}, {"a": "first", "c": "third"}
-    assert comparison("synthetic", here, labels).splitlines()[2:] == ["| first | 50.0% | - |"]
+    assert comparison("synthetic", here, labels).splitlines() == ["|  | this run |", "| --- | --- |", "| first | 50.0% |"]
     publish("synthetic", {"a": number(0.75, 0.7, 0.8), "c": number(0.1)}, SOURCE)
     title, _, first, third = comparison("synthetic", here, labels).splitlines()
-    assert title == "| | this run | published (quick) |" and first == "| first | 50.0% | 75.0% [70.0%, 80.0%] |"
+    assert title == "|  | this run | published (quick) |" and first == "| first | 50.0% | 75.0% [70.0%, 80.0%] |"
     assert third == "| third | - | 10.0% |"
+    assert comparison("synthetic", {}, labels).splitlines()[0] == "|  | published (quick) |"
     assert "not yet published" in comparison("synthetic", here, {"x": "measured nowhere"})
 
 
