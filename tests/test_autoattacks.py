@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from fpcore import Ball, autoattack
-from fpcore.autoattacks import THREATS
+from fpcore import Ball, ConvNet, ResNet, autoattack
+from fpcore.autoattacks import THREATS, frozen
 
 BOX = (0.0, 1.0)
 
@@ -31,6 +31,17 @@ def test_what_can_be_broken_is_broken_and_nothing_else(norm, radius, cache):
     survived = autoattack(net := Brightness(), x, y, Ball(norm, radius, BOX), chunk=5)
     assert survived.tolist() == [True] * 4 + [False] * 4
     assert net.training and net.centres.grad is None  # the network is left as it was
+
+
+@pytest.mark.parametrize("kind", [ConvNet, ResNet])
+def test_the_copy_that_is_attacked_computes_the_same_without_batch_normalisation(kind):
+    torch.manual_seed(0)
+    net, x = kind(0.25), torch.rand(16, 3, 32, 32)
+    net(x)  # in training mode, so that there are statistics to fold in
+    twin = frozen(net)
+    assert net.training and not any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
+    assert not any(weight.requires_grad for weight in twin.parameters())
+    torch.testing.assert_close(twin(x), net.eval()(x), atol=1e-4, rtol=1e-4)
 
 
 def test_finished_chunks_are_not_attacked_again(cache, monkeypatch):
