@@ -52,7 +52,7 @@ def _survivors(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> T
 def frozen(net: nn.Module) -> nn.Module:
     """A copy of `net` to be attacked: in evaluation mode, weights without gradients (FAB would leave them in `net`).
 
-    Batch normalisation becomes part of the convolutions: the same function up to rounding, a fifth faster.
+    Batch normalisation becomes part of the convolution it follows: the same function up to rounding, a fifth faster.
     """
     twin = copy.deepcopy(net).eval().requires_grad_(False)
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
