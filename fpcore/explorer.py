@@ -1,6 +1,7 @@
 """The explorer of training radius and width: its panels are made beforehand, and anything between them live."""
 
 import html
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -201,7 +202,7 @@ class Explorer(VBox):
         self.shown = Stack([prepared, VBox([self.answer, self.picture], layout=wide)], selected_index=0, layout=wide)
         self.free = {
             "radius": number("any training radius", grid.reaches[-2], 0.0, 1.2, 0.05),
-            "width": number("any width / d", grid.widths[-1], 0.1, 8.0, 0.25),
+            "width": number("any width / d", grid.widths[-1], 0.1, 6.0, 0.25),
             "evaluation": number("any evaluation radius", RADII[len(RADII) // 2], 0.0, 1.2, 0.05),
         }
         self.progress = FloatProgress(max=1.0, description="training", style=LABEL, layout=Layout(visibility="hidden"))
@@ -225,6 +226,8 @@ class Explorer(VBox):
 
     def _answer(self, reach: float, width: float, evaluation: float, check: Callable[[], None]) -> None:
         started = time.monotonic()
+        # A core is left to the browser: threads meet at every small step, and would wait for one that it had displaced.
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - 1)))
         cell = (reach, width, self._grid.seeds[0])
         if self._live is None or self._live[0] != cell:
             try:

@@ -144,7 +144,7 @@ def test_inputs_appear_with_a_kernel_alone(explorer):
 def test_inputs_are_clipped_and_errors_are_told(explorer, monkeypatch):
     explorer.free["radius"].value = -5
     explorer.free["width"].value = 1e9
-    assert explorer.free["radius"].value == 0.0 and explorer.free["width"].value == 8.0
+    assert explorer.free["radius"].value == 0.0 and explorer.free["width"].value == 6.0
 
     def broken(*_, **__):
         raise FloatingPointError("the loss is <nan>")
