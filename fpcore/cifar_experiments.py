@@ -1,7 +1,7 @@
 """The CIFAR-10 experiments, by profile: what is trained from what, on which schedule, and which controls stand beside it."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,31 +161,29 @@ CIFAR = {
 }
 
 
-@dataclass(frozen=True)
-class CifarRun:
-    """The networks of one seed: `init` w0, `clean` w, `purified` w', `control` w_c; and the histories of training."""
+def run_cifar(
+    config: CifarExperiment,
+    data: Images,
+    seed: int,
+    names: Collection[str] = ("purified", "control", "scratch"),
+    progress: bool = True,
+) -> dict[str, nn.Module]:
+    """{name: network} of a seed: "init" w0 and "clean" w, and of "purified" w', "control" w_c and "scratch" w'' those named.
 
-    init: nn.Module
-    clean: nn.Module
-    purified: nn.Module
-    control: nn.Module
-    histories: dict[str, list[dict[str, Any]]]
-
-
-def run_cifar(config: CifarExperiment, data: Images, seed: int, progress: bool = True) -> CifarRun:
-    """Train w, w' and w_c of a seed on `data`, on its device; finished stages are read from their checkpoints."""
-    init = config.initial(seed, data.x.device)
-    first = config.clean(data, seed)
-    stages = {
-        "clean": [first],
-        "adversarial": [first, config.adversarial(data, seed, config.radius)],
-        "control": [first, config.adversarial(data, seed, 0.0)],
-    }
-    nets, histories = {"": init}, {}
-    for name, trainings in stages.items():
-        nets[name] = copy.deepcopy(nets["" if name == "clean" else "clean"])
-        histories[name] = config.stage(name, nets[name], data, trainings, seed, progress=progress)
-    return CifarRun(init.eval(), nets["clean"], nets["adversarial"], nets["control"], histories)
+    Trained on `data`, on its device, or read from their checkpoints; in evaluation mode.
+    """
+    for name in names:
+        checks.choice("name", name, ("purified", "control", "scratch"))
+    init, first = config.initial(seed, data.x.device), config.clean(data, seed)
+    nets = {"init": init.eval(), "clean": copy.deepcopy(init)}
+    config.stage("clean", nets["clean"], data, [first], seed, progress=progress)
+    for name, label, radius in (("purified", "adversarial", config.radius), ("control", "control", 0.0)):
+        if name in names:
+            nets[name] = copy.deepcopy(nets["clean"])
+            config.stage(label, nets[name], data, [first, config.adversarial(data, seed, radius)], seed, progress=progress)
+    if "scratch" in names:
+        nets["scratch"] = run_adversarial_scratch(config, data, seed, progress)
+    return nets
 
 
 def run_adversarial_scratch(config: CifarExperiment, data: Images, seed: int, progress: bool = True) -> nn.Module:

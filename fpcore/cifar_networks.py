@@ -1,10 +1,12 @@
 """The five CIFAR-10 networks of a seed: trained here, read from checkpoints, or read from what was published."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
 from fpcore.cifar import DataNotFoundError, Images, load_cifar10
-from fpcore.cifar_experiments import CIFAR, CifarExperiment, run_adversarial_scratch, run_cifar
+from fpcore.cifar_experiments import CIFAR, CifarExperiment, run_cifar
 from fpcore.results import published_layers
 
 NETWORKS = {"init": "$w^0$", "clean": "$w$", "purified": "$w'$", "control": "$w_c$", "scratch": "$w''$"}
@@ -21,19 +23,21 @@ def open_cifar10(config: CifarExperiment, device: torch.device) -> tuple[Images 
     return train, test
 
 
-def cifar_runs(config: CifarExperiment, data: Images | None, seed: int, few: bool = False) -> list[dict[str, nn.Module]]:
-    """The networks of the experiment's seeds (its `few_seeds`, with `few`) from `seed` on; without data, the published ones."""
+def cifar_runs(
+    config: CifarExperiment,
+    data: Images | None,
+    seed: int,
+    few: bool = False,
+    names: Collection[str] = ("purified", "control", "scratch"),
+) -> list[dict[str, nn.Module]]:
+    """The networks (`names`, as in `run_cifar`) of the experiment's seeds (its `few_seeds`, with `few`) from `seed` on.
+
+    Without data, the published ones.
+    """
     if data is None:
         return [published_networks()]
     count = config.few_seeds if few else config.seeds
-    return [cifar_networks(config, data, s) for s in range(seed, seed + count)]
-
-
-def cifar_networks(config: CifarExperiment, data: Images, seed: int, progress: bool = True) -> dict[str, nn.Module]:
-    """{name: network} for the names in `NETWORKS`, in evaluation mode, trained on `data` or read from checkpoints."""
-    run = run_cifar(config, data, seed, progress)
-    scratch = run_adversarial_scratch(config, data, seed, progress)
-    return {"init": run.init, "clean": run.clean, "purified": run.purified, "control": run.control, "scratch": scratch}
+    return [run_cifar(config, data, s, names) for s in range(seed, seed + count)]
 
 
 def as_arrays(nets: dict[str, nn.Module]) -> dict[str, Tensor]:
@@ -45,7 +49,10 @@ def as_arrays(nets: dict[str, nn.Module]) -> dict[str, Tensor]:
 def published_networks(
     device: torch.device | str = "cpu", name: str = "cifar10", config: CifarExperiment = CIFAR["full"]
 ) -> dict[str, nn.Module]:
-    """The published networks of an experiment's first seed, {name: network}, rebuilt from their float16 arrays."""
+    """The networks published under a name, {name: network}, rebuilt from their float16 arrays.
+
+    "cifar10" holds all five of the first seed, "cifar10-seed1" and so on w and w' of further ones.
+    """
     nets = {}
     for network, state in published_layers(name).items():
         net = config.initial(0)

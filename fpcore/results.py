@@ -81,10 +81,15 @@ def publish(name: str, measured: dict[str, Any], source: dict[str, Any], arrays:
     if not before or before["measured"] != measured:
         text = _encode({"measured": measured, "provenance": source})  # a NaN is an error before anything is written
         if arrays:
-            content = save({k: v.detach().contiguous().cpu() for k, v in arrays.items()})
-            write_atomically(folder() / f"{name}.safetensors", content)
+            publish_arrays(name, arrays)
         write_atomically(folder() / f"{name}.json", text)
     write_json(folder() / "claims.json", claims())
+
+
+def publish_arrays(name: str, arrays: dict[str, Tensor]) -> None:
+    """Write results/<name>.safetensors, atomically; names are "network/layer"."""
+    content = save({k: v.detach().contiguous().cpu() for k, v in arrays.items()})
+    write_atomically(folder() / f"{name}.safetensors", content)
 
 
 def publish_figure(name: str, figure: Figure) -> None:
@@ -168,7 +173,8 @@ def show(number: dict[str, Any] | None, percent: bool = True) -> str:
 class Claim:
     """A claim of the seed documents, and what would confirm it: `threshold` maps a measured name to (">" | "<", bound).
 
-    `experiment` names the published result that measures it, `rename` maps the ledger's names to that result's.
+    `experiment` names the published result that measures it, `rename` maps the ledger's names to that result's; what that
+    does not hold is taken from the published result `also`.
     """
 
     id: str
@@ -177,6 +183,7 @@ class Claim:
     experiment: str | None = None
     rename: dict[str, str] | None = None
     threshold: dict[str, tuple[str, float]] | None = None
+    also: str | None = None
 
     def entry(self) -> dict[str, Any]:
         """The ledger's row; `holds` is None while a number that the threshold names is not measured.
@@ -186,7 +193,9 @@ class Claim:
         result = published(self.experiment) if self.experiment else None
         measured: dict[str, Any] = {}
         if result:
-            found = {name: result["measured"].get(source) for name, source in (self.rename or {}).items()}
+            more = published(self.also) if self.also else None
+            figures = (more["measured"] if more else {}) | result["measured"]
+            found = {name: figures.get(source) for name, source in (self.rename or {}).items()}
             measured = {name: {k: f[k] for k in ("value", "low", "high")} for name, f in found.items() if f}
         threshold = self.threshold or {}
         holds = None
@@ -363,6 +372,7 @@ CLAIMS = (
             "cos_clean_adv_lowest_held_out": (">", 0.85),
             "share_dominant": (">", 0.9),
         },
+        also=CIFAR,
     ),
     Claim(
         "E2",

@@ -264,6 +264,15 @@ def test_a_claim_without_a_bound_is_neither_true_nor_false(results):
     assert entry["holds"] is None and entry["measured"]["radius"]["value"] == 0.1
 
 
+def test_a_claim_takes_from_a_second_result_what_its_own_does_not_hold(results):
+    claim = Claim("X", "", "chapters/x", "own", {"a": "a", "b": "b"}, {"a": (">", 0.5), "b": (">", 0.5)}, also="other")
+    publish("other", {"a": number(0.1), "b": number(0.6)}, SOURCE)
+    assert claim.entry()["measured"] == {} and claim.entry()["holds"] is None
+    publish("own", {"a": number(0.9)}, SOURCE)
+    entry = claim.entry()
+    assert entry["holds"] and [entry["measured"][name]["value"] for name in ("a", "b")] == [0.9, 0.6]
+
+
 def test_the_ledger_table_shows_figures_bounds_and_verdicts(results):
     t2, p2 = (next(c for c in CLAIMS if c.id == id) for id in ("T2", "P2"))
     figures = {**favourable(t2), **{source: number(0.987) for source in p2.rename.values()}}
