@@ -138,6 +138,35 @@ def layer_histograms(layers: Mapping[str, Mapping[str, tuple[Tensor, str]]], cha
     return figure
 
 
+def low_rank(shown: Mapping[str, Mapping[str, Any]], ranks: Sequence[int], colors: Mapping[str, str]) -> Figure:
+    """Low-rank updates, a row of panels a run: robust gain regained over the rank and over the share of parameters trained,
+    and clean accuracy over the rank, with 95% intervals.
+
+    `colors` maps a kind of update to its colour. All of w trained on the same schedule is dashed, and a star.
+    """
+    figure, axes = plt.subplots(len(shown), 3, figsize=(7.8, 2.5 * len(shown) + 0.4), squeeze=False)
+    for (over_rank, over_share, clean), (title, measured) in zip(axes, shown.items()):
+        for kind, color in colors.items():
+            if not (at := [i for i, rank in enumerate(ranks) if f"{kind}/{rank}/regained" in measured]):
+                continue
+            figures = {key: [measured[f"{kind}/{ranks[i]}/{key}"] for i in at] for key in ("regained", "clean_accuracy")}
+            with_intervals(over_rank, at, figures["regained"], "o-", color, kind)
+            with_intervals(clean, at, figures["clean_accuracy"], "o-", color, "")
+            if kind != "truncated":  # all of w was trained for it
+                share = [measured[f"{kind}/{ranks[i]}/parameter_share"]["value"] for i in at]
+                with_intervals(over_share, share, figures["regained"], "o-", color, "")
+        for axis, key in ((over_rank, "regained"), (clean, "clean_accuracy")):
+            axis.axhline(measured[f"full/{key}"]["value"], color="black", linestyle="--", linewidth=0.9, label="full")
+            axis.set_xticks(range(len(ranks)), map(str, ranks))
+            axis.set(xlabel="rank", xlim=(-0.4, len(ranks) - 0.6))
+        over_share.plot(1, measured["full/regained"]["value"], "*", color="black", markersize=8)
+        over_share.set(xlabel="parameters trained / all", xscale="log", title=title, ylim=over_rank.get_ylim(), yticklabels=[])
+        over_rank.set_ylabel("robust gain regained")
+        clean.set_ylabel("clean accuracy")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(colors) + 1)
+    return figure
+
+
 def spectra(rows: Mapping[str, Tensor]) -> Figure:
     """Singular values of each layer's update over their index, relative to the largest."""
     figure, axis = plt.subplots(figsize=(7.2, 2.8))

@@ -53,7 +53,9 @@ def measure_low_rank(
         out[f"{name}/parameter_share"] = trained_parameters(net) / total
     enough = [r for r in config.ranks if out[f"adversarial/{r}/regained"] >= 0.8]
     out["smallest_rank"] = float(min(enough) if enough else max(len(w) for w in neurons(clean).values()))
-    return out | {"start/robust_accuracy": low, "end/robust_accuracy": high}
+    for name, net, robust in (("start", clean, low), ("end", purified, high)):
+        out |= {f"{name}/clean_accuracy": accuracy(net, test.x, test.y), f"{name}/robust_accuracy": robust}
+    return out
 
 
 def update_spectra(clean: nn.Module, purified: nn.Module) -> dict[str, Tensor]:

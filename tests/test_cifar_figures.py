@@ -37,6 +37,24 @@ def test_bars_stand_in_groups_at_their_heights_beside_a_level():
     assert all(line.get_linestyle() != "--" for line in axis.lines)
 
 
+def test_low_rank_updates_stand_over_their_rank_and_over_their_share_of_the_parameters():
+    def one(kind, rank, value):
+        figures = {"regained": value, "clean_accuracy": 0.7, "parameter_share": 0.01 * (rank + 1)}
+        return {f"{kind}/{rank}/{name}": number(v, 0.05) for name, v in figures.items()}
+
+    measured = one("adversarial", 0, 0.5) | one("adversarial", 4, 0.8) | one("clean", 4, -0.1) | one("truncated", 4, 0.6)
+    measured |= {"full/regained": number(0.9), "full/clean_accuracy": number(0.75)}
+    colors = dict.fromkeys(("adversarial", "random", "clean", "truncated"), BLUE)
+    over_rank, over_share, clean = cifar_figures.low_rank({"this run": measured}, [0, 1, 4], colors).axes
+    drawn = [line.get_xydata().tolist() for line in over_rank.lines if line.get_marker() == "o"]
+    assert [points for points in drawn if points] == [[[0, 0.5], [2, 0.8]], [[2, -0.1]], [[2, 0.6]]]
+    drawn = [line.get_xydata().tolist() for line in over_share.lines if line.get_marker() == "o"]
+    assert [points for points in drawn if points] == [[[0.01, 0.5], [0.05, 0.8]], [[0.05, -0.1]]]
+    (star,) = [line for line in over_share.lines if line.get_marker() == "*"]
+    assert star.get_xydata().tolist() == [[1, 0.9]]
+    assert [line.get_ydata()[0] for line in (over_rank.lines[-1], clean.lines[-1])] == [0.9, 0.75]
+
+
 def test_autoattack_is_marked_at_its_radius_in_the_panel_of_its_norm():
     radii = {"l2": [0, 0.5], "linf": [0, 8 / 255]}
     rows = {norm: {"clean": [0.8, 0.1], "purified": [0.7, 0.5]} for norm in radii}
