@@ -30,6 +30,7 @@ from fpcore import (
 )
 from fpcore.cifar_experiments import CifarExperiment
 from fpcore.cifar_measures import SUFFIXES, matched
+from fpcore.results import ROOT
 
 SOURCE = {"profile": "quick"}
 TINY = CifarExperiment(1 / 8, 64, 32, 1, 1, seeds=1, batch=32, attacked=12, ranks=(0, 2), control_ranks=(2,))
@@ -161,6 +162,14 @@ def test_published_networks_come_back_as_they_went_in(results):
     for other in (TINY, dataclasses.replace(small, architecture="resnet18")):
         with pytest.raises(ValueError, match="holds another network"):
             published_networks(name="nets", config=other)
+
+
+def test_the_networks_of_all_few_seeds_are_published_in_less_than_20_mb():
+    files = {path.stem: path.stat().st_size for path in (ROOT / "results").glob("*.safetensors")}
+    assert sum(files.values()) < 20e6
+    assert files.keys() == {"cifar10", *(f"cifar10-seed{i}" for i in range(1, CIFAR["full"].few_seeds))}
+    for name in files:
+        assert published_networks(name=name).keys() >= {"clean", "purified"}
 
 
 def test_without_data_the_published_networks_stand_in_and_without_those_it_is_an_error(
