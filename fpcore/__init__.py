@@ -46,6 +46,7 @@ from fpcore.cifar_measures import (
     attacked_accuracy,
     held_out,
     layer_relations,
+    matched,
     measure_autoattack,
     measure_cifar,
     measure_relations,
@@ -53,7 +54,7 @@ from fpcore.cifar_measures import (
     switched_on,
 )
 from fpcore.cifar_networks import NETWORKS, as_arrays, cifar_runs, open_cifar10, published_networks
-from fpcore.cifar_updates import effective_rank, low_rank_rows, measure_low_rank, measure_tangent, update_spectra
+from fpcore.cifar_updates import effective_rank, low_rank_rows, measure_low_rank, measure_tangent, smallest_rank, update_spectra
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
 from fpcore.experiments import PROFILES, start, summarise
 from fpcore.explorer import Explorer, alike, measure_grid
@@ -90,7 +91,7 @@ from fpcore.results import (
     publish_arrays,
     publish_figure,
     published,
-    published_layers,
+    published_arrays,
     show,
 )
 from fpcore.seeding import generator
@@ -193,6 +194,7 @@ __all__ = [
     "loss",
     "low_rank",
     "low_rank_rows",
+    "matched",
     "maximise",
     "measure_autoattack",
     "measure_cifar",
@@ -215,7 +217,7 @@ __all__ = [
     "publish_arrays",
     "publish_figure",
     "published",
-    "published_layers",
+    "published_arrays",
     "published_networks",
     "quadratic_bound",
     "recalibrated",
@@ -238,6 +240,7 @@ __all__ = [
     "score_law",
     "shoot",
     "show",
+    "smallest_rank",
     "soundness",
     "start",
     "strongest",

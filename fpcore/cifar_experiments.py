@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fpcore import checks
+from fpcore.attacks import Ball
 from fpcore.cifar import Images
 from fpcore.experiments import cache_path
 from fpcore.linearised import Linearised
@@ -61,6 +62,17 @@ class CifarExperiment:
 
     def __post_init__(self):
         checks.choice("architecture", self.architecture, ARCHITECTURES)
+        for name in ("train_images", "test_images", "clean_epochs", "adversarial_epochs", "seeds", "attack_steps", "batch"):
+            checks.positive_int(name, getattr(self, name))
+        for name in ("tangent_epochs", "few_seeds", "attacked"):
+            checks.positive_int(name, getattr(self, name))
+        for name in ("tuned_seeds", "autoattacked"):
+            checks.whole(name, getattr(self, name))
+        for rank in (*self.ranks, *self.control_ranks):
+            checks.whole("rank", rank)
+        for name in ("width", "lr", "adversarial_lr", "weight_decay", "adversarial_weight_decay", "low_rank_lr"):
+            checks.finite(name, getattr(self, name))
+        Ball(self.norm, self.radius)  # its checks
 
     def clean(self, data: Images, seed: int) -> Training:
         """The first stage."""
@@ -126,12 +138,16 @@ class CifarExperiment:
         Returns the history, with an entry an epoch, and leaves the model in evaluation mode.
         """
         code = (*_SOURCES, *sources, *(("resnet",) if self.architecture == "resnet18" else ()))
+        frozen = {key: p.clone() for key, p in model.named_parameters() if not p.requires_grad}
         path = cache_path(
             f"cifar10-{name}", *trainings[::-1], *lineage, self.architecture, self.width, data, seed, sources=code
         )
         label = f"{name}, seed {seed}" if progress else None
         history = train(model, data, trainings[-1], every=data.steps(1, self.batch), checkpoint=path, progress=label)
         model.eval()
+        for key, p in model.named_parameters():
+            if key in frozen and not torch.equal(p, frozen[key]):
+                raise ValueError(f"checkpoint {path} was trained around another {key}: give the network that it started from")
         return history
 
 
@@ -204,7 +220,7 @@ def run_low_rank(
     kind: str = "adversarial",
     progress: bool = True,
 ) -> nn.Module:
-    """A rank-`rank` update of the clean network w of a seed. Kinds: "adversarial"; its controls "random", "clean", "full".
+    """A rank-`rank` update of a seed's clean network w, as `run_cifar` gives it. Kinds: "adversarial", controls as follows.
 
     "random" is trained adversarially with fixed random projections A (only B is learnt), "clean" without an attack;
     "full" is w -> w' at this learning rate, whatever the rank.

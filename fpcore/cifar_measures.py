@@ -31,12 +31,19 @@ PAIRS = {
 def attacked_accuracy(net: nn.Module, test: Images, radius: float, attacked: int = 1000, norm: str = "l2") -> float:
     """Robust accuracy on the first so many test images: the worst of FGM, and PGD-20 with a random restart.
 
-    An upper bound. The radius is in pixels of [0, 1]; the random starts are the same for every network.
+    An upper bound. The radius is in pixels of [0, 1]; the generator of the random starts is the same for every network.
     """
-    x, y = test.x[:attacked], test.y[:attacked]
+    x, y = first(test, "attacked", attacked)
     if radius == 0:
         return accuracy(net, x, y)
     return survivors(net, x, y, Ball(norm, radius, (0.0, 1.0))).float().mean().item()
+
+
+def first(test: Images, name: str, count: int) -> tuple[Tensor, Tensor]:
+    """The first `count` images and labels; an error, in which the count is called `name`, if there are fewer."""
+    if checks.positive_int(name, count) > len(test):
+        raise ValueError(f"{name} = {count}: there are {len(test)} images, give at most so many")
+    return test.x[:count], test.y[:count]
 
 
 def survivors(net: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
@@ -68,30 +75,44 @@ def hidden_medians(relations: dict[str, Tensor]) -> list[float]:
 def same_neuron(one: nn.Module, other: nn.Module) -> float:
     """Share of the hidden neurons of `other` whose nearest neuron (largest |cos|) in `one`'s layer is their own ancestor.
 
-    Of neurons switched on in both.
+    Of neurons switched on in both, among those switched on in `one`.
     """
     a, b, on, too = neurons(one), neurons(other), switched_on(one), switched_on(other)
     own = []
     for layer in [*a][:-1]:
-        unit, target = (nn.functional.normalize(w[layer].float()[on[layer] & too[layer]], dim=1) for w in (a, b))
+        both = on[layer] & too[layer]
+        unit, target = (nn.functional.normalize(w[layer].float()[rows], dim=1) for w, rows in ((a, on[layer]), (b, both)))
         nearest = (target @ unit.T).abs().argmax(1)
-        own.append(nearest == torch.arange(len(nearest), device=nearest.device))
+        own.append(nearest == (on[layer].cumsum(0) - 1)[both])
     return torch.cat(own).float().mean().item()
 
 
-def matched(one: nn.Module, other: nn.Module, layer: str) -> tuple[float, float]:
-    """Median |cos| of a layer's neurons with those of another network, matched one to one; and with random ones, matched.
+def matched(one: nn.Module, other: nn.Module, layer: str, draws: int = 20) -> tuple[float, float]:
+    """Median |cos| of a convolution's filters with those of another network, matched one to one; and by chance.
 
-    The matching makes the sum of |cos| largest, so it raises chance as well.
+    Matching makes the sum of |cos| largest, and smooth filters are all alike, so chance is high: it is the mean over
+    `draws` of matching the other network's filters with their phases scrambled, of which only colours and frequencies
+    are left.
     """
-    a, b = (nn.functional.normalize(neurons(net)[layer].float()[switched_on(net)[layer]], dim=1) for net in (one, other))
-    noise = torch.randn(b.shape, generator=seeding.generator(0, "matching")).to(b)
-    found = []
-    for target in (b, nn.functional.normalize(noise, dim=1)):
-        size = (a @ target.T).abs().cpu()
-        rows, columns = linear_sum_assignment(size.numpy(), maximize=True)
-        found.append(size[rows, columns].median().item())
-    return found[0], found[1]
+    a, b = (neurons(net)[layer].float()[switched_on(net)[layer]] for net in (one, other))
+    found = _matched(a, b)
+    weight = other.get_submodule(layer).weight
+    assert isinstance(weight, Tensor)
+    filters = b.unflatten(1, weight.shape[1:])
+    rng = seeding.generator(0, "matching", device=b.device)
+    return found, sum(_matched(a, scrambled(filters, rng).flatten(1)) for _ in range(draws)) / draws
+
+
+def _matched(a: Tensor, b: Tensor) -> float:
+    size = (nn.functional.normalize(a, dim=1) @ nn.functional.normalize(b, dim=1).T).abs().cpu()  # (m, n)
+    rows, columns = linear_sum_assignment(size.numpy(), maximize=True)
+    return size[rows, columns].median().item()
+
+
+def scrambled(w: Tensor, rng: torch.Generator) -> Tensor:
+    """Filters w (m, channels, h, w) with random phases, one draw for all channels of a filter: shape lost, spectrum kept."""
+    noise = torch.fft.fft2(torch.randn(len(w), 1, *w.shape[2:], generator=rng, device=w.device))
+    return torch.fft.ifft2(torch.fft.fft2(w) * noise / noise.abs()).real
 
 
 def measure_cifar(nets: dict[str, nn.Module], test: Images, config: CifarExperiment) -> dict[str, float]:
@@ -113,27 +134,33 @@ def measure_autoattack(
 
     `autoattack_ratio` is that of w' over w at the threat of the experiment's training, which must be among them.
     """
-    attacked, out = checks.positive_int("autoattacked", config.autoattacked), {}
+    for threat in threats:
+        checks.choice("threat", threat, THREATS)
+    for name in ("clean", "purified"):
+        checks.choice("network", name, nets)
+    for name in nets:
+        checks.choice("network", name, SUFFIXES)
+    x, y = first(test, "autoattacked", config.autoattacked)
+    out: dict[str, float] = {}
     home = next((threat for threat in threats if THREATS[threat] == (config.norm, config.radius)), None)
     if home is None:
         raise ValueError(f"threats = {[*threats]}: the training's, {config.norm} {config.radius:g}, must be among them")
-    x, y = test.x[:attacked], test.y[:attacked]
     for name, net in nets.items():
         for threat in threats:
             norm, radius = THREATS[threat]
             key = f"{SUFFIXES[name]}/{threat}"
             survived = autoattack(net, x, y, Ball(norm, radius, (0.0, 1.0)))
             out[f"autoattack_accuracy{key}"] = survived.float().mean().item()
-            out[f"pgd_accuracy{key}"] = attacked_accuracy(net, test, radius, attacked, norm)
+            out[f"pgd_accuracy{key}"] = attacked_accuracy(net, test, radius, len(x), norm)
     before, after = (out[f"autoattack_accuracy{SUFFIXES[name]}/{home}"] for name in ("clean", "purified"))
-    return out | {"autoattack_ratio": after / max(before, 1 / attacked)}
+    return out | {"autoattack_ratio": after / max(before, 1 / len(x))}
 
 
 def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
     """The cosines of `PAIRS`: the median over all neurons, for each layer, and the extreme hidden layer; shares; controls.
 
     Of neurons switched on, whose share is `live_share`. |beta w'| > |v| is cos^2 > 1/2, hence `share_dominant`, of w' or,
-    in its place, of the control w_c or of w''. `*_matched`: conv1's neurons, the first layer's, matched to those of w''.
+    in its place, of the control w_c or of w''.
     """
     hidden = [*switched_on(nets["purified"]).values()][:-1]
     out = {"live_share": torch.cat(hidden).float().mean().item()}
@@ -149,8 +176,6 @@ def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
             out |= {f"share_dominant{suffix}/{layer}": (cos**2 > 0.5).float().mean().item() for layer, cos in each.items()}
             out[f"same_neuron_share{suffix}"] = same_neuron(nets[one], nets[other])
     out["cos_clean_adv_difference"] = out["cos_clean_adv_control"] - out["cos_clean_adv"]
-    first = next(iter(neurons(nets["clean"])))
-    out["cos_adv_scratch_matched"], out["cos_matched_by_chance"] = matched(nets["purified"], nets["scratch"], first)
     return out
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fpcore.cifar import DataNotFoundError, Images, load_cifar10
 from fpcore.cifar_experiments import CIFAR, CifarExperiment, run_cifar
-from fpcore.results import published_layers
+from fpcore.results import published_arrays
 
 NETWORKS = {"init": "$w^0$", "clean": "$w$", "purified": "$w'$", "control": "$w_c$", "scratch": "$w''$"}
 
@@ -54,7 +54,7 @@ def published_networks(
     "cifar10" holds all five of the first seed, "cifar10-seed1" and so on w and w' of further ones.
     """
     nets = {}
-    for network, state in published_layers(name).items():
+    for network, state in published_arrays(name).items():
         net = config.initial(0)
         try:
             kept = net.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)

@@ -1,6 +1,7 @@
 """Low-rank updates and linearisations of the CIFAR-10 networks, measured beside what they are compared with."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,24 +39,33 @@ def measure_low_rank(
 ) -> dict[str, float]:
     """Of each update: clean and robust accuracy, share of w -> w' 's robust gain that it regains, share of its parameters.
 
-    `regained` is 0 for w and 1 for w'. `smallest_rank` is the smallest that regains 80%, or infinity's stand-in, the full
-    rank of the widest layer, if none does.
+    `regained` is 0 for w and 1 for w'. `regained_of_full` is 1 for "full" in place of w', all of w trained on the very
+    schedule of the updates: what the rank costs, and not the schedule.
     """
     out: dict[str, float] = {}
     attacked = config.attacked
     low, high = (attacked_accuracy(net, test, config.radius, attacked, config.norm) for net in (clean, purified))
     total = trained_parameters(purified)
+    robust = {name: attacked_accuracy(net, test, config.radius, attacked, config.norm) for name, net in rows.items()}
     for name, net in rows.items():
-        robust = attacked_accuracy(net, test, config.radius, attacked, config.norm)
         out[f"{name}/clean_accuracy"] = accuracy(net, test.x, test.y)
-        out[f"{name}/robust_accuracy"] = robust
-        out[f"{name}/regained"] = (robust - low) / max(high - low, 1 / attacked)
+        out[f"{name}/robust_accuracy"] = robust[name]
+        out[f"{name}/regained"] = (robust[name] - low) / max(high - low, 1 / attacked)
+        out[f"{name}/regained_of_full"] = (robust[name] - low) / max(robust["full"] - low, 1 / attacked)
         out[f"{name}/parameter_share"] = trained_parameters(net) / total
-    enough = [r for r in config.ranks if out[f"adversarial/{r}/regained"] >= 0.8]
-    out["smallest_rank"] = float(min(enough) if enough else max(len(w) for w in neurons(clean).values()))
-    for name, net, robust in (("start", clean, low), ("end", purified, high)):
-        out |= {f"{name}/clean_accuracy": accuracy(net, test.x, test.y), f"{name}/robust_accuracy": robust}
+    for name, net, accuracy_of in (("start", clean, low), ("end", purified, high)):
+        out |= {f"{name}/clean_accuracy": accuracy(net, test.x, test.y), f"{name}/robust_accuracy": accuracy_of}
     return out
+
+
+def smallest_rank(measured: Mapping[str, Mapping[str, Any]], share: float = 0.8) -> int | None:
+    """The smallest rank that regains this share of the robust gain with its whole interval; None if none of those tried does.
+
+    `measured` are the summarised figures of `measure_low_rank`; of a single seed there is no interval.
+    """
+    ranks = sorted(int(key.split("/")[1]) for key in measured if key.startswith("adversarial/") and key.endswith("/regained"))
+    regained = {rank: measured[f"adversarial/{rank}/regained"] for rank in ranks}
+    return next((r for r, n in regained.items() if (n["value"] if n["low"] is None else n["low"]) >= share), None)
 
 
 def update_spectra(clean: nn.Module, purified: nn.Module) -> dict[str, Tensor]:
@@ -66,8 +76,8 @@ def update_spectra(clean: nn.Module, purified: nn.Module) -> dict[str, Tensor]:
 
 
 def effective_rank(spectrum: Tensor) -> float:
-    """exp of the entropy of the shares of energy: k for k equal singular values, 1 for a single one."""
-    share = spectrum**2 / (spectrum**2).sum()
+    """exp of the entropy of the singular values' shares of their sum: k for k equal ones (Roy and Vetterli, 2007)."""
+    share = spectrum / spectrum.sum()
     return torch.exp(-(share * share.clamp(min=1e-30).log()).sum()).item()
 
 

@@ -8,14 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from fpcore import checks, figures
+from fpcore import checks
 from fpcore.attacks import Ball, pgd
 from fpcore.cifar import CLASSES, Images
+from fpcore.cifar_figures import COLORS
 from fpcore.models import ConvNet, correct, evaluating
 from fpcore.widgets import card, panels, picture, slider
 
 RADII = (0.0, 0.25, 0.5, 1.0, 2.0)  # l2, pixels in [0, 1]
-COLORS = {"clean": figures.CLEAN, "purified": figures.PURIFIED}
 MAPS, BARS = 4, 4  # first-layer features and classes shown
 
 
@@ -25,7 +25,7 @@ def examples(test: Images, nets: dict[str, nn.Module], count: int = 8) -> Images
     right = torch.ones(len(test), dtype=torch.bool, device=test.x.device)
     for net in nets.values():
         with evaluating(net):
-            right &= correct(net(test.x), test.y)
+            right &= torch.cat([correct(net(x), y) for x, y in zip(test.x.split(1000), test.y.split(1000))])
     chosen = [int(found[0]) for c in range(len(CLASSES)) if len(found := (right & (test.y == c)).nonzero().flatten())]
     if not chosen:
         raise ValueError(f"none of the {len(test)} images is classified right by {list(nets)}: give trained networks")
@@ -36,10 +36,12 @@ def examples(test: Images, nets: dict[str, nn.Module], count: int = 8) -> Images
 def image_explorer(nets: dict[str, ConvNet], shown: Images, radii: Sequence[float] = RADII) -> VBox:
     """Sliders for the image and the radius; a picture a network: PGD's image and perturbation, classes, features.
 
-    `nets` maps "clean" and "purified" to networks. Nothing of it needs a kernel.
+    `nets` maps names of `NETWORKS` to networks. Nothing of it needs a kernel.
     """
     for radius in radii:
         checks.finite("radius", radius)
+    for name in nets:
+        checks.choice("network", name, COLORS)
     attacked = {}
     for name, net in nets.items():
         for radius in radii:

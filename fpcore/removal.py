@@ -65,7 +65,7 @@ def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Mo
 def roughness(w: Tensor) -> Tensor:
     """Share of each filter's energy (m, channels, h, w) outside the lowest spatial frequencies, (m,), in [0, 1].
 
-    The lowest are those below half of the largest frequency in both directions: 0 is a smooth filter, white noise has
+    The lowest are those below half of the Nyquist frequency in both directions: 0 is a smooth filter, white noise has
     the share of the frequencies that are counted as high.
     """
     power = torch.fft.fft2(w.float()).abs() ** 2  # (m, c, h, w)

@@ -75,19 +75,20 @@ def _commit() -> str:
 def publish(name: str, measured: dict[str, Any], source: dict[str, Any], arrays: dict[str, Tensor] | None = None) -> None:
     """Write results/<name>.json, and results/<name>.safetensors for arrays, atomically; then refresh the ledger.
 
-    The same figures as are published already are left as they are, with the provenance of the run that found them first.
+    The same figures as are published already are left as they are, with the provenance of the run that found them first,
+    unless that was of code that was not committed.
     """
     before = published(name)
-    if not before or before["measured"] != measured:
-        text = _encode({"measured": measured, "provenance": source})  # a NaN is an error before anything is written
-        if arrays:
-            publish_arrays(name, arrays)
+    text = _encode({"measured": measured, "provenance": source})  # a NaN is an error before anything is written
+    if arrays:
+        publish_arrays(name, arrays)
+    if not before or before["measured"] != measured or str(before["provenance"].get("commit")).endswith("-dirty"):
         write_atomically(folder() / f"{name}.json", text)
     write_json(folder() / "claims.json", claims())
 
 
 def publish_arrays(name: str, arrays: dict[str, Tensor]) -> None:
-    """Write results/<name>.safetensors, atomically; names are "network/layer"."""
+    """Write results/<name>.safetensors, atomically; the arrays' names are "network/parameter"."""
     content = save({k: v.detach().contiguous().cpu() for k, v in arrays.items()})
     write_atomically(folder() / f"{name}.safetensors", content)
 
@@ -118,8 +119,8 @@ def beside(name: str, here: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return shown | ({"published": found["measured"]} if found and found["measured"] != here else {})
 
 
-def published_layers(name: str) -> dict[str, dict[str, Tensor]]:
-    """The published weights of an experiment, as {network: {layer: (neurons, fan-in)}}."""
+def published_arrays(name: str) -> dict[str, dict[str, Tensor]]:
+    """The published arrays of an experiment, {network: {parameter: array}}."""
     path = folder() / f"{name}.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there: restore it, or publish it again with make full")
@@ -129,8 +130,8 @@ def published_layers(name: str) -> dict[str, dict[str, Tensor]]:
         raise ValueError(f"{path} cannot be read ({error}): restore it, or publish it again with make full") from error
     networks: dict[str, dict[str, Tensor]] = {}
     for key, array in arrays.items():
-        network, layer = key.split("/")
-        networks.setdefault(network, {})[layer] = array
+        network, parameter = key.split("/")
+        networks.setdefault(network, {})[parameter] = array
     return networks
 
 
@@ -400,7 +401,8 @@ CLAIMS = (
             "regained_rank0": "adversarial/0/regained",
             "regained_random_rank16": "random/16/regained",
             "regained_clean_rank16": "clean/16/regained",
-            "smallest_rank": "smallest_rank",
+            "regained_full": "full/regained",
+            "regained_of_full_rank16": "adversarial/16/regained_of_full",
         },
         {"regained_rank16": (">", 0.8), "parameters_rank16": ("<", 0.5), "regained_clean_rank16": ("<", 0.2)},
     ),

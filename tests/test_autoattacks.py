@@ -25,7 +25,7 @@ def images():
     return bright.view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous(), (bright * 10).long()
 
 
-@pytest.mark.parametrize(("norm", "radius"), [("linf", 0.02)])
+@pytest.mark.parametrize(("norm", "radius"), [("linf", 0.02), ("l2", 0.02 * (3 * 8 * 8) ** 0.5)])
 def test_what_can_be_broken_is_broken_and_nothing_else(norm, radius, cache):
     x, y = images()
     survived = autoattack(net := Brightness(), x, y, Ball(norm, radius, BOX), chunk=5)

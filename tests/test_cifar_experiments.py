@@ -143,3 +143,29 @@ def test_every_architecture_goes_through_the_whole_run(cache):
     assert "cos_clean_adv/blocks.7.conv2" in measure_relations(nets)
     with pytest.raises(ValueError, match="architecture = 'vgg'"):
         dataclasses.replace(TINY, architecture="vgg")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"adversarial_epochs": 0}, "adversarial_epochs = 0"),
+        ({"attacked": 0}, "attacked = 0"),
+        ({"adversarial_lr": -1.0}, "adversarial_lr = -1.0"),
+        ({"ranks": (0, -1)}, "rank = -1"),
+        ({"radius": -0.5}, "radius = -0.5"),
+        ({"norm": "l1"}, "norm = 'l1'"),
+    ],
+)
+def test_an_experiment_that_would_fail_after_hours_fails_at_once(change, named):
+    with pytest.raises(ValueError, match=named):
+        dataclasses.replace(TINY, **change)
+
+
+def test_a_checkpoint_around_other_clean_weights_is_not_taken_for_this_ones(cache):
+    data = random_images(64, 0)
+    run_low_rank(TINY, data, TINY.initial(0), 0, 2, progress=False)
+    run_linearised(TINY, data, 0, TINY.initial(0), progress=False)
+    with pytest.raises(ValueError, match="was trained around another conv1"):
+        run_low_rank(TINY, data, TINY.initial(1), 0, 2, progress=False)
+    with pytest.raises(ValueError, match="was trained around another net.conv1"):
+        run_linearised(TINY, data, 0, TINY.initial(1), progress=False)

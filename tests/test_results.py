@@ -21,7 +21,7 @@ from fpcore import (
     publish,
     publish_figure,
     published,
-    published_layers,
+    published_arrays,
 )
 from fpcore.results import CLAIMS, Claim, _commit, folder, show
 
@@ -104,7 +104,7 @@ def test_what_is_published_is_read_again(results):
     assert published("synthetic") is None
     publish("synthetic", figures, SOURCE, {f"clean/{name}": w for name, w in layers["clean"].items()})
     assert published("synthetic") == {"measured": figures, "provenance": SOURCE}
-    again = published_layers("synthetic")
+    again = published_arrays("synthetic")
     assert again.keys() == {"clean"} and all(torch.equal(again["clean"][k], v) for k, v in layers["clean"].items())
     assert sorted(os.listdir(results)) == ["claims.json", "synthetic.json", "synthetic.safetensors"]
 
@@ -146,12 +146,12 @@ def test_a_corrupt_result_is_named(content, results):
 
 def test_missing_and_corrupt_weights_are_named(results):
     with pytest.raises(FileNotFoundError, match=r"cifar10\.safetensors is not there"):
-        published_layers("cifar10")
+        published_arrays("cifar10")
     publish("cifar10", {}, SOURCE, {"clean/conv1": torch.zeros(2, 2)})
     path = results / "cifar10.safetensors"
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(ValueError) as error:
-        published_layers("cifar10")
+        published_arrays("cifar10")
     assert str(path) in str(error.value)
 
 
@@ -262,6 +262,17 @@ def test_a_claim_without_a_bound_is_neither_true_nor_false(results):
     publish("synthetic", {"radius": number(0.1)}, SOURCE)
     entry = Claim("X", "a statement", "chapters/x", "synthetic", {"radius": "radius"}).entry()
     assert entry["holds"] is None and entry["measured"]["radius"]["value"] == 0.1
+
+
+def test_publishing_the_same_again_restores_a_lost_file_and_replaces_uncommitted_code(results):
+    dirty, arrays = {**SOURCE, "commit": "abc-dirty"}, {"clean/weight": torch.ones(2)}
+    publish("synthetic", {"radius": number(0.1)}, dirty, arrays)
+    (results / "synthetic.safetensors").write_bytes(b"damaged")
+    publish("synthetic", {"radius": number(0.1)}, SOURCE, arrays)
+    assert published_arrays("synthetic")["clean"]["weight"].tolist() == [1, 1]
+    publish("synthetic", {"radius": number(0.1)}, {**SOURCE, "commit": "later"})
+    found = published("synthetic")
+    assert found and found["provenance"]["commit"] == "abc"
 
 
 def test_a_claim_takes_from_a_second_result_what_its_own_does_not_hold(results):
