@@ -98,14 +98,16 @@ def over_radius(
     rows: Mapping[str, Mapping[str, Sequence[float]]],
     measured: Mapping[str, dict[str, float]],
 ) -> Figure:
-    """Accuracy over the radius, one panel a norm: {norm: {network: values}} as lines, AutoAttack's of seed 0 as crosses."""
+    """Accuracy over the radius, one panel a norm: {norm: {network: values}} as lines, the first seed's under AutoAttack as crosses."""
     figure, axes = plt.subplots(1, len(radii), figsize=(7.6, 3.1), sharey=True, squeeze=False)
     for axis, (norm, x) in zip(axes[0], radii.items()):
         scale, unit = (255, r"$\ell_\infty$, in 1/255") if norm == "linf" else (1, r"$\ell_2$")
         for name, values in rows[norm].items():
             line = {"color": COLORS[name], "label": NETWORKS[name], "marker": "o", "markersize": 3.5}
             axis.plot([scale * r for r in x], values, **line)
-            keys = {f"seed 0: autoattack_accuracy{SUFFIXES[name]}/{t}": scale * r for t, (n, r) in THREATS.items() if n == norm}
+            keys = {
+                f"first seed: autoattack_accuracy{SUFFIXES[name]}/{t}": scale * r for t, (n, r) in THREATS.items() if n == norm
+            }
             for key in keys.keys() & measured.keys():
                 axis.plot(keys[key], measured[key]["value"], "x", color=COLORS[name], markersize=7, markeredgewidth=1.8)
         axis.set(xlabel=f"radius, {unit}", ylim=(-0.02, 1.02))

@@ -150,9 +150,9 @@ def test_every_architecture_goes_through_the_whole_run(cache):
     [
         ({"adversarial_epochs": 0}, "adversarial_epochs = 0"),
         ({"attacked": 0}, "attacked = 0"),
-        ({"adversarial_lr": -1.0}, "adversarial_lr = -1.0"),
+        ({"adversarial_lr": -1.0}, r"adversarial_lr = -1\.0"),
         ({"ranks": (0, -1)}, "rank = -1"),
-        ({"radius": -0.5}, "radius = -0.5"),
+        ({"radius": -0.5}, r"radius = -0\.5"),
         ({"norm": "l1"}, "norm = 'l1'"),
     ],
 )
@@ -167,5 +167,5 @@ def test_a_checkpoint_around_other_clean_weights_is_not_taken_for_this_ones(cach
     run_linearised(TINY, data, 0, TINY.initial(0), progress=False)
     with pytest.raises(ValueError, match="was trained around another conv1"):
         run_low_rank(TINY, data, TINY.initial(1), 0, 2, progress=False)
-    with pytest.raises(ValueError, match="was trained around another net.conv1"):
+    with pytest.raises(ValueError, match=r"was trained around another net\.conv1"):
         run_linearised(TINY, data, 0, TINY.initial(1), progress=False)

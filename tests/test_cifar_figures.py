@@ -59,7 +59,10 @@ def test_autoattack_is_marked_at_its_radius_in_the_panel_of_its_norm():
     radii = {"l2": [0, 0.5], "linf": [0, 8 / 255]}
     rows = {norm: {"clean": [0.8, 0.1], "purified": [0.7, 0.5]} for norm in radii}
     measured = {"autoattack_accuracy/l2 0.5": number(0.2)}  # the mean over seeds, which is not of the network drawn
-    measured |= {"seed 0: autoattack_accuracy/l2 0.5": number(0.09), "seed 0: autoattack_accuracy_adv/linf 8/255": number(0.04)}
+    measured |= {
+        "first seed: autoattack_accuracy/l2 0.5": number(0.09),
+        "first seed: autoattack_accuracy_adv/linf 8/255": number(0.04),
+    }
     two, infinity = cifar_figures.over_radius(radii, rows, measured).axes
     (cross,) = [line for line in two.lines if line.get_marker() == "x"]
     assert cross.get_xydata().tolist() == [[0.5, 0.09]] and cross.get_color() == cifar_figures.COLORS["clean"]

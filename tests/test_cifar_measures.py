@@ -196,19 +196,11 @@ def test_the_networks_of_all_few_seeds_are_published_in_less_than_20_mb():
         assert published_networks(name=name).keys() >= {"clean", "purified"}
 
 
-def test_without_data_the_published_networks_stand_in_and_without_those_it_is_an_error(
-    results, no_data_anywhere, capsys, monkeypatch, tmp_path
-):
+def test_without_data_a_message_says_what_is_shown_and_nothing_is_trained(no_data_anywhere, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("FPCORE_DATA", str(tmp_path))
     assert open_cifar10(TINY, torch.device("cpu")) == (None, None)
     assert "PUBLISHED" in capsys.readouterr().out
-    with pytest.raises(FileNotFoundError, match="cifar10"):
-        cifar_runs(TINY, None, 0)
-    torch.manual_seed(7)
-    theirs = {name: ConvNet(CIFAR["full"].width).eval() for name in NETWORKS}
-    publish("cifar10", {}, SOURCE, as_arrays(theirs))
-    (nets,) = cifar_runs(TINY, None, 0)
-    assert torch.allclose(nets["clean"].conv1.weight, theirs["clean"].conv1.weight, atol=1e-3)
+    assert cifar_runs(TINY, None, 0) == []
 
 
 def test_low_rank_updates_are_measured_between_the_clean_and_the_purified_network(cache, monkeypatch):
