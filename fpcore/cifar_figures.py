@@ -98,7 +98,7 @@ def over_radius(
     rows: Mapping[str, Mapping[str, Sequence[float]]],
     measured: Mapping[str, dict[str, float]],
 ) -> Figure:
-    """Accuracy over the radius, one panel a norm: {norm: {network: values}} as lines, AutoAttack on the first seed as crosses."""
+    """Accuracy over the radius, one panel a norm: {norm: {network: values}} as lines, AutoAttack as crosses."""
     figure, axes = plt.subplots(1, len(radii), figsize=(7.6, 3.1), sharey=True, squeeze=False)
     for axis, (norm, x) in zip(axes[0], radii.items()):
         scale, unit = (255, r"$\ell_\infty$, in 1/255") if norm == "linf" else (1, r"$\ell_2$")
