@@ -1,7 +1,6 @@
 """AutoAttack, the field's standard evaluation (Croce and Hein, 2020), resumable: what was found lies beside the checkpoints."""
 
 import copy
-import hashlib
 import json
 from importlib.metadata import version
 
@@ -11,6 +10,7 @@ from torch.fx.experimental.optimization import fuse
 
 from fpcore import checks
 from fpcore.attacks import Ball
+from fpcore.cifar import digest
 from fpcore.experiments import cache_path
 from fpcore.models import correct, evaluating
 from fpcore.results import write_json
@@ -29,7 +29,7 @@ def autoattack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, chunk: int = 25
     if ball.box != (0.0, 1.0):
         raise ValueError(f"box = {ball.box}: AutoAttack works in (0.0, 1.0)")
     name = (digest([*net.state_dict().values(), x, y]), ball, chunk, seed, version("pyautoattack"))
-    path = cache_path("autoattack", *name, sources=("autoattacks",)).with_suffix(".json")
+    path = cache_path("autoattack", *name, sources=("autoattacks", "attacks", "models", "resnet")).with_suffix(".json")
     done = json.loads(path.read_text()) if path.exists() else []
     parts = list(zip(x.split(chunk), y.split(chunk)))
     for a, b in parts[len(done) :]:
@@ -57,11 +57,3 @@ def frozen(net: nn.Module) -> nn.Module:
     twin = copy.deepcopy(net).eval().requires_grad_(False)
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
     return fuse(twin) if normalised else twin
-
-
-def digest(tensors: list[Tensor]) -> str:
-    """A short name for the contents of tensors."""
-    found = hashlib.sha256()
-    for tensor in tensors:
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]

@@ -1,8 +1,10 @@
 """CIFAR-10, held on the device as tensors in [0, 1]."""
 
+import hashlib
 import io
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -47,7 +49,13 @@ class Images:
     flip: bool = True
 
     def __repr__(self) -> str:
-        return f"Images({self.name}, {len(self)} images, shift={self.shift}, flip={self.flip}, device={self.x.device})"
+        what = f"{self.name}, {len(self)} images, digest={self.digest}"
+        return f"Images({what}, shift={self.shift}, flip={self.flip}, device={self.x.device})"
+
+    @cached_property
+    def digest(self) -> str:
+        """A short name for the images and labels: checkpoints are named by it, among other things."""
+        return digest([self.x, self.y])
 
     def __len__(self) -> int:
         return len(self.x)
@@ -64,6 +72,14 @@ class Images:
     def steps(self, epochs: int, size: int) -> int:
         """Number of mini-batches in so many epochs."""
         return checks.positive_int("epochs", epochs) * max(1, len(self) // size)
+
+
+def digest(tensors: list[Tensor]) -> str:
+    """A short name for the contents of tensors."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.detach().cpu().contiguous().numpy().data)
+    return found.hexdigest()[:16]
 
 
 def augment(x: Tensor, rng: torch.Generator, shift: int, flip: bool) -> Tensor:

@@ -84,7 +84,9 @@ def test_the_second_stages_start_from_the_clean_weights(cache):
     assert figures["cos_init_clean"] == pytest.approx(figures["cos_init_adv"])
 
 
-@pytest.mark.parametrize("change", [{"name": "other"}, {"flip": False}, {"shift": 0}])
+@pytest.mark.parametrize(
+    "change", [{"name": "other"}, {"flip": False}, {"shift": 0}, {"y": torch.arange(64) % 9}, {"x": random_images(64, 1).x}]
+)
 def test_other_images_do_not_read_the_checkpoints(change, cache, no_batches):
     data = random_images(64, 0)
     run_cifar(TINY, data, 0, progress=False)
