@@ -165,7 +165,7 @@ CIFAR = {
         control_ranks=(8,),
         tangent_epochs=1,
         tangent_widths=(0.5,),
-        attacked=100,
+        attacked=50,
     ),
     "full": CifarExperiment(
         1.0, 50_000, 10_000, 15, 10, seeds=5, few_seeds=3, tuned_seeds=2, tangent_widths=(0.25, 0.5, 1.0), autoattacked=1000
