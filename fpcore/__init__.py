@@ -25,7 +25,7 @@ Experiments SYNTHETIC, run_synthetic         the book's runs, by profile; run_sc
             LOW_COMPLEXITY, attacked         the classes side by side at one radius
             explorer_grid, run_grid          training radius x width x seed, all networks at once
 On images   measure_cifar, measure_relations accuracies; cosines between networks, layer by layer, with controls
-            autoattack, measure_autoattack   the field's standard evaluation
+            autoattack, withstood            AutoAttack, the field's standard evaluation
             removed, swapped                 w - alpha v without training
             maximise, exciting, activity     features people can look at
             measure_low_rank, measure_tangent
@@ -52,6 +52,7 @@ from fpcore.cifar_measures import (
     measure_relations,
     measure_two_seeds,
     switched_on,
+    withstood,
 )
 from fpcore.cifar_networks import NETWORKS, as_arrays, cifar_runs, open_cifar10, published_networks
 from fpcore.cifar_updates import effective_rank, low_rank_rows, measure_low_rank, measure_tangent, smallest_rank, update_spectra
@@ -256,4 +257,5 @@ __all__ = [
     "trained_parameters",
     "transfer",
     "update_spectra",
+    "withstood",
 ]

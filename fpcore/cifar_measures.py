@@ -127,33 +127,42 @@ def measure_cifar(nets: dict[str, nn.Module], test: Images, config: CifarExperim
     return out | measure_relations(nets)
 
 
-def measure_autoattack(
+def withstood(
     nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment, threats: Collection[str] = tuple(THREATS)
-) -> dict[str, float]:
-    """Accuracy under AutoAttack, and beside it under PGD, of each network, on `autoattacked` images, for names of THREATS.
+) -> dict[str, Tensor]:
+    """Which of the first `autoattacked` images each network withstands under AutoAttack: {"network/threat": (n,), bool}.
 
-    `autoattack_ratio` is that of w' over w at the threat of the experiment's training, which must be among them.
+    Networks are named as in SUFFIXES, threats as in THREATS.
     """
-    for threat in threats:
-        checks.choice("threat", threat, THREATS)
-    for name in ("clean", "purified"):
-        checks.choice("network", name, nets)
     for name in nets:
         checks.choice("network", name, SUFFIXES)
+    for threat in threats:
+        checks.choice("threat", threat, THREATS)
     x, y = first(test, "autoattacked", config.autoattacked)
+    balls = {threat: Ball(*THREATS[threat], (0.0, 1.0)) for threat in threats}
+    return {f"{name}/{t}": autoattack(net, x, y, ball) for name, net in nets.items() for t, ball in balls.items()}
+
+
+def measure_autoattack(
+    survived: Mapping[str, Tensor], nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment
+) -> dict[str, float]:
+    """Accuracy under AutoAttack, of what `withstood` found, and beside it under PGD on the same images.
+
+    At the threat of the experiment's training, `autoattack_ratio` is the accuracy of w' over that of w, and
+    `autoattack_kept_share` the share of the images withstood by w that w' withstands as well.
+    """
     out: dict[str, float] = {}
-    home = next((threat for threat in threats if THREATS[threat] == (config.norm, config.radius)), None)
-    if home is None:
-        raise ValueError(f"threats = {[*threats]}: the training's, {config.norm} {config.radius:g}, must be among them")
-    for name, net in nets.items():
-        for threat in threats:
-            norm, radius = THREATS[threat]
-            key = f"{SUFFIXES[name]}/{threat}"
-            survived = autoattack(net, x, y, Ball(norm, radius, (0.0, 1.0)))
-            out[f"autoattack_accuracy{key}"] = survived.float().mean().item()
-            out[f"pgd_accuracy{key}"] = attacked_accuracy(net, test, radius, len(x), norm)
-    before, after = (out[f"autoattack_accuracy{SUFFIXES[name]}/{home}"] for name in ("clean", "purified"))
-    return out | {"autoattack_ratio": after / max(before, 1 / len(x))}
+    for key, alive in survived.items():
+        name, threat = key.split("/", 1)
+        norm, radius = THREATS[threat]
+        out[f"autoattack_accuracy{SUFFIXES[name]}/{threat}"] = alive.float().mean().item()
+        out[f"pgd_accuracy{SUFFIXES[name]}/{threat}"] = attacked_accuracy(nets[name], test, radius, len(alive), norm)
+    home = next(threat for threat, ball in THREATS.items() if ball == (config.norm, config.radius))
+    if {f"clean/{home}", f"purified/{home}"} <= survived.keys():
+        before, after = survived[f"clean/{home}"], survived[f"purified/{home}"]
+        out["autoattack_ratio"] = after.sum().item() / max(before.sum().item(), 1)
+        out["autoattack_kept_share"] = (before & after).sum().item() / max(before.sum().item(), 1)
+    return out
 
 
 def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:

@@ -130,7 +130,7 @@ def published_arrays(name: str) -> dict[str, dict[str, Tensor]]:
         raise ValueError(f"{path} cannot be read ({error}): restore it, or publish it again with make full") from error
     networks: dict[str, dict[str, Tensor]] = {}
     for key, array in arrays.items():
-        network, parameter = key.split("/")
+        network, parameter = key.split("/", 1)
         networks.setdefault(network, {})[parameter] = array
     return networks
 
