@@ -62,9 +62,8 @@ class CifarExperiment:
 
     def __post_init__(self):
         checks.choice("architecture", self.architecture, ARCHITECTURES)
-        for name in ("train_images", "test_images", "clean_epochs", "adversarial_epochs", "seeds", "attack_steps", "batch"):
-            checks.positive_int(name, getattr(self, name))
-        for name in ("tangent_epochs", "few_seeds", "attacked"):
+        counts = ("train_images", "test_images", "clean_epochs", "adversarial_epochs", "tangent_epochs", "seeds", "few_seeds")
+        for name in (*counts, "attack_steps", "batch", "attacked"):
             checks.positive_int(name, getattr(self, name))
         for name in ("tuned_seeds", "autoattacked"):
             checks.whole(name, getattr(self, name))

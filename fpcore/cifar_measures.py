@@ -127,13 +127,22 @@ def measure_cifar(nets: dict[str, nn.Module], test: Images, config: CifarExperim
     return out | measure_relations(nets)
 
 
+def training_threat(config: CifarExperiment) -> str:
+    """The name in THREATS of the threat of the experiment's training; an error if it is none of them."""
+    for name, threat in THREATS.items():
+        if threat == (config.norm, config.radius):
+            return name
+    raise ValueError(f"threats = {[*THREATS]}: the training's, {config.norm} {config.radius:g}, must be among them")
+
+
 def withstood(
     nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment, threats: Collection[str] = tuple(THREATS)
 ) -> dict[str, Tensor]:
     """Which of the first `autoattacked` images each network withstands under AutoAttack: {"network/threat": (n,), bool}.
 
-    Networks are named as in SUFFIXES, threats as in THREATS.
+    Networks are named as in SUFFIXES, threats as in THREATS; the threat of the experiment's training must be one of those.
     """
+    training_threat(config)
     for name in nets:
         checks.choice("network", name, SUFFIXES)
     for threat in threats:
@@ -157,7 +166,7 @@ def measure_autoattack(
         norm, radius = THREATS[threat]
         out[f"autoattack_accuracy{SUFFIXES[name]}/{threat}"] = alive.float().mean().item()
         out[f"pgd_accuracy{SUFFIXES[name]}/{threat}"] = attacked_accuracy(nets[name], test, radius, len(alive), norm)
-    home = next(threat for threat, ball in THREATS.items() if ball == (config.norm, config.radius))
+    home = training_threat(config)
     if {f"clean/{home}", f"purified/{home}"} <= survived.keys():
         before, after = survived[f"clean/{home}"], survived[f"purified/{home}"]
         out["autoattack_ratio"] = after.sum().item() / max(before.sum().item(), 1)

@@ -32,7 +32,7 @@ def cifar_runs(
 ) -> list[dict[str, nn.Module]]:
     """The networks (`names`, as in `run_cifar`) of the experiment's seeds (its `few_seeds`, with `few`) from `seed` on.
 
-    None without data.
+    Without data, an empty list.
     """
     if data is None:
         return []

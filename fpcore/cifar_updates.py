@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from fpcore.attacks import Ball, transfer
 from fpcore.cifar import Images
 from fpcore.cifar_experiments import CifarExperiment, run_low_rank
-from fpcore.cifar_measures import attacked_accuracy, survivors
+from fpcore.cifar_measures import attacked_accuracy, first, survivors
 from fpcore.decomposition import neurons
 from fpcore.low_rank import trained_parameters, truncated
 from fpcore.models import accuracy, correct, evaluating
+from fpcore.results import unfavourable
 
 
 def low_rank_rows(
@@ -44,17 +45,15 @@ def measure_low_rank(
     """
     out: dict[str, float] = {}
     attacked = config.attacked
-    low, high = (attacked_accuracy(net, test, config.radius, attacked, config.norm) for net in (clean, purified))
-    total = trained_parameters(purified)
-    robust = {name: attacked_accuracy(net, test, config.radius, attacked, config.norm) for name, net in rows.items()}
-    for name, net in rows.items():
+    for name, net in {"start": clean, "end": purified, **rows}.items():
         out[f"{name}/clean_accuracy"] = accuracy(net, test.x, test.y)
-        out[f"{name}/robust_accuracy"] = robust[name]
+        out[f"{name}/robust_accuracy"] = attacked_accuracy(net, test, config.radius, attacked, config.norm)
+    robust = {name: out[f"{name}/robust_accuracy"] for name in ("start", "end", *rows)}
+    low, high, total = robust["start"], robust["end"], trained_parameters(purified)
+    for name, net in rows.items():
         out[f"{name}/regained"] = (robust[name] - low) / max(high - low, 1 / attacked)
         out[f"{name}/regained_of_full"] = (robust[name] - low) / max(robust["full"] - low, 1 / attacked)
         out[f"{name}/parameter_share"] = trained_parameters(net) / total
-    for name, net, accuracy_of in (("start", clean, low), ("end", purified, high)):
-        out |= {f"{name}/clean_accuracy": accuracy(net, test.x, test.y), f"{name}/robust_accuracy": accuracy_of}
     return out
 
 
@@ -64,8 +63,7 @@ def smallest_rank(measured: Mapping[str, Mapping[str, Any]], share: float = 0.8)
     `measured` are the summarised figures of `measure_low_rank`; of a single seed there is no interval.
     """
     ranks = sorted(int(key.split("/")[1]) for key in measured if key.startswith("adversarial/") and key.endswith("/regained"))
-    regained = {rank: measured[f"adversarial/{rank}/regained"] for rank in ranks}
-    return next((r for r, n in regained.items() if (n["value"] if n["low"] is None else n["low"]) >= share), None)
+    return next((r for r in ranks if unfavourable(measured[f"adversarial/{r}/regained"], ">") >= share), None)
 
 
 def update_spectra(clean: nn.Module, purified: nn.Module) -> dict[str, Tensor]:
@@ -90,7 +88,7 @@ def measure_tangent(
     therefore also attacked by what breaks each network of `sources`.
     """
     out: dict[str, float] = {}
-    x, y = test.x[:attacked], test.y[:attacked]
+    x, y = first(test, "attacked", attacked)
     for name, model in models.items():
         out[f"{name}/clean_accuracy"] = accuracy(model, test.x, test.y)
         out[f"{name}/robust_accuracy/0"] = accuracy(model, x, y)

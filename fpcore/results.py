@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -214,9 +215,14 @@ class Claim:
 
 
 def _meets(number: dict[str, Any], sign: str, bound: float) -> bool:
-    end = number["low" if sign == ">" else "high"]
-    value = number["value"] if end is None else end
+    value = unfavourable(number, sign)
     return value > bound if sign == ">" else value < bound
+
+
+def unfavourable(number: Mapping[str, Any], sign: str) -> float:
+    """The end of an interval that is furthest from meeting a bound ">" or "<"; of a single seed, its value."""
+    end = number["low" if sign == ">" else "high"]
+    return number["value"] if end is None else end
 
 
 SYNTHETIC, LOWER_BOUNDS = "synthetic", "lower-bounds"

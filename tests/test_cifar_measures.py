@@ -104,7 +104,7 @@ def test_matching_finds_a_permutation_and_little_in_filters_with_scrambled_phase
     with torch.no_grad():
         other.conv2.weight.copy_(-other.conv2.weight.flip(0))
     found, chance = matched(one, other, "conv2")
-    assert found == pytest.approx(1.0) and 0.1 < chance < 0.5
+    assert found == pytest.approx(1.0) and 0.1 < chance < 0.4
     with torch.no_grad():  # constant filters have no phases to scramble: then chance is as good
         for net in (one, other):
             net.conv2.weight.copy_(net.conv2.weight.mean((2, 3), keepdim=True).expand_as(net.conv2.weight))
@@ -125,6 +125,7 @@ def test_scrambling_keeps_each_filters_spectrum_and_colours():
     [
         ({"autoattacked": 0}, [*SUFFIXES], THREATS, "autoattacked = 0"),
         ({"autoattacked": 9}, [*SUFFIXES], THREATS, "autoattacked = 9: there are 8 images"),
+        ({"radius": 0.3}, [*SUFFIXES], THREATS, "l2 0.3, must be"),
         ({}, [*NETWORKS], THREATS, "network = 'init'"),
         ({}, [*SUFFIXES], ["l2 0.5", "l1 3"], "threat = 'l1 3'"),
     ],
