@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from fpcore.autoattacks import THREATS
@@ -117,6 +118,27 @@ def over_radius(
         handles.append(Line2D([], [], marker="x", linestyle="", color="gray", markeredgewidth=1.8))
         labels.append("AutoAttack")
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    return figure
+
+
+def threats(measured: Mapping[str, dict[str, Any]]) -> Figure:
+    """Accuracy under AutoAttack as bars, one group a threat; what PGD alone leaves is paler, on top. 95% intervals."""
+    figure, axis = plt.subplots(figsize=(7.6, 2.9))
+    width = 0.8 / len(SUFFIXES)
+    for i, (name, suffix) in enumerate(SUFFIXES.items()):
+        for j, threat in enumerate(THREATS):
+            pgd, auto = (measured.get(f"{attack}_accuracy{suffix}/{threat}") for attack in ("pgd", "autoattack"))
+            if pgd is None or auto is None:
+                continue
+            at = j + (i - (len(SUFFIXES) - 1) / 2) * width
+            axis.bar(at, pgd["value"], width, color=COLORS[name], alpha=0.35)
+            axis.bar(at, auto["value"], width, color=COLORS[name])
+            with_intervals(axis, [at], [auto], " ", "black", "")
+    labels = [threat.replace("l2", r"$\ell_2$").replace("linf", r"$\ell_\infty$") for threat in THREATS]
+    axis.set_xticks(range(len(THREATS)), labels)
+    axis.set(ylabel="accuracy", xlim=(-0.6, len(THREATS) - 0.4))
+    handles = [Patch(color=COLORS[name], label=NETWORKS[name]) for name in SUFFIXES]
+    figure.legend(handles=[*handles, Patch(color="gray", alpha=0.35, label="PGD alone")], loc="outside lower center", ncols=5)
     return figure
 
 

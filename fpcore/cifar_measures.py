@@ -1,7 +1,6 @@
 """What is measured on CIFAR-10 networks: accuracies under attack, and how neurons of one network relate to another's."""
 
 from collections.abc import Collection, Mapping
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -204,9 +203,12 @@ def held_out(measured: list[dict[str, float]], config: CifarExperiment) -> dict[
 
 
 def measure_two_seeds(runs: list[dict[str, nn.Module]]) -> list[dict[str, float]]:
-    """Clean networks of successive seeds, which share nothing but the recipe: the cosine without a common origin."""
+    """Clean networks of two seeds, which share nothing but the recipe: the cosine without a common origin.
+
+    Seeds are taken two by two, each once, so that the pairs are independent; a last one without a partner is left out.
+    """
     found = []
-    for one, other in pairwise(runs):
+    for one, other in zip(runs[::2], runs[1::2]):
         pooled = torch.cat([*layer_relations(one["clean"], other["clean"]).values()])
         found.append({"cos_two_seeds": pooled.median().item(), "cos_two_seeds_size": pooled.abs().median().item()})
     return found

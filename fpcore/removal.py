@@ -17,24 +17,29 @@ def removed(
     purified: nn.Module,
     alpha: float,
     layers: Collection[str] | None = None,
-    rng: torch.Generator | None = None,
+    control: torch.Generator | nn.Module | None = None,
     calibration: Tensor | None = None,
 ) -> nn.Module:
     """A copy of `clean` with w - alpha v in the given layers (None: all), v = w - beta w' its residual along `purified`.
 
-    With `rng`, the control: instead of v a random vector of the same norm, also orthogonal to w', for each neuron. The
-    scales and shifts of batch normalisation stay the clean network's. Its statistics do as well, unless images are given
-    as `calibration` (n, ...): then they are estimated anew on them, so that a layer's change of scale alone does no harm.
+    A `control` takes out another vector of the norm of v instead, for each neuron: a generator, a random one, also
+    orthogonal to w'; a network, the residual along its weights. The scales and shifts of batch normalisation stay the clean
+    network's. Its statistics do as well, unless images are given as `calibration` (n, ...): then they are estimated anew on
+    them, so that a layer's change of scale alone does no harm.
     """
     checks.finite("alpha", alpha)
     w, w_adv = neurons(clean), neurons(purified)
+    w_control = neurons(control) if isinstance(control, nn.Module) else {}
     chosen = [*w] if layers is None else list(layers)
     if unknown := set(chosen) - set(w):
         raise ValueError(f"layers = {sorted(unknown)}: the network's layers are {[*w]}")
     twin = copy.deepcopy(clean).eval()
     for name in chosen:
-        part = decompose(w[name], w_adv[name])
-        v = part.residual if rng is None else random_like(part.residual, w_adv[name], rng)
+        v = decompose(w[name], w_adv[name]).residual
+        if isinstance(control, torch.Generator):
+            v = random_like(v, w_adv[name], control)
+        elif w_control:
+            v = _as_long_as(v, decompose(w[name], w_control[name]).residual)
         weight = twin.get_submodule(name).weight
         assert isinstance(weight, Tensor)
         weight -= alpha * v.view_as(weight)
@@ -44,8 +49,12 @@ def removed(
 def random_like(v: Tensor, away: Tensor, rng: torch.Generator) -> Tensor:
     """Random rows of the norms of v (m, d), each orthogonal to the same row of `away` (m, d)."""
     noise = torch.randn(v.shape, generator=rng, device=rng.device).to(v)
-    noise = decompose(noise, away).residual
-    return noise * (v.norm(dim=1) / noise.norm(dim=1).clamp(min=1e-30))[:, None]
+    return _as_long_as(v, decompose(noise, away).residual)
+
+
+def _as_long_as(v: Tensor, other: Tensor) -> Tensor:
+    """The rows of `other`, each of the norm of the same row of v."""
+    return other * (v.norm(dim=1) / other.norm(dim=1).clamp(min=1e-30))[:, None]
 
 
 def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Module:

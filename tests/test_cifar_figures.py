@@ -71,3 +71,16 @@ def test_autoattack_is_marked_at_its_radius_in_the_panel_of_its_norm():
     assert infinity.lines[0].get_xdata().tolist() == [0, 8]
     none = cifar_figures.over_radius(radii, rows, {})
     assert "AutoAttack" not in [text.get_text() for text in none.legends[0].texts]
+
+
+def test_autoattack_stands_before_pgd_at_each_threat_and_what_is_not_measured_has_no_bar():
+    measured = {
+        "pgd_accuracy/l2 0.5": number(0.2),
+        "autoattack_accuracy/l2 0.5": number(0.1, 0.02),
+        "autoattack_accuracy_adv/l2 0.25": number(0.6),  # without PGD
+    }
+    (axis,) = cifar_figures.threats(measured).axes
+    behind, before = axis.patches
+    assert (behind.get_height(), before.get_height()) == (0.2, 0.1) and behind.get_x() == before.get_x()
+    assert round(before.get_x() + before.get_width()) == 1  # the second threat
+    assert before.get_facecolor()[3] == 1 > behind.get_facecolor()[3]

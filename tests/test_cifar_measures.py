@@ -150,6 +150,7 @@ def test_two_seeds_have_nothing_in_common():
     (found,) = measure_two_seeds([one, two])
     assert abs(found["cos_two_seeds"]) < 0.05 < found["cos_two_seeds_size"] < 0.3
     assert measure_two_seeds([one]) == []
+    assert measure_two_seeds([one, two, two, one, one]) == [found, found]  # each seed once, the last without a partner
 
 
 def test_the_figures_of_a_run_are_those_that_the_ledger_names(check_figures, monkeypatch):
@@ -198,9 +199,9 @@ def test_published_networks_come_back_as_they_went_in(results):
             published_networks(name="nets", config=other)
 
 
-def test_the_networks_of_all_few_seeds_are_published_in_less_than_20_mb():
+def test_the_networks_of_all_seeds_are_published_in_less_than_20_mb():
     assert sum(path.stat().st_size for path in (ROOT / "results").glob("*.safetensors")) < 20e6
-    for name in ("cifar10", *(f"cifar10-seed{i}" for i in range(1, CIFAR["full"].few_seeds))):
+    for name in ("cifar10", *(f"cifar10-seed{i}" for i in range(1, CIFAR["full"].seeds))):
         assert published_networks(name=name).keys() >= {"clean", "purified"}
 
 

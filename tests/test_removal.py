@@ -58,13 +58,40 @@ def test_the_control_has_the_norms_of_v_and_is_orthogonal_to_the_purified_neuron
     assert ((u * away).sum(1).abs() < 1e-4 * u.norm(dim=1) * away.norm(dim=1)).all()
 
 
-def test_the_control_takes_out_as_much_but_something_else():
+def family():
+    """A clean network, and two that went away from it independently, one further than the other."""
     clean, other = pair()
-    net, control = removed(clean, other, 1.0), removed(clean, other, 1.0, rng=generator(0, "control"))
+    near = copy.deepcopy(clean)
+    with torch.no_grad():
+        for p in near.parameters():
+            p.add_(0.03 * torch.randn_like(p))
+    return clean, other, near
+
+
+def test_controls_take_out_as_much_but_something_else():
+    clean, other, near = family()
+    net = removed(clean, other, 1.0)
+    for control in (generator(0, "control"), near):
+        instead = removed(clean, other, 1.0, control=control)
+        for name, w in neurons(clean).items():
+            one, two = neurons(net)[name] - w, neurons(instead)[name] - w
+            torch.testing.assert_close(one.norm(dim=1), two.norm(dim=1), atol=1e-5, rtol=1e-3)
+            assert not torch.allclose(one, two, atol=1e-4)
+
+
+def test_a_network_as_control_gives_the_direction_of_its_own_residual():
+    clean, other, near = family()
+    instead, own = removed(clean, other, 1.0, control=near), decompose_layers(clean, near)
     for name, w in neurons(clean).items():
-        one, two = neurons(net)[name] - w, neurons(control)[name] - w
-        torch.testing.assert_close(one.norm(dim=1), two.norm(dim=1), atol=1e-5, rtol=1e-3)
-        assert not torch.allclose(one, two, atol=1e-4)
+        cos = torch.cosine_similarity(w - neurons(instead)[name], own[name].residual)
+        torch.testing.assert_close(cos, torch.ones_like(cos), atol=1e-3, rtol=0)
+
+
+def test_the_purified_network_as_its_own_control_is_no_control():
+    clean, other = pair()
+    one, two = removed(clean, other, 0.7), removed(clean, other, 0.7, control=other)
+    for name, w in neurons(one).items():
+        torch.testing.assert_close(w, neurons(two)[name], atol=1e-5, rtol=1e-4)
 
 
 def test_swapped_weights_are_the_purified_ones_in_the_clean_normalisation():
