@@ -1,6 +1,7 @@
 """Figures of the CIFAR-10 chapters that `fpcore.figures` does not have."""
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,7 +14,7 @@ from torch import Tensor
 from fpcore.autoattacks import THREATS
 from fpcore.cifar_measures import SUFFIXES
 from fpcore.cifar_networks import NETWORKS
-from fpcore.figures import CLEAN, CONTROL, INIT, PURIFIED, with_intervals
+from fpcore.figures import CLEAN, CONTROL, INIT, PURIFIED, means, with_intervals
 from fpcore.removal import spectrum
 
 SCRATCH = "#E69F00"
@@ -33,12 +34,14 @@ def series(
     `rows` maps a label to (name, colour, line style); "{}" in the name stands for the x. What a run has not measured is
     left out.
     """
-    figure, axes = plt.subplots(1, len(shown), figsize=(7.6, 2.9), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(shown), figsize=(7.6, 2.9), sharex=True, sharey=True, squeeze=False)
     for axis, (title, measured) in zip(axes[0], shown.items()):
         for label, (name, color, dashes) in rows.items():
             if at := [value for value in x if name.format(f"{value:g}") in measured]:
                 with_intervals(axis, at, [measured[name.format(f"{value:g}")] for value in at], dashes, color, label)
-        axis.set(title=title, xlabel=xlabel, ylim=ylim)
+        axis.set(title=title, xlabel=xlabel)
+        if ylim is not None:  # set_ylim(None) would freeze the limits before the next panel is drawn
+            axis.set_ylim(ylim)
     axes[0, 0].set_ylabel(ylabel)
     figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
@@ -70,6 +73,34 @@ def bars(
         axis.set_title(title)
     axes[0, 0].set_ylabel(ylabel)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(rows))
+    return figure
+
+
+def against(
+    shown: Mapping[str, Mapping[str, Any]],
+    x: Sequence[float],
+    rows: Mapping[str, tuple[str, str, str]],
+    labels: tuple[str, str],
+) -> Figure:
+    """One measured share over another, a point for each x, one panel for each run in `shown`, with 95% intervals of both.
+
+    `rows` maps a label to (name across, name up, colour); "{}" in the names stands for the x, which is written beside its
+    point. What a run has not measured is left out.
+    """
+    figure, axes = plt.subplots(1, len(shown), figsize=(7.6, 3.2), sharex=True, sharey=True, squeeze=False)
+    for axis, (title, measured) in zip(axes[0], shown.items()):
+        for label, (across, up, color) in rows.items():
+            at = [value for value in x if up.format(f"{value:g}") in measured]
+            (xs, x_reach), (ys, y_reach) = (
+                means([measured[name.format(f"{value:g}")] for value in at]) for name in (across, up)
+            )
+            axis.errorbar(xs, ys, y_reach, x_reach, fmt="o-", color=color, label=label, markersize=3.5, linewidth=1.2)
+            for value, place in zip(at, zip(xs, ys)):
+                offset = {"textcoords": "offset points", "fontsize": "small"}
+                axis.annotate(f"\u00d7{Fraction(value)}", place, (5, -10), color=color, **offset)
+        axis.set(title=title, xlabel=labels[0])
+    axes[0, 0].set_ylabel(labels[1])
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

@@ -266,10 +266,14 @@ def over(
 
 def with_intervals(axis: Axes, at: Sequence[float], numbers: list[dict[str, Any]], dashes: str, color: str, label: str) -> None:
     """A line through means, with bars for their intervals where there are any."""
+    axis.errorbar(at, *means(numbers), fmt=dashes, color=color, label=label, markersize=3.5, linewidth=1.2)
+
+
+def means(numbers: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """The means of measured numbers (n,), and how far their intervals reach below and above them (2, n), 0 without one."""
     values = np.array([n["value"] for n in numbers])
     ends = [[n[end] if n[end] is not None else n["value"] for n in numbers] for end in ("low", "high")]
-    reach = np.abs(np.array(ends) - values)
-    axis.errorbar(at, values, reach, fmt=dashes, color=color, label=label, markersize=3.5, linewidth=1.2)
+    return values, np.abs(np.array(ends) - values)
 
 
 def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Tensor, y: Tensor, radii: Tensor) -> Figure:

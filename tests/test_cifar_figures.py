@@ -37,6 +37,13 @@ def test_bars_stand_in_groups_at_their_heights_beside_a_level():
     assert all(line.get_linestyle() != "--" for line in axis.lines)
 
 
+def test_without_limits_a_series_shows_all_of_every_run():
+    shown = {"this run": {"a/1": number(2.1)}, "published": {"a/1": number(1.8), "a/2": number(0.4)}}
+    figure = cifar_figures.series(shown, [1, 2], {"line": ("a/{}", BLUE, "-")}, "x", ylim=None)
+    low, high = figure.axes[0].get_ylim()
+    assert low < 0.4 and 2.1 < high
+
+
 def test_low_rank_updates_stand_over_their_rank_and_over_their_share_of_the_parameters():
     def one(kind, rank, value):
         figures = {"regained": value, "clean_accuracy": 0.7, "parameter_share": 0.01 * (rank + 1)}
@@ -84,3 +91,13 @@ def test_autoattack_stands_before_pgd_at_each_threat_and_what_is_not_measured_ha
     assert (behind.get_height(), before.get_height()) == (0.2, 0.1) and behind.get_x() == before.get_x()
     assert round(before.get_x() + before.get_width()) == 1  # the second threat
     assert before.get_facecolor()[3] == 1 > behind.get_facecolor()[3]
+
+
+def test_one_share_stands_over_another_with_its_width_beside_it():
+    measured = {"a/0.0625": number(0.4, 0.1), "b/0.0625": number(0.3, 0.2), "a/1": number(0.7), "b/1": number(0.5)}
+    figure = cifar_figures.against({"published": measured}, [0.0625, 0.5, 1.0], {"line": ("a/{}", "b/{}", BLUE)}, ("x", "y"))
+    (axis,) = figure.axes
+    assert axis.lines[0].get_xydata().tolist() == [[0.4, 0.3], [0.7, 0.5]]
+    assert [text.get_text() for text in axis.texts] == ["\u00d71/16", "\u00d71"]
+    across, up = (part.get_segments()[0].flatten().tolist() for part in axis.collections)
+    assert across == pytest.approx([0.3, 0.3, 0.5, 0.3]) and up == pytest.approx([0.4, 0.1, 0.4, 0.5])
