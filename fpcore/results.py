@@ -442,6 +442,9 @@ def ledger_sources(entries: list[dict[str, Any]]) -> str:
         if entry["measured"]:
             source = entry["provenance"]
             versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
-            cells = (entry["id"], source.get("setting", source["profile"]), source["device"], len(source["seeds"]))
+            setting = source.get("setting", source["profile"])
+            if "amended" in source:  # figures measured again by themselves, after the rest
+                setting += f"; amended {source['amended']}"
+            cells = (entry["id"], setting, source["device"], len(source["seeds"]))
             rows.append("| " + " | ".join(map(str, (*cells, versions, source["date"], f"`{source['commit']}`"))) + " |")
     return "\n".join(rows)

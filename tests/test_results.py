@@ -295,11 +295,13 @@ def test_the_ledger_table_shows_figures_bounds_and_verdicts(results):
 
 
 def test_the_ledger_sources_name_the_run_of_each_measured_claim(results):
-    publish("cifar10", favourable(next(c for c in CLAIMS if c.id == "P1-layers")), SOURCE)
+    later = SOURCE | {"amended": "one figure, later"}
+    publish("cifar10", favourable(next(c for c in CLAIMS if c.id == "P1-layers")), later)
     publish("cifar10-robustness", favourable(next(c for c in CLAIMS if c.id == "E1")), SOURCE)
     rows = ledger_sources(claims()).splitlines()[2:]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["P1-layers", "E1"]
     assert all(text in rows[1] for text in ("| E1 |", "quick", "cpu", "| 2 |", "torch 2", "2025-01-01", "`abc`"))
+    assert "quick; amended one figure, later" in rows[0] and "amended" not in rows[1]
 
 
 def test_figures_are_shown_with_their_interval():
