@@ -83,7 +83,7 @@ def _loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tens
         output = model(x)
         values = _objective(output, y)
         (grad,) = torch.autograd.grad(values.sum(), x)
-    return output.detach(), values.detach(), grad
+    return output.detach(), values.detach().float(), grad  # scores are bfloat16 under autocast
 
 
 def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:

@@ -71,8 +71,14 @@ class CifarExperiment:
             checks.whole(name, getattr(self, name))
         for rank in (*self.ranks, *self.control_ranks):
             checks.whole("rank", rank)
-        for name in ("width", "lr", "adversarial_lr", "weight_decay", "adversarial_weight_decay", "low_rank_lr"):
+        rates = ("lr", "adversarial_lr", "low_rank_lr", "tangent_lr", "tangent_adversarial_lr")
+        for name in (*rates, "weight_decay", "adversarial_weight_decay"):
             checks.finite(name, getattr(self, name))
+        for width in (self.width, *self.tangent_widths, *self.narrow_widths):
+            checks.finite("width", width, low=1 / 32)
+        for name in ("attacked", "autoattacked"):
+            if getattr(self, name) > self.test_images:
+                raise ValueError(f"{name} = {getattr(self, name)}: give at most test_images = {self.test_images}")
         Ball(self.norm, self.radius)  # its checks
 
     def clean(self, data: Images, seed: int) -> Training:
@@ -119,7 +125,7 @@ class CifarExperiment:
     def initial(self, seed: int, device: torch.device | str = "cpu") -> nn.Module:
         """The network at initialization, w0: PyTorch's default for its layers."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPU's generators as well
             model = ARCHITECTURES[self.architecture](self.width)
         return model.to(device).to(memory_format=torch.channels_last)
 

@@ -51,10 +51,11 @@ def survivors(net: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
 
 
 def switched_on(net: nn.Module) -> dict[str, Tensor]:
-    """Which neurons have at least a hundredth of their layer's largest norm, {layer: (neurons,)}, bool.
+    """Which neurons have weights of at least a hundredth of their layer's largest norm, {layer: (neurons,)}, bool.
 
     Weight decay switches some off: batch normalisation's scale falls to zero, and then nothing holds the weights up. What
-    is left of them is no feature, and training does not move it, so cosines with it would mean nothing.
+    is left of them is no feature, and training does not move it, so cosines with it would mean nothing. (One whose scale
+    has gone but whose weights have not decayed yet still counts.)
     """
     sizes = {layer: w.norm(dim=1) for layer, w in neurons(net).items()}
     return {layer: size > 0.01 * size.max() for layer, size in sizes.items()}

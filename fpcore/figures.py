@@ -113,7 +113,7 @@ def accuracies(rows: dict[str, dict[str, float]], radius: float) -> Figure:
         at = [j + 0.27 * (i - 1) for j in range(len(rows))]
         bars = axis.bar(at, values, 0.25, color=shades[key], label=label)
         if few or i:
-            axis.bar_label(bars, [f"{v:.{1 if few else 0}%}" for v in values], fontsize=8 if few else 7.5, padding=2)
+            axis.bar_label(bars, [f"{v:.{1 if few else 0}%}" for v in values], fontsize=8 if few else 6.8, padding=2)
     axis.set(xticks=range(len(rows)), xticklabels=rows, ylim=(0, 1.18), yticks=(0, 0.5, 1), yticklabels=("0", "50%", "100%"))
     axis.set_title(rf"accuracy; $\ell_2$ radius $\tau$ = {radius:.3f}")
     figure.legend(ncols=3, loc="outside lower center")

@@ -12,7 +12,7 @@ from fpcore import checks
 from fpcore.attacks import Ball, pgd
 from fpcore.cifar import CLASSES, Images
 from fpcore.cifar_figures import COLORS
-from fpcore.models import ConvNet, correct, evaluating
+from fpcore.models import ConvNet, classified, evaluating
 from fpcore.widgets import card, panels, picture, slider
 
 RADII = (0.0, 0.25, 0.5, 1.0, 2.0)  # l2, pixels in [0, 1]
@@ -24,8 +24,7 @@ def examples(test: Images, nets: dict[str, nn.Module], count: int = 8) -> Images
     """The first test image of each class, in the order of classes, that all networks classify right; `count` of them."""
     right = torch.ones(len(test), dtype=torch.bool, device=test.x.device)
     for net in nets.values():
-        with evaluating(net):
-            right &= torch.cat([correct(net(x), y) for x, y in zip(test.x.split(1000), test.y.split(1000))])
+        right &= classified(net, test.x, test.y)
     chosen = [int(found[0]) for c in range(len(CLASSES)) if len(found := (right & (test.y == c)).nonzero().flatten())]
     if not chosen:
         raise ValueError(f"none of the {len(test)} images is classified right by {list(nets)}: give trained networks")

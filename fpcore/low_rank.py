@@ -34,8 +34,8 @@ class RankUpdate(nn.Module):
 def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.Module:
     """A copy of `model` that computes the same, in which a rank-`rank` update of every layer's matrix is trained.
 
-    The biases and the scales and shifts of batch normalisation are trained as well: rank 0 trains these alone. Layers with
-    fewer neurons than `rank` get a full update. `fixed`: only B is trained, A is a fixed random projection.
+    The biases and the scales and shifts of batch normalisation are trained as well: rank 0 trains these alone. `fixed`: only
+    B is trained, A is a fixed random projection. A layer of fewer neurons than `rank` gets an update of as many.
     """
     checks.whole("rank", rank), checks.whole("seed", seed)
     twin = copy.deepcopy(model)

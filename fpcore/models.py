@@ -92,10 +92,15 @@ def correct(output: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Tensor:
+    """Which samples `model`, in evaluation mode, classifies right, shape (n,), bool."""
+    with evaluating(model):
+        return torch.cat([correct(model(a), b) for a, b in zip(x.split(chunk), y.split(chunk))])
+
+
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> float:
     """Share of samples that `model`, in evaluation mode, classifies right."""
-    with evaluating(model):
-        return torch.cat([correct(model(a), b) for a, b in zip(x.split(chunk), y.split(chunk))]).float().mean().item()
+    return classified(model, x, y, chunk).float().mean().item()
 
 
 class evaluating:

@@ -69,8 +69,8 @@ def _commit() -> str:
     found = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     if found.returncode:
         return "unknown"
-    clean = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":(exclude)results"], capture_output=True)
-    return found.stdout.strip() + ("-dirty" if clean.returncode else "")
+    changed = subprocess.run([*git, "status", "--porcelain", "--", ".", ":(exclude)results"], capture_output=True)
+    return found.stdout.strip() + ("-dirty" if changed.stdout else "")
 
 
 def publish(name: str, measured: dict[str, Any], source: dict[str, Any], arrays: dict[str, Tensor] | None = None) -> None:
@@ -193,9 +193,9 @@ class Claim:
         A number meets its bound when the unfavourable end of its interval does.
         """
         result = published(self.experiment) if self.experiment else None
+        more = published(self.also) if result and self.also else None
         measured: dict[str, Any] = {}
         if result:
-            more = published(self.also) if self.also else None
             figures = (more["measured"] if more else {}) | result["measured"]
             found = {name: figures.get(source) for name, source in (self.rename or {}).items()}
             measured = {name: {k: f[k] for k in ("value", "low", "high")} for name, f in found.items() if f}
@@ -210,7 +210,7 @@ class Claim:
             "measured": measured,
             "threshold": {name: f"{sign} {bound:g}" for name, (sign, bound) in threshold.items()},
             "holds": holds,
-            "provenance": result["provenance"] if result else None,
+            "provenance": [run["provenance"] for run in (result, more) if run],
         }
 
 
@@ -436,11 +436,10 @@ def ledger_table(entries: list[dict[str, Any]]) -> str:
 
 
 def ledger_sources(entries: list[dict[str, Any]]) -> str:
-    """Where the ledger's figures come from, one Markdown row a claim that was measured."""
+    """Where the ledger's figures come from, one Markdown row for each run that a claim was measured by."""
     rows = ["| claim | setting | device | seeds | versions | date | commit |", "|---|---|---|---|---|---|---|"]
     for entry in entries:
-        if entry["measured"]:
-            source = entry["provenance"]
+        for source in entry["provenance"] if entry["measured"] else ():
             versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
             setting = source.get("setting", source["profile"])
             if "amended" in source:  # figures measured again by themselves, after the rest

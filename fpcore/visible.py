@@ -100,15 +100,18 @@ def activity(net: nn.Module, x: Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def thresholds(net: nn.Module) -> dict[str, float]:
-    """-shift / scale of each batch normalisation, median over its neurons, {layer: threshold}: where a ReLU opens.
+    """Where the ReLU after each batch normalisation opens, -shift / |scale|, median over its neurons, {layer: threshold}.
 
-    In standard deviations of the preactivation above its mean. Neurons of (almost) no scale are left out.
+    In standard deviations of the preactivation from its mean, towards the side that opens: batch normalisation divides by
+    sqrt(variance + eps), which is more where the variance is small. Neurons of (almost) no scale are left out.
     """
     found = {}
     for name, m in net.named_modules():
         if isinstance(m, nn.BatchNorm2d):
             on = m.weight.abs() > 0.01 * m.weight.abs().max()
-            found[name] = (-m.bias / m.weight)[on].median().item()
+            assert m.running_var is not None
+            deviations = ((m.running_var + m.eps) / m.running_var).sqrt()
+            found[name] = (-m.bias / m.weight.abs() * deviations)[on].median().item()
     return found
 
 

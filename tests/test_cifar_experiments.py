@@ -107,9 +107,10 @@ def test_training_from_scratch_starts_at_the_same_initial_weights_and_warms_the_
     assert all(torch.allclose(p, q, atol=1e-20) for p, q in zip(net.parameters(), init.parameters()))
 
 
-def test_initial_weights_are_the_seeds_and_leave_the_global_generator_alone():
+def test_initial_weights_are_the_seeds_and_leave_the_global_generators_alone(monkeypatch):
     torch.manual_seed(5)
     before = torch.get_rng_state()
+    monkeypatch.setattr("torch.cuda.manual_seed_all", lambda seed: pytest.fail("the GPU's generators were seeded"))
     one, two, other = TINY.initial(0), TINY.initial(0), TINY.initial(1)
     assert torch.equal(before, torch.get_rng_state())
     assert same_weights(one, two) and not same_weights(one, other)
@@ -151,6 +152,11 @@ def test_every_architecture_goes_through_the_whole_run(cache):
     ("change", "named"),
     [
         ({"adversarial_epochs": 0}, "adversarial_epochs = 0"),
+        ({"attacked": 1000}, "attacked = 1000"),
+        ({"width": 0}, "width = 0"),
+        ({"tangent_widths": (1.0, 0.01)}, "width = 0.01"),
+        ({"narrow_widths": (-1,)}, "width = -1"),
+        ({"tangent_adversarial_lr": float("nan")}, "tangent_adversarial_lr = nan"),
         ({"attacked": 0}, "attacked = 0"),
         ({"adversarial_lr": -1.0}, r"adversarial_lr = -1\.0"),
         ({"ranks": (0, -1)}, "rank = -1"),

@@ -183,7 +183,7 @@ def test_the_ledger_has_an_entry_for_every_claim_of_the_mission(results):
 
 def test_without_results_nothing_is_measured_and_nothing_holds(results):
     for entry in claims():
-        assert entry["measured"] == {} and entry["holds"] is None and entry["provenance"] is None
+        assert entry["measured"] == {} and entry["holds"] is None and entry["provenance"] == []
 
 
 def test_every_bound_is_on_a_figure_that_its_claim_measures():
@@ -197,7 +197,7 @@ def test_every_bound_is_on_a_figure_that_its_claim_measures():
 def test_a_claim_holds_by_the_unfavourable_end_of_each_interval(claim, results):
     publish(claim.experiment, favourable(claim), SOURCE)
     entry = entry_of(claim.id)
-    assert entry["holds"] is True and entry["provenance"] == SOURCE
+    assert entry["holds"] is True and entry["provenance"] == [SOURCE]
     for name, (sign, bound) in claim.threshold.items():
         source, direction = claim.rename[name], 1 if sign == ">" else -1
         for figure, expected in (
@@ -246,6 +246,10 @@ def test_a_commit_is_dirty_when_code_differs_but_not_when_results_do(tmp_path, m
     files[1].write_text("2")
     assert _commit() == clean
     files[0].write_text("2")
+    assert _commit() == f"{clean}-dirty"
+    files[0].write_text("1")
+    assert _commit() == clean
+    (tmp_path / "new.py").write_text("1")
     assert _commit() == f"{clean}-dirty"
 
 
@@ -299,9 +303,10 @@ def test_the_ledger_sources_name_the_run_of_each_measured_claim(results):
     publish("cifar10", favourable(next(c for c in CLAIMS if c.id == "P1-layers")), later)
     publish("cifar10-robustness", favourable(next(c for c in CLAIMS if c.id == "E1")), SOURCE)
     rows = ledger_sources(claims()).splitlines()[2:]
-    assert [row.split(" | ")[0].strip("| ") for row in rows] == ["P1-layers", "E1"]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == ["P1-layers", "E1", "E1"]
     assert all(text in rows[1] for text in ("| E1 |", "quick", "cpu", "| 2 |", "torch 2", "2025-01-01", "`abc`"))
     assert "quick; amended one figure, later" in rows[0] and "amended" not in rows[1]
+    assert "amended" in rows[2]  # what E1 takes from the other run
 
 
 def test_figures_are_shown_with_their_interval():

@@ -357,6 +357,15 @@ def test_more_attack_steps_train_on_pgd_examples(data, monkeypatch):
     assert sizes.min() > 0.19  # nobody is spared, however wrong the network is on a sample
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_class_scores_in_bfloat16_are_attacked_in_training(steps):
+    images = Images(torch.rand(16, 3, 32, 32), torch.arange(16) % 10, "random")
+    torch.manual_seed(0)
+    net = ConvNet(1 / 16)
+    history = train(net, images, Training(steps=2, lr=0.01, batch=8, radius=0.5, attack_steps=steps, box=(0.0, 1.0)))
+    assert math.isfinite(history[-1]["loss"])
+
+
 def test_clean_training_attacks_nothing(data, monkeypatch):
     calls = spy(monkeypatch, "fgm"), spy(monkeypatch, "pgd")
     train(network(), data, Training(steps=2, lr=0.1, batch=4))

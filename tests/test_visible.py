@@ -73,12 +73,15 @@ def test_sums_of_few_atoms_are_coded_by_as_many_and_more_atoms_never_leave_more(
         coding_error(atoms, noise, 0)
 
 
-def test_a_threshold_is_where_the_relu_opens_of_neurons_that_are_on():
+@pytest.mark.parametrize(("variance", "sign"), [(1.0, 1), (1e-5, 1), (1.0, -1)])  # 1e-5 is what is added to variances
+def test_a_threshold_is_where_the_relu_opens_of_neurons_that_are_on(variance, sign):
     net = ConvNet(1 / 8).eval()
     with torch.no_grad():
-        net.bn2.weight.copy_(torch.tensor([2.0, 2.0, 2.0, 1e-6, 2.0, 2.0, 2.0, 2.0]))
+        net.bn2.weight.copy_(sign * torch.tensor([2.0, 2.0, 2.0, 1e-6, 2.0, 2.0, 2.0, 2.0]))
         net.bn2.bias.copy_(torch.tensor([-1.0, -1.0, -1.0, -9.0, -1.0, -1.0, 1.0, 1.0]))
-        assert thresholds(net)["bn2"] == 0.5 and thresholds(net)["bn1"] == 0.0
-        normal = torch.randn(4000, 8, 1, 1, generator=torch.Generator().manual_seed(0))
+        net.bn2.running_var.fill_(variance)
+        threshold = thresholds(net)["bn2"]
+        assert threshold == pytest.approx(0.5 if variance == 1 else 0.5**0.5, abs=1e-4) and thresholds(net)["bn1"] == 0.0
+        normal = variance**0.5 * torch.randn(8000, 8, 1, 1, generator=torch.Generator().manual_seed(0))
         opened = (net.bn2(normal)[:, 0] > 0).float().mean()
-    assert opened == pytest.approx(0.31, abs=0.02)  # a normal variable is above 0.5 that often
+    assert opened == pytest.approx(1 - torch.special.ndtr(torch.tensor(threshold)).item(), abs=0.02)
