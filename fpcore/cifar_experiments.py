@@ -56,7 +56,6 @@ class CifarExperiment:
     tangent_adversarial_lr: float = 0.008
     tangent_widths: tuple[float, ...] = (1.0,)
     narrow_widths: tuple[float, ...] = ()  # of networks so narrow that a linearisation is as accurate
-    longer_epochs: int = 0  # of one linearisation, of half the width, to see what time would gain
     few_seeds: int = 1  # of the seeds, for what takes long with each
     tuned_seeds: int = 0  # the first so many: the second stage's learning rate was chosen on them
     attacked: int = 1000  # test images under attack
@@ -67,7 +66,7 @@ class CifarExperiment:
         counts = ("train_images", "test_images", "clean_epochs", "adversarial_epochs", "tangent_epochs", "seeds", "few_seeds")
         for name in (*counts, "attack_steps", "batch", "attacked"):
             checks.positive_int(name, getattr(self, name))
-        for name in ("tuned_seeds", "longer_epochs", "autoattacked"):
+        for name in ("tuned_seeds", "autoattacked"):
             checks.whole(name, getattr(self, name))
         for rank in (*self.ranks, *self.control_ranks):
             checks.whole("rank", rank)
@@ -185,7 +184,6 @@ CIFAR = {
         tuned_seeds=2,
         tangent_widths=(0.25, 0.5, 1.0),
         narrow_widths=(1 / 16, 1 / 8),
-        longer_epochs=24,
         autoattacked=1000,
     ),
     # For a GPU: the usual recipe of the field, and a second stage at its learning rate.
