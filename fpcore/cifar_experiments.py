@@ -183,7 +183,7 @@ CIFAR = {
         few_seeds=3,
         tuned_seeds=2,
         tangent_widths=(0.25, 0.5, 1.0),
-        narrow_widths=(1 / 16, 1 / 8),
+        narrow_widths=(1 / 16,),
         autoattacked=1000,
     ),
     # For a GPU: the usual recipe of the field, and a second stage at its learning rate.
