@@ -12,7 +12,7 @@ from fpcore.cifar_experiments import CifarExperiment, run_low_rank
 from fpcore.cifar_measures import attacked_accuracy, first, survivors
 from fpcore.decomposition import neurons
 from fpcore.low_rank import trained_parameters, truncated
-from fpcore.models import accuracy, correct, evaluating
+from fpcore.models import accuracy, classified
 from fpcore.results import unfavourable
 
 
@@ -97,9 +97,8 @@ def measure_tangent(
         moved = [transfer(source, ball)(source, x, y) for source in sources]
         for name, model in models.items():
             alive = survivors(model, x, y, ball)
-            with evaluating(model), torch.no_grad():
-                for found in moved:
-                    alive &= correct(model(found), y)
+            for found in moved:
+                alive &= classified(model, found, y)
             robust = out[f"{name}/robust_accuracy/{radius:g}"] = alive.float().mean().item()
             out[f"{name}/kept_share/{radius:g}"] = robust / max(out[f"{name}/robust_accuracy/0"], 1 / attacked)
     return out
