@@ -27,6 +27,7 @@ Experiments SYNTHETIC, run_synthetic         the book's runs, by profile; run_sc
 On images   measure_cifar, measure_relations accuracies; cosines between networks, layer by layer, with controls
             autoattack, withstood            AutoAttack, the field's standard evaluation
             removed, swapped                 w - alpha v without training
+            switched_on                      neurons that weight decay has left on
             maximise, exciting, activity     features people can look at
             measure_low_rank, measure_tangent
 Widgets     measure_grid, Explorer           sliders over the grid; with a kernel, any values live
@@ -51,7 +52,6 @@ from fpcore.cifar_measures import (
     measure_cifar,
     measure_relations,
     measure_two_seeds,
-    switched_on,
     withstood,
 )
 from fpcore.cifar_networks import NETWORKS, as_arrays, cifar_runs, open_cifar10, published_networks
@@ -107,6 +107,7 @@ from fpcore.separation import (
     tangent_witness,
 )
 from fpcore.sparse_coding import SparseCoding
+from fpcore.switched import switched_on
 from fpcore.synthetic_experiments import (
     SYNTHETIC,
     features_kept,

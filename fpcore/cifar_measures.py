@@ -15,6 +15,7 @@ from fpcore.cifar_experiments import CifarExperiment
 from fpcore.decomposition import cosine, neurons
 from fpcore.models import accuracy
 from fpcore.results import interval
+from fpcore.switched import switched_on
 
 SUFFIXES = {"clean": "", "purified": "_adv", "control": "_control", "scratch": "_scratch"}
 PAIRS = {
@@ -48,17 +49,6 @@ def first(test: Images, name: str, count: int) -> tuple[Tensor, Tensor]:
 def survivors(net: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
     """Which images withstand the attacks of `attacked_accuracy`, (n,), bool."""
     return robust_correct(net, x, y, ball, restarts=2, rng=seeding.generator(0, "attack", device=x.device))
-
-
-def switched_on(net: nn.Module) -> dict[str, Tensor]:
-    """Which neurons have weights of at least a hundredth of their layer's largest norm, {layer: (neurons,)}, bool.
-
-    Weight decay switches some off: batch normalisation's scale falls to zero, and then nothing holds the weights up. What
-    is left of them is no feature, and training does not move it, so cosines with it would mean nothing. (One whose scale
-    has gone but whose weights have not decayed yet still counts.)
-    """
-    sizes = {layer: w.norm(dim=1) for layer, w in neurons(net).items()}
-    return {layer: size > 0.01 * size.max() for layer, size in sizes.items()}
 
 
 def layer_relations(one: nn.Module, other: nn.Module) -> dict[str, Tensor]:

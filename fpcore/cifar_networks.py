@@ -47,13 +47,10 @@ def as_arrays(nets: dict[str, nn.Module]) -> dict[str, Tensor]:
 
 
 def published_networks(
-    device: torch.device | str = "cpu", name: str = "cifar10", config: CifarExperiment = CIFAR["full"]
+    device: torch.device | str = "cpu", seed: int = 0, config: CifarExperiment = CIFAR["full"]
 ) -> dict[str, nn.Module]:
-    """The networks published under a name, {name: network}, rebuilt from their float16 arrays.
-
-    "cifar10" holds all five of the first seed, "cifar10-seed1" and so on w and w' of further ones.
-    """
-    nets = {}
+    """The networks published of a seed, {name: network}, rebuilt from their float16 arrays."""
+    name, nets = f"cifar10-seed{seed}", {}
     for network, state in published_arrays(name).items():
         net = config.initial(0)
         try:

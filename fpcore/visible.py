@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fpcore import checks, seeding
 from fpcore.models import evaluating
+from fpcore.switched import live_channels
 
 
 def preactivation(net: nn.Module, layer: str, x: Tensor) -> Tensor:
@@ -81,11 +82,14 @@ def exciting(net: nn.Module, layer: str, neuron: int, x: Tensor, count: int = 8,
 
 @torch.no_grad()
 def activity(net: nn.Module, x: Tensor) -> dict[str, float]:
-    """Share of positive entries after each batch normalisation, {layer: share}: what its ReLU lets through."""
+    """Share of positive entries after each batch normalisation, {layer: share}: what its ReLU lets through.
+
+    Of neurons that weight decay has not switched off.
+    """
     found: dict[str, float] = {}
 
     def note(name: str) -> Callable:
-        return lambda _, __, out: found.__setitem__(name, (out > 0).float().mean().item())
+        return lambda norm, _, out: found.__setitem__(name, (out[:, live_channels(norm)] > 0).float().mean().item())
 
     norms = {name: m for name, m in net.named_modules() if isinstance(m, nn.BatchNorm2d)}
     hooks = [m.register_forward_hook(note(name)) for name, m in norms.items()]
@@ -103,15 +107,14 @@ def thresholds(net: nn.Module) -> dict[str, float]:
     """Where the ReLU after each batch normalisation opens, -shift / |scale|, median over its neurons, {layer: threshold}.
 
     In standard deviations of the preactivation from its mean, towards the side that opens: batch normalisation divides by
-    sqrt(variance + eps), which is more where the variance is small. Neurons of (almost) no scale are left out.
+    sqrt(variance + eps), which is more where the variance is small. Neurons that weight decay has switched off are left out.
     """
     found = {}
     for name, m in net.named_modules():
         if isinstance(m, nn.BatchNorm2d):
-            on = m.weight.abs() > 0.01 * m.weight.abs().max()
             assert m.running_var is not None
             deviations = ((m.running_var + m.eps) / m.running_var).sqrt()
-            found[name] = (-m.bias / m.weight.abs() * deviations)[on].median().item()
+            found[name] = (-m.bias / m.weight.abs() * deviations)[live_channels(m)].median().item()
     return found
 
 

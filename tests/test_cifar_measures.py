@@ -23,7 +23,7 @@ from fpcore import (
     measure_tangent,
     measure_two_seeds,
     open_cifar10,
-    publish,
+    publish_arrays,
     published_networks,
     smallest_rank,
     switched_on,
@@ -35,7 +35,6 @@ from fpcore.cifar_experiments import CifarExperiment
 from fpcore.cifar_measures import SUFFIXES, matched, scrambled
 from fpcore.results import ROOT
 
-SOURCE = {"profile": "quick"}
 TINY = CifarExperiment(1 / 8, 64, 32, 1, 1, seeds=1, batch=32, attacked=12, ranks=(0, 2), control_ranks=(2,))
 
 
@@ -79,12 +78,13 @@ def switch_off(net, layer, *which):
         net.get_submodule(layer).weight[list(which)] *= 1e-6
 
 
-def test_what_weight_decay_has_switched_off_is_not_counted():
+@pytest.mark.parametrize("part", ["conv1", "bn1"])  # the weights, or the scale after them
+def test_what_weight_decay_has_switched_off_is_not_counted(part):
     nets = family()
     before = measure_relations(nets)
     assert before["live_share"] == 1.0
     for net in (nets["clean"], nets["purified"]):
-        switch_off(net, "conv1", 1, 5)
+        switch_off(net, part, 1, 5)
     nets["purified"].conv1.weight.data[5] *= -1  # such a neuron's cosine means nothing
     assert switched_on(nets["clean"])["conv1"].logical_not().nonzero().flatten().tolist() == [1, 5]
     found = measure_relations(nets)
@@ -189,20 +189,20 @@ def test_attacked_accuracy_is_below_clean_accuracy_and_falls_with_the_radius():
 def test_published_networks_come_back_as_they_went_in(results):
     nets = family()
     small = dataclasses.replace(TINY, width=1 / 4)
-    publish("nets", {}, SOURCE, as_arrays(nets))
-    again, x = published_networks(name="nets", config=small), random_images(5).x
+    publish_arrays("cifar10-seed7", as_arrays(nets))
+    again, x = published_networks(seed=7, config=small), random_images(5).x
     assert again.keys() == nets.keys() == NETWORKS.keys()
     for name, net in nets.items():
         torch.testing.assert_close(again[name](x), net(x), atol=2e-2, rtol=2e-2)
     for other in (TINY, dataclasses.replace(small, architecture="resnet18")):
         with pytest.raises(ValueError, match="holds another network"):
-            published_networks(name="nets", config=other)
+            published_networks(seed=7, config=other)
 
 
 def test_the_networks_of_all_seeds_are_published_in_less_than_20_mb():
     assert sum(path.stat().st_size for path in (ROOT / "results").glob("*.safetensors")) < 20e6
-    for name in ("cifar10", *(f"cifar10-seed{i}" for i in range(1, CIFAR["full"].seeds))):
-        assert published_networks(name=name).keys() >= {"clean", "purified"}
+    for seed in range(CIFAR["full"].seeds):
+        assert published_networks(seed=seed).keys() == NETWORKS.keys()
 
 
 def test_without_data_a_message_says_what_is_shown_and_nothing_is_trained(no_data_anywhere, capsys, monkeypatch, tmp_path):

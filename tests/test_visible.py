@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -51,6 +53,15 @@ def test_activity_is_the_share_that_each_relu_lets_through(net):
     assert [*found] == ["bn1", "bn2", "bn3", "bn4", "bn5"] and all(0 <= v <= 1 for v in found.values())
     expected = (net.bn1(net.conv1((x - net.mean) / net.std)) > 0).float().mean().item()
     assert found["bn1"] == pytest.approx(expected)
+
+
+def test_activity_leaves_out_what_weight_decay_has_switched_off(net):
+    net, x = copy.deepcopy(net), photos()
+    with torch.no_grad():
+        net.bn1.weight[3], net.bn1.bias[3] = 1e-6, 1.0  # let through, always
+    kept = [i for i in range(net.bn1.num_features) if i != 3]
+    expected = (net.bn1(net.conv1((x - net.mean) / net.std))[:, kept] > 0).float().mean().item()
+    assert activity(net, x)["bn1"] == pytest.approx(expected)
 
 
 def test_patches_have_no_mean_and_follow_the_seed():
