@@ -7,8 +7,7 @@ from fpcore.decomposition import neurons
 
 def live_channels(norm: nn.BatchNorm2d) -> Tensor:
     """Which channels have a scale of at least a hundredth of the layer's largest: (channels,), bool."""
-    size = norm.weight.detach().abs()
-    return size > 0.01 * size.max()
+    return _sizeable(norm.weight.detach().abs())
 
 
 def switched_on(net: nn.Module) -> dict[str, Tensor]:
@@ -16,11 +15,14 @@ def switched_on(net: nn.Module) -> dict[str, Tensor]:
 
     What is left of the others is no feature, and training does not move it, so cosines with it would mean nothing.
     """
-    sizes = {layer: w.norm(dim=1) for layer, w in neurons(net).items()}
-    on = {layer: size > 0.01 * size.max() for layer, size in sizes.items()}
+    on = {layer: _sizeable(w.norm(dim=1)) for layer, w in neurons(net).items()}
     for layer, norm in _normalisations(net).items():
         on[layer] &= live_channels(norm)
     return on
+
+
+def _sizeable(size: Tensor) -> Tensor:
+    return size > 0.01 * size.max()
 
 
 def _normalisations(net: nn.Module) -> dict[str, nn.BatchNorm2d]:
