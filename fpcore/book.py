@@ -24,11 +24,12 @@ from tqdm import tqdm
 
 from fpcore import checks, cifar
 from fpcore.experiments import PROFILES
+from fpcore.pages import table_of_contents
 from fpcore.results import ROOT, folder, provenance
 from fpcore.training import write_atomically
 
 CELL_TIMEOUT = 6 * 3600  # seconds: the longest cell of the full profile, on a slow machine, and then some
-SITE = ("site", "pages")  # modules that no chapter imports
+SITE = ("site",)  # modules that no chapter imports
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -38,10 +39,15 @@ class BookError(Exception):
 
 def chapters(root: Path = ROOT) -> list[Path]:
     """The notebooks of the book, in the order of its table of contents."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text())
-    sections = [toc, *(part for part in toc.get("parts", []))]
-    files = [toc["root"], *(entry["file"] for section in sections for entry in section.get("chapters", []))]
-    return [path for file in files if (path := root / f"{file}.ipynb").exists()]
+    return [path for file in table_of_contents(root) if (path := root / f"{file}.ipynb").exists()]
+
+
+def chosen(only: list[str] | None, root: Path = ROOT) -> list[Path]:
+    """The chapters named in `only`, in the book's order; all of them for None. BookError for a name that is none of them."""
+    found = chapters(root)
+    if missing := set(only or ()) - {n.stem for n in found}:
+        raise BookError(f"no chapter {sorted(missing)}: the chapters are {[n.stem for n in found]}")
+    return [n for n in found if not only or n.stem in only]
 
 
 def executed(notebook: Path, profile: str, root: Path = ROOT) -> Path:
@@ -61,13 +67,16 @@ def check_parameters(notebook: Path, given: dict[str, Any]) -> None:
             raise BookError(f"{name} = {value!r}: {notebook.name} wants a value of type {kind.__name__}")
 
 
-def key(notebook: Path, parameters: dict[str, Any], root: Path = ROOT) -> str:
-    """A digest of all that decides a chapter's outcome: its cells, parameters, the package's code, results and data."""
+def key(notebook: Path, parameters: dict[str, Any]) -> str:
+    """A digest of all that decides a chapter's outcome: its cells, parameters, the package's code and data; and of results."""
+    return f"{_inputs(notebook, parameters)} {_results(notebook)}"
+
+
+def _inputs(notebook: Path, parameters: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
     cells = [(c.cell_type, c.source, c.metadata.get("tags")) for c in nbformat.read(notebook, 4).cells]
     digest.update(json.dumps(cells).encode())
-    code = sorted(path for path in (ROOT / "fpcore").glob("*.py") if path.stem not in SITE)
-    for path in [*code, *sorted(folder().glob("*.json"))]:
+    for path in sorted(path for path in (ROOT / "fpcore").glob("*.py") if path.stem not in SITE):
         digest.update(path.name.encode() + path.read_bytes())
     digest.update("".join(version(p) for p in ("torch", "torchvision", "matplotlib", "ipywidgets")).encode())
     if any("_cifar10" in source for _, source, _ in cells):
@@ -77,15 +86,26 @@ def key(notebook: Path, parameters: dict[str, Any], root: Path = ROOT) -> str:
     return digest.hexdigest()
 
 
+def _results(notebook: Path) -> str:
+    """A digest of the published results that a chapter reads: those it names, networks, and for the ledger all.
+
+    Of others it does not depend, or in the full profile each chapter that publishes would undo those before it.
+    """
+    text, digest = "".join(c.source for c in nbformat.read(notebook, 4).cells), hashlib.sha256()
+    for path in sorted(p for p in folder().glob("*") if p.suffix in (".json", ".safetensors")):
+        network = path.stem.startswith("cifar10-seed") and "published_networks" in text
+        if network or f'"{path.stem}"' in text or "fp.claims()" in text:
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def execute(parameters: dict[str, Any], only: list[str] | None = None, root: Path = ROOT) -> list[Path]:
     """Execute the chapters whose inputs changed; return all executed notebooks.
 
     Each is written under a temporary name and moved into place when it is complete, so a run killed at any moment
     leaves old notebooks or new ones, never a part of one.
     """
-    notebooks = [n for n in chapters(root) if not only or n.stem in only]
-    if only and (missing := set(only) - {n.stem for n in notebooks}):
-        raise BookError(f"no chapter {sorted(missing)}: the chapters are {[n.stem for n in chapters(root)]}")
+    notebooks = chosen(only, root)
     try:
         checks.choice("profile", parameters["profile"], PROFILES)
         checks.resolve_device(parameters["device"])
@@ -100,12 +120,11 @@ def execute(parameters: dict[str, Any], only: list[str] | None = None, root: Pat
         for notebook in bar:
             output = executed(notebook, parameters["profile"], root)
             outputs.append(output)
-            digest = key(notebook, parameters, root)
-            if recorded_key(output) == digest:
+            if recorded_key(output) == key(notebook, parameters):
                 tqdm.write(f"{notebook.stem}: unchanged since it was executed")
                 continue
             bar.set_postfix_str(notebook.stem)
-            _execute(notebook, output, parameters, digest)
+            _execute(notebook, output, parameters)
     return outputs
 
 
@@ -117,7 +136,8 @@ def recorded_key(output: Path) -> str | None:
         return None
 
 
-def _execute(notebook: Path, output: Path, parameters: dict[str, Any], digest: str) -> None:
+def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
+    inputs = _inputs(notebook, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".partial-{output.name}")
     started = time.monotonic()
@@ -129,6 +149,7 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any], digest: s
         raise BookError(f"{notebook} failed; its cells up to the failure are in {partial}\n{error}") from error
     source = provenance(parameters["profile"], checks.resolve_device(parameters["device"]), [parameters["seed"]])
     seconds = round(time.monotonic() - started, 1)
+    digest = f"{inputs} {_results(notebook)}"  # of what it read at the end, which it may have published itself
     result.metadata["fpcore"] = {"key": digest, "seconds": seconds, "parameters": parameters, "provenance": source}
     for cell in result.cells:  # the injected parameters are for the record, not for the page
         if "injected-parameters" in cell.metadata.get("tags", []):
@@ -169,7 +190,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m fpcore.book", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("action", choices=("execute", "validate"))
     parser.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)}")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", help="chapters to execute or validate, by file name")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a further parameter")
@@ -181,8 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
             execute(parameters, options.only)
         else:
             checks.choice("profile", options.profile, PROFILES)
-            names = [n for n in chapters() if not options.only or n.stem in options.only]
-            validate([executed(n, options.profile) for n in names])
+            validate([executed(n, options.profile) for n in chosen(options.only)])
     except (BookError, ValueError) as error:
         sys.exit(f"{error}")
 

@@ -74,17 +74,52 @@ def test_execute_skips_what_is_unchanged_and_repeats_what_is_not(root):
     assert output.stat().st_mtime_ns != second
 
 
-def test_key_follows_data_and_package_code(root, tmp_path, monkeypatch):
+def test_key_follows_the_packages_code_and_the_results_that_a_chapter_reads(root, monkeypatch):
+    chapter = root / "chapters" / "one.ipynb"
+    monkeypatch.setattr(book, "ROOT", root)
+    monkeypatch.setenv("FPCORE_RESULTS", str(root / "results"))
+    for folder in ("fpcore", "results"):
+        (root / folder).mkdir()
+
+    def changes(file, text):
+        before = book.key(chapter, QUICK)
+        (root / file).write_text(text)
+        return book.key(chapter, QUICK) != before
+
+    write_notebook(chapter, 'fp.published("synthetic"), fp.published_networks("cpu")')
+    assert changes("fpcore/models.py", "x = 1") and changes("fpcore/models.py", "x = 2")
+    assert not changes("fpcore/site.py", "x = 1")  # which no chapter imports
+    assert changes("results/synthetic.json", "{}") and changes("results/cifar10-seed0.safetensors", "weights")
+    assert not changes("results/limits.json", "{}")
+    write_notebook(chapter, "fp.claims()")
+    assert changes("results/limits.json", "{ }")
+
+
+def test_a_chapter_that_publishes_is_not_executed_again_for_it(root, monkeypatch):
+    monkeypatch.setenv("FPCORE_RESULTS", str(root / "results"))
+    (root / "results").mkdir()
+    write_notebook(root / "chapters" / "one.ipynb", 'open("../results/one.json", "w").write(str(seed)); name = "one"')
+    (output,) = book.execute(QUICK, root=root)
+    first = output.stat().st_mtime_ns
+    assert (root / "results" / "one.json").read_text() == "0"
+    book.execute(QUICK, root=root)
+    assert output.stat().st_mtime_ns == first
+    (root / "results" / "one.json").write_text("1")
+    book.execute(QUICK, root=root)
+    assert output.stat().st_mtime_ns != first
+
+
+def test_key_follows_data(root, tmp_path, monkeypatch):
     chapter = root / "chapters" / "one.ipynb"
     write_notebook(chapter, "# load_cifar10")
     data = tmp_path / "data"
     data.mkdir()
     monkeypatch.setenv("FPCORE_DATA", str(data))
-    without = book.key(chapter, QUICK, root)
+    without = book.key(chapter, QUICK)
     (data / cifar.PARQUET.format(split="train")).write_bytes(b"images")
-    with_data = book.key(chapter, QUICK, root)
+    with_data = book.key(chapter, QUICK)
     (data / cifar.PARQUET.format(split="train")).write_bytes(b"other images")
-    assert len({without, with_data, book.key(chapter, QUICK, root)}) == 3
+    assert len({without, with_data, book.key(chapter, QUICK)}) == 3
 
 
 def test_validate_passes_on_the_very_notebook_and_fails_on_one_changed_number(root):
@@ -182,6 +217,9 @@ def test_unknown_names_and_values_are_refused_before_any_work(root, given, says)
 def test_unknown_chapter_is_refused(root):
     with pytest.raises(book.BookError, match=r"tow.*one"):
         book.execute(QUICK, only=["tow"], root=root)
+    for names in (["tow"], ["intro", "tow"]):
+        with pytest.raises(SystemExit, match=r"no chapter \['tow'\]"):
+            book.main(["validate", "--only", *names])
 
 
 def test_command_line_says_what_is_wrong_in_one_line():
