@@ -50,11 +50,12 @@ def certify(model: TwoLayer, x: Tensor, y: Tensor, radius: float, branches: int 
     open: `branches` = 0 takes the better of two choices of slopes (fast: for many radii); 1 adds an attack, the parabolas
     of `shared_budget`, and optimised slopes; more also splits the ball where a neuron has its concave corner, into at
     most so many parts, until the sample is settled. The margin of a split sample then tells its label, but is not the
-    largest that could be proved.
+    largest that could be proved. Rounding is allowed for as float32 has it: on a GPU, leave
+    torch.set_float32_matmul_precision at "highest", its default.
     Source: Zhang et al. (2018); for optimised slopes Xu et al. (2021), for splits Wang et al. (2021).
     """
     checks.finite("radius", radius), checks.whole("branches", branches), checks.positive_int("chunk", chunk)
-    radii = torch.full_like(y, radius)
+    radii = x.new_full((len(x),), radius)  # y may hold integers
     parts = [_certify(model, *part, branches) for part in zip(x.split(chunk), y.split(chunk), radii.split(chunk))]
     return Certificate(*(torch.cat(values) for values in zip(*parts)))
 
@@ -114,7 +115,11 @@ class _Local(NamedTuple):
         return u, self.activation(u)
 
 
+# The slack is for rounding in float32, so autocast must not round more coarsely.
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def _certify(model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor, branches: int) -> tuple[Tensor, Tensor, Tensor]:
+    y = y.to(x.dtype)
     norm, threshold = model.weight.norm(dim=1), model.threshold.item()
     rows = model.weight / norm.clamp(min=1e-30)[:, None]
     radius, zero = radius[:, None], torch.zeros_like(y)

@@ -250,6 +250,23 @@ def test_a_certificate_does_not_depend_on_the_chunk(nets, samples):
         assert torch.equal(parts.exact, whole.exact)
 
 
+def test_integer_labels_are_certified_as_floats_are(nets, samples):
+    net, (x, y) = nets["noisy"], samples
+    for radius in (0.1, 0.6):
+        for branches in (0, 1):
+            floats, integers = (certify(net, x, labels, radius, branches) for labels in (y, y.long()))
+            assert torch.equal(floats.margin, integers.margin) and torch.equal(floats.attained, integers.attained)
+    assert not floats.robust.all()
+    assert torch.equal(certified_radius(net, x, y, 0), certified_radius(net, x, y.long(), 0))
+
+
+def test_a_certificate_is_made_in_full_precision_inside_autocast(nets, samples):
+    net, (x, y) = nets["noisy"], samples
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = certify(net, x, y, 0.1)
+    assert torch.equal(inside.margin, certify(net, x, y, 0.1).margin)
+
+
 @pytest.mark.parametrize("radius", [math.nan, -0.1, math.inf, None])
 def test_a_radius_that_is_no_radius_is_named(radius, nets, samples):
     for function in (certify, certified_accuracy):
