@@ -35,16 +35,14 @@ def choice(name: str, value: str, options: Collection[str]) -> str:
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """Turn "auto" | "cpu" | "cuda" | "cuda:1" | "mps" into a device that this machine has, else raise ValueError.
+    """Turn "auto" | "cpu" | "cuda" | "cuda:1" into a device that this machine has, else raise ValueError.
 
-    "auto" takes the first CUDA device where there is one, else the CPU.
+    "auto" and "cuda" take the first CUDA device; without one, "auto" takes the CPU.
     """
     cuda = torch.cuda.is_available()
     if device == "auto":
-        return torch.device("cuda" if cuda else "cpu")
+        return torch.device("cuda:0" if cuda else "cpu")
     have = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if cuda else 0))]
-    if torch.backends.mps.is_available():
-        have.append("mps")
     name = "cuda:0" if str(device) == "cuda" else str(device)
     choice("device", name, have)
     return torch.device(name)

@@ -1,4 +1,4 @@
-"""A film of one training, clean and then adversarial: the neurons at a dozen times of each stage, behind a slider."""
+"""A film of one training, clean and then adversarial: the neurons at `FRAMES` times of each stage, behind a slider."""
 
 import base64
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fpcore import figures
 from fpcore.attacks import Ball, robust_correct
 from fpcore.decomposition import replaced
-from fpcore.experiments import cache_path
+from fpcore.experiments import SOURCES, cache_path
 from fpcore.models import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 from fpcore.synthetic_experiments import SyntheticExperiment, live
@@ -54,7 +54,8 @@ def shoot(experiment: SyntheticExperiment, seed: int, device: torch.device, prog
         def keep(_: nn.Module, net: TwoLayer = net) -> dict[str, str | float]:
             return {"weight": pack(net.weight.detach()), "threshold": net.threshold.item()}
 
-        path = cache_path(f"film-{stage}", FRAMES, *stages.values(), net.weight.shape, experiment.init_norm, data, seed)
+        lineage = (FRAMES, *stages.values(), net.weight.shape, experiment.init_norm, data, seed)
+        path = cache_path(f"film-{stage}", *lineage, sources=(*SOURCES, "film"))
         every = max(1, config.steps // FRAMES)
         label = f"film, {stage} training, seed {seed}" if progress else None
         for entry in train(net, data, config, measure=keep, every=every, checkpoint=path, progress=label)[1 if done else 0 :]:

@@ -130,10 +130,11 @@ def run_grid(
     total = base.clean_steps + base.adversarial_steps
     with tqdm(total=total, desc=f"{len(grid.cells)} networks at once", disable=not progress, mininterval=0.5) as bar:
 
-        def stage(name: str, nets: list[TwoLayer], seeds: list[int], radii: list[float], config: Training, done: int):
+        def stage(name: str, nets: list[TwoLayer], seeds: list[int], radii: list[float], done: int, *trainings: Training):
             # A radius of 0 would need an infinite x: 1e-6 moves nothing.
             scale = torch.tensor(radii, device=device).clamp(min=1e-6)
             model = Networks(nets, scale)
+            *before, config = trainings
             config = together(config, len(nets))
 
             def step_made(step: int) -> None:
@@ -143,21 +144,21 @@ def run_grid(
 
             offsets, which = [s - first for s in grid.seeds], torch.tensor([grid.seeds.index(s) for s in seeds])
             streams = Streams(data, offsets, which, scale, step_made)
-            path = cache_path(
-                f"grid-{name}", config, radii, seeds, [len(net.weight) for net in nets], base.init_norm, *data, sources=_SOURCES
-            )
+            widths = [len(net.weight) for net in nets]
+            lineage = (config, *before, radii, seeds, widths, base.init_norm, *data)
+            path = cache_path(f"grid-{name}", *lineage, sources=_SOURCES)
             train(model, streams, config, every=max(1, config.steps // 12), checkpoint=path)
             return model.separate()
 
         separate = [(w, s) for w, s in init]
         ones = [1.0] * len(separate)
-        trained = stage("clean", [*init.values()], [s for _, s in separate], ones, base.clean(first), 0)
+        trained = stage("clean", [*init.values()], [s for _, s in separate], ones, 0, base.clean(first))
         clean = dict(zip(separate, trained))
         # All radii are those of one schedule, in units of each network's own.
         unit = replace(base, training_reach=math.sqrt(base.k)).adversarial(first)
         radii = [grid.experiment(r, w).training_radius for r, w, _ in grid.cells]
         starts = [clean[w, s] for _, w, s in grid.cells]
-        purified = stage("adversarial", starts, [s for *_, s in grid.cells], radii, unit, base.clean_steps)
+        purified = stage("adversarial", starts, [s for *_, s in grid.cells], radii, base.clean_steps, base.clean(first), unit)
         bar.update(total - bar.n)
     runs = {}
     for (r, w, s), net in zip(grid.cells, purified):

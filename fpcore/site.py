@@ -32,6 +32,7 @@ SCRIPTS = {"mathjax": "es5/tex-svg.js", "@jupyter-widgets/html-manager": "dist/e
 NEEDLESS = re.compile(r'<link rel="preload" as="font"[^>]*>|<script src="[^"]*fontawesome[^"]*"></script>')
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run")
 INPUTS = ("chapters", "pages", "_static", "fpcore", "results", "_toc.yml", "_config.yml", "requirements.txt", "constraints.txt")
+PACKAGES = ("package.json", "package-lock.json")
 
 
 def build(profile: str, root: Path = ROOT) -> Path:
@@ -64,8 +65,9 @@ def build(profile: str, root: Path = ROOT) -> Path:
 
 
 def key(profile: str, offline: bool, root: Path = ROOT) -> str:
-    """A digest of all that decides what the site looks like."""
-    found = [path for name in INPUTS for path in [root / name, *(root / name).rglob("*")] if "__pycache__" not in path.parts]
+    """A digest of all that decides what the site looks like; `offline`: it brings its scripts along."""
+    named = [root / name for name in (*INPUTS, *PACKAGES)]
+    found = [path for one in named for path in [one, *one.rglob("*")] if "__pycache__" not in path.parts]
     digest = hashlib.sha256(f"{profile} {offline}".encode())
     for path in [*sorted(p for p in found if p.is_file()), *(executed(n, profile, root) for n in chapters(root))]:
         digest.update(str(path.relative_to(root)).encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -79,7 +81,7 @@ def fetch(root: Path = ROOT) -> Path | None:
     if stamp.exists() and stamp.read_bytes() == lock:
         return packages / "node_modules"
     packages.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
+    for name in PACKAGES:
         shutil.copy(root / name, packages)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefer-offline"]
     try:

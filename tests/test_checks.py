@@ -62,7 +62,9 @@ def test_auto_takes_the_first_cuda_device_if_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert checks.resolve_device("auto") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert checks.resolve_device().type == "cuda"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    # One name for one device: results are kept under names that contain it.
+    assert checks.resolve_device() == checks.resolve_device("cuda") == torch.device("cuda:0")
 
 
 def test_a_numbered_cuda_device_must_exist(monkeypatch):

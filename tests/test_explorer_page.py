@@ -1,13 +1,12 @@
 """The explorers' sliders in a real browser, without kernel and network: on a small page made here, and on the built site."""
 
-import os
 import shutil
 
 import pytest
 import torch
 from ipywidgets.embed import embed_snippet
 
-from fpcore import Grid, explorer_grid, measure_grid
+from fpcore import Grid, explorer_grid, measure_grid, site
 from fpcore.explorer import RADII, Explorer, bracket
 from fpcore.film import projector, shoot
 from fpcore.grid import run_grid
@@ -18,8 +17,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 CPU = torch.device("cpu")
 SITE = ROOT / "_build" / "html" / "chapters" / "explorer.html"
 EMBED = ROOT / "_build" / "npm" / "node_modules" / "@jupyter-widgets" / "html-manager" / "dist" / "embed.js"
-BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+BROWSER, FLAGS = site.chromium(), list(site.FLAGS)
 
 pytestmark = pytest.mark.skipif(not BROWSER, reason="no Chromium here: install it, or name one in CHROMIUM")
 

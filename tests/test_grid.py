@@ -112,6 +112,15 @@ def test_a_stopped_grid_goes_on_from_its_checkpoints(grid, cache, no_batches):
     assert all(torch.equal(again[c].purified.weight, unbroken[c].purified.weight) for c in grid.cells)
 
 
+def test_another_clean_stage_does_not_read_the_purified_checkpoint(grid, cache):
+    grid = dataclasses.replace(grid, widths=(1.0,), seeds=(0,))
+    other = dataclasses.replace(grid, base=dataclasses.replace(grid.base, clean_lr=2 * grid.base.clean_lr))
+    first, second = (run_grid(g, CPU, progress=False) for g in (grid, other))
+    for cell in grid.cells:
+        assert not torch.equal(first[cell].purified.weight, second[cell].purified.weight)
+    assert len([*cache.glob("grid-adversarial-*.safetensors")]) == 2
+
+
 def test_one_bar_counts_the_steps_of_both_stages(grid, cache, capsys):
     shares = []
     run_grid(grid, CPU, shares.append)

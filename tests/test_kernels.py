@@ -205,7 +205,7 @@ def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
     assert again == {"kept": {}} | nets
 
 
-def test_wider_tangent_models_are_measured_one_by_one(experiment):
+def test_wider_tangent_models_are_measured_one_by_one(experiment, cache):
     config = LowComplexity(seeds=1, samples=256, widths=(1,), tangent_steps=5, attacked=30, sweep=(0.5, 1), batch=64)
     found = run_widths(config, experiment, [0, 1], torch.device("cpu"))
     wide = experiment.width
