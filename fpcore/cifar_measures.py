@@ -148,7 +148,7 @@ def measure_autoattack(
     """Accuracy under AutoAttack, of what `withstood` found, and beside it under PGD on the same images.
 
     At the threat of the experiment's training, `autoattack_ratio` is the accuracy of w' over that of w, and
-    `autoattack_kept_share` the share of the images withstood by w that w' withstands as well.
+    `autoattack_kept_share` the share of the images withstood by w that another network withstands as well.
     """
     out: dict[str, float] = {}
     for key, alive in survived.items():
@@ -157,10 +157,13 @@ def measure_autoattack(
         out[f"autoattack_accuracy{SUFFIXES[name]}/{threat}"] = alive.float().mean().item()
         out[f"pgd_accuracy{SUFFIXES[name]}/{threat}"] = attacked_accuracy(nets[name], test, radius, len(alive), norm)
     home = training_threat(config)
-    if {f"clean/{home}", f"purified/{home}"} <= survived.keys():
-        before, after = survived[f"clean/{home}"], survived[f"purified/{home}"]
-        out["autoattack_ratio"] = after.sum().item() / max(before.sum().item(), 1)
-        out["autoattack_kept_share"] = (before & after).sum().item() / max(before.sum().item(), 1)
+    at_home = {name: survived[f"{name}/{home}"] for name in SUFFIXES if f"{name}/{home}" in survived}
+    if (before := at_home.pop("clean", None)) is not None:
+        count = max(before.sum().item(), 1)
+        if "purified" in at_home:
+            out["autoattack_ratio"] = at_home["purified"].sum().item() / count
+        for name, after in at_home.items():
+            out[f"autoattack_kept_share{SUFFIXES[name]}"] = (before & after).sum().item() / count
     return out
 
 

@@ -171,7 +171,8 @@ def test_the_figures_of_a_run_are_those_that_the_ledger_names(check_figures, mon
     assert attacked["autoattack_accuracy_scratch/l2 0.25"] == 0.75 and attacked["autoattack_ratio"] == 1
     survived["purified/l2 0.5"] = torch.arange(8) < 2  # of the four that w withstands
     again = measure_autoattack(survived, tested, random_images(24), config)
-    assert again["autoattack_ratio"] == again["autoattack_kept_share"] == 0.5
+    assert again["autoattack_ratio"] == again["autoattack_kept_share_adv"] == 0.5
+    assert again["autoattack_kept_share_control"] == again["autoattack_kept_share_scratch"] == 1
     home = {"clean/l2 0.25": survived["clean/l2 0.25"]}
     assert measure_autoattack(home, tested, random_images(24), config).keys() == {
         "autoattack_accuracy/l2 0.25",
