@@ -119,7 +119,7 @@ from fpcore.synthetic_experiments import (
     soundness,
 )
 from fpcore.training import Schedule, Training, train
-from fpcore.visible import activity, coding_error, exciting, maximise, patches, preactivation, thresholds
+from fpcore.visible import activity, coding_error, exciting, maximise, patches, thresholds
 
 __all__ = [
     "CIFAR",
@@ -212,7 +212,6 @@ __all__ = [
     "pgd",
     "polynomial",
     "positions",
-    "preactivation",
     "projector",
     "provenance",
     "publish",

@@ -3,7 +3,8 @@ import copy
 import pytest
 import torch
 
-from fpcore import ConvNet, activity, coding_error, exciting, generator, maximise, patches, preactivation, thresholds
+from fpcore import ConvNet, activity, coding_error, exciting, generator, maximise, patches, thresholds
+from fpcore.visible import preactivation
 
 
 @pytest.fixture(scope="module")
