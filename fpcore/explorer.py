@@ -125,12 +125,8 @@ def decision(run: SyntheticRun) -> tuple[Figure, str]:
     reaches = torch.linspace(0, 1.2, 25)
     x, y, flips = run.x[:SAMPLES], run.y[:SAMPLES], []
     for name, (label, color) in NETWORKS.items():
-        net = getattr(run, name)
-        rows = torch.stack([y * net(x - r / run.experiment.k**0.5 * y[:, None] * run.data.u_star) for r in reaches])
-        rows = (rows / rows[0].median().clamp(min=1e-30)).cpu()  # (reaches, n)
-        low, middle, high = torch.quantile(rows, torch.tensor([0.05, 0.5, 0.95]), dim=1)
-        axis.plot(reaches, middle, color=color, label=f"${label}$")
-        axis.fill_between(reaches, low, high, color=color, alpha=0.2, linewidth=0)
+        net, unit = getattr(run, name), run.experiment.k**-0.5
+        middle = figures.decision(axis, net, run.data, x, y, reaches, color, f"${label}$", unit)
         below = (middle <= 0).nonzero()
         flips.append(f"at {reaches[below[0, 0]]:.2f}" if len(below) else "nowhere up to 1.20")
     axis.axhline(0, color="black", linewidth=0.8)

@@ -276,16 +276,35 @@ def means(numbers: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     return values, np.abs(np.array(ends) - values)
 
 
+@torch.no_grad()
+def decision(
+    axis: Axes,
+    net: TwoLayer,
+    data: SparseCoding,
+    x: Tensor,
+    y: Tensor,
+    radii: Tensor,
+    color: str,
+    label: str,
+    unit: float = 1.0,
+) -> Tensor:
+    """Draw y f(x - y r unit u*) over r, relative to its median at r = 0, the first: median and central 90% of samples.
+
+    Returns the median (radii,).
+    """
+    rows = torch.stack([y * net(x - r * unit * y[:, None] * data.u_star) for r in radii])  # (radii, n)
+    rows = (rows / rows[0].median().clamp(min=1e-30)).cpu()
+    low, middle, high = torch.quantile(rows, torch.tensor([0.05, 0.5, 0.95]), dim=1)
+    axis.plot(radii.cpu(), middle, color=color, label=label)
+    axis.fill_between(radii.cpu(), low, high, color=color, alpha=0.2, linewidth=0)
+    return middle
+
+
 def along_dense(nets: dict[str, tuple[TwoLayer, str]], data: SparseCoding, x: Tensor, y: Tensor, radii: Tensor) -> Figure:
     """y f(x - y t u*) along the dense direction, relative to its value at t = 0: median and central 90% of samples."""
     figure, axis = plt.subplots(figsize=(7.2, 2.8))
     for label, (net, color) in nets.items():
-        with torch.no_grad():
-            rows = torch.stack([y * net(x - t * y[:, None] * data.u_star) for t in radii])  # (radii, n)
-        rows = (rows / rows[0].median()).cpu()
-        low, middle, high = torch.quantile(rows, torch.tensor([0.05, 0.5, 0.95]), dim=1)
-        axis.plot(radii.cpu(), middle, color=color, label=label)
-        axis.fill_between(radii.cpu(), low, high, color=color, alpha=0.2, linewidth=0)
+        decision(axis, net, data, x, y, radii, color, label)
     axis.axhline(0, color="black", linewidth=0.8)
     axis.set(xlabel=r"distance $t$ moved along $-y\,u^\star$", ylabel=r"$y\,f$, relative to its median at $t=0$", ylim=(-1, 2))
     axis.legend()
