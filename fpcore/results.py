@@ -389,6 +389,7 @@ CLAIMS = (
         {
             "robust_accuracy_ntk": "ntk, adversarial/robust_accuracy/0.5",
             "robust_accuracy_network": "network from scratch/robust_accuracy/0.5",
+            "robust_accuracy_ntk_longer": "ntk, longer/robust_accuracy/0.5",
             "clean_accuracy_ntk": "ntk, adversarial/clean_accuracy",
             "kept_ntk": "ntk, adversarial/kept_share/0.5",
             "kept_network": "network from scratch/kept_share/0.5",

@@ -35,7 +35,8 @@ _SOURCES = (
 class LowComplexity:
     """How long the low-complexity models train: one protocol for all sizes; every step size follows from d, k, width.
 
-    `widths` in units of the network's own: tangent models are trained at the first, their witness is built at each.
+    `widths`, in units of the network's own, are those of `run_widths`: a tangent model is trained, and its witness built, at
+    each. The side-by-side has the network's own width alone.
     """
 
     seeds: int
@@ -43,7 +44,6 @@ class LowComplexity:
     widths: tuple[float, ...]
     tangent_steps: int
     attacked: int  # test samples under attack
-    sweep: tuple[float, ...]  # as `widths`, of the tangent models that `run_widths` trains
     kernel_lr: float = 0.5
     tangent_lr: float = 0.3  # times d k^2 / width
     batch: int = 256
@@ -73,8 +73,8 @@ class LowComplexity:
 
 
 LOW_COMPLEXITY = {
-    "quick": LowComplexity(seeds=1, samples=2048, widths=(1, 4), tangent_steps=50, attacked=80, sweep=(1, 4)),
-    "full": LowComplexity(seeds=5, samples=8192, widths=(1, 4, 12.8), tangent_steps=300, attacked=300, sweep=(1, 4, 12.8)),
+    "quick": LowComplexity(seeds=1, samples=2048, widths=(1, 4), tangent_steps=50, attacked=80),
+    "full": LowComplexity(seeds=5, samples=8192, widths=(1, 4, 12.8), tangent_steps=300, attacked=300),
 }
 
 
@@ -201,9 +201,9 @@ def measure_width(
 def run_widths(
     config: LowComplexity, experiment: SyntheticExperiment, seeds: list[int], device: torch.device
 ) -> dict[str, dict[str, Any]]:
-    """`measure_width` over the widths of `sweep`: "width/model/figure" -> mean and 95% interval over seeds."""
+    """`measure_width` over the widths of `config`: "width/model/figure" -> mean and 95% interval over seeds."""
     found: dict[int, dict[str, float]] = {s: {} for s in seeds}
-    for seed, times in tqdm([(s, w) for s in seeds for w in config.sweep], desc="widths and seeds"):
+    for seed, times in tqdm([(s, w) for s in seeds for w in config.widths], desc="widths and seeds"):
         wider = replace(experiment, width=round(times * experiment.width))
         rows = kept(measure_width, config, wider, seed, device, sources=_SOURCES)
         found[seed] |= {f"{wider.width}/{name}/{figure}": v for name, row in rows.items() for figure, v in row.items()}

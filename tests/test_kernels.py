@@ -184,7 +184,7 @@ def test_smooth_attacks_break_what_the_gradient_alone_does_not(experiment):
 
 
 def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
-    config = LowComplexity(seeds=1, samples=256, widths=(1,), tangent_steps=5, attacked=30, sweep=(1, 2), batch=64)
+    config = LowComplexity(seeds=1, samples=256, widths=(1, 2), tangent_steps=5, attacked=30, batch=64)
     short = replace(experiment, clean_steps=5, adversarial_steps=5, test_samples=40)
     rows = measure_low_complexity(config, short, 0, torch.device("cpu"))
     assert len(rows) == 11
@@ -206,7 +206,7 @@ def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
 
 
 def test_wider_tangent_models_are_measured_one_by_one(experiment, cache):
-    config = LowComplexity(seeds=1, samples=256, widths=(1,), tangent_steps=5, attacked=30, sweep=(0.5, 1), batch=64)
+    config = LowComplexity(seeds=1, samples=256, widths=(0.5, 1), tangent_steps=5, attacked=30, batch=64)
     found = run_widths(config, experiment, [0, 1], torch.device("cpu"))
     wide = experiment.width
     assert {key.split("/")[0] for key in found} == {str(wide // 2), str(wide)}
