@@ -68,7 +68,7 @@ def check_parameters(notebook: Path, given: dict[str, Any]) -> None:
 
 
 def key(notebook: Path, parameters: dict[str, Any]) -> str:
-    """A digest of all that decides a chapter's outcome: its cells, parameters, the package's code and data; and of results."""
+    """Two digests of all that decides a chapter's outcome: of its cells, parameters, code and data; of the results it reads."""
     return f"{_inputs(notebook, parameters)} {_results(notebook)}"
 
 
@@ -87,9 +87,9 @@ def _inputs(notebook: Path, parameters: dict[str, Any]) -> str:
 
 
 def _results(notebook: Path) -> str:
-    """A digest of the published results that a chapter reads: those it names, networks, and for the ledger all.
+    """A digest of the published results that a chapter reads: those that its cells name; for the ledger, all.
 
-    Of others it does not depend, or in the full profile each chapter that publishes would undo those before it.
+    Of no others: in the full profile each chapter that publishes would make those before it run again.
     """
     text, digest = "".join(c.source for c in nbformat.read(notebook, 4).cells), hashlib.sha256()
     for path in sorted(p for p in folder().glob("*") if p.suffix in (".json", ".safetensors")):
