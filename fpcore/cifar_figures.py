@@ -128,24 +128,26 @@ def over_frequency(rows: Mapping[str, tuple[Tensor, str]]) -> Figure:
 def over_radius(
     radii: Mapping[str, Sequence[float]],
     rows: Mapping[str, Mapping[str, Sequence[float]]],
-    measured: Mapping[str, dict[str, float]],
+    withstood: Mapping[str, Mapping[str, Tensor]],
 ) -> Figure:
-    """Accuracy over the radius, one panel a norm: {norm: {network: values}} as lines, AutoAttack as crosses."""
+    """Accuracy over the radius, one panel a norm: {norm: {network: values}} as lines, {network: {threat: outcomes}}, what
+    AutoAttack left of the images, as crosses.
+    """
     figure, axes = plt.subplots(1, len(radii), figsize=(7.6, 3.1), sharey=True, squeeze=False)
     for axis, (norm, x) in zip(axes[0], radii.items()):
         scale, unit = (255, r"$\ell_\infty$, in 1/255") if norm == "linf" else (1, r"$\ell_2$")
         for name, values in rows[norm].items():
             line = {"color": COLORS[name], "label": NETWORKS[name], "marker": "o", "markersize": 3.5}
             axis.plot([scale * r for r in x], values, **line)
-            keys = {
-                f"first seed: autoattack_accuracy{SUFFIXES[name]}/{t}": scale * r for t, (n, r) in THREATS.items() if n == norm
-            }
-            for key in keys.keys() & measured.keys():
-                axis.plot(keys[key], measured[key]["value"], "x", color=COLORS[name], markersize=7, markeredgewidth=1.8)
+            for threat, alive in withstood.get(name, {}).items():
+                kind, radius = THREATS[threat]
+                if kind == norm:
+                    cross = {"color": COLORS[name], "marker": "x", "markersize": 7, "markeredgewidth": 1.8}
+                    axis.plot(scale * radius, alive.float().mean().item(), **cross)
         axis.set(xlabel=f"radius, {unit}", ylim=(-0.02, 1.02))
     axes[0, 0].set_ylabel("accuracy")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    if measured:
+    if any(withstood.values()):
         handles.append(Line2D([], [], marker="x", linestyle="", color="gray", markeredgewidth=1.8))
         labels.append("AutoAttack")
     figure.legend(handles, labels, loc="outside lower center", ncols=5)

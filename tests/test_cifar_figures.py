@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from fpcore import cifar_figures, figures
 
@@ -65,16 +66,15 @@ def test_low_rank_updates_stand_over_their_rank_and_over_their_share_of_the_para
 def test_autoattack_is_marked_at_its_radius_in_the_panel_of_its_norm():
     radii = {"l2": [0, 0.5], "linf": [0, 8 / 255]}
     rows = {norm: {"clean": [0.8, 0.1], "purified": [0.7, 0.5]} for norm in radii}
-    measured = {"autoattack_accuracy/l2 0.5": number(0.2)}  # the mean over seeds, which is not of the network drawn
-    measured |= {
-        "first seed: autoattack_accuracy/l2 0.5": number(0.09),
-        "first seed: autoattack_accuracy_adv/linf 8/255": number(0.04),
+    withstood = {
+        "clean": {"l2 0.5": torch.tensor([True, False, False, False])},
+        "purified": {"linf 8/255": torch.tensor([False, False])},
     }
-    two, infinity = cifar_figures.over_radius(radii, rows, measured).axes
+    two, infinity = cifar_figures.over_radius(radii, rows, withstood).axes
     (cross,) = [line for line in two.lines if line.get_marker() == "x"]
-    assert cross.get_xydata().tolist() == [[0.5, 0.09]] and cross.get_color() == cifar_figures.COLORS["clean"]
+    assert cross.get_xydata().tolist() == [[0.5, 0.25]] and cross.get_color() == cifar_figures.COLORS["clean"]
     (cross,) = [line for line in infinity.lines if line.get_marker() == "x"]
-    assert cross.get_xydata().tolist() == [[8, 0.04]] and cross.get_color() == cifar_figures.COLORS["purified"]
+    assert cross.get_xydata().tolist() == [[8, 0]] and cross.get_color() == cifar_figures.COLORS["purified"]
     assert infinity.lines[0].get_xdata().tolist() == [0, 8]
     none = cifar_figures.over_radius(radii, rows, {})
     assert "AutoAttack" not in [text.get_text() for text in none.legends[0].texts]
