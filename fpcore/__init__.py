@@ -17,7 +17,8 @@ Low         linear_bound, quadratic_bound    upper bounds on whole classes, whoe
 complexity  linear_optimum, certify_cubic    their best loss; what degree 3 can do
             Linear, Cubic, Tangent           the classes: linear, a cubic, the network's tangent kernel,
             KernelMachine                    and polynomial or infinite-width kernels
-Experiments SYNTHETIC, run_synthetic         the book's runs, by profile; run_scratch: never trained clean
+Experiments SYNTHETIC, run_synthetic         the book's runs, by profile
+            run_control, run_scratch         clean training only; FGM training only
             variations                       other sizes, and what breaks it
             CIFAR, run_cifar                 w0 -> w -> w' and the control; from scratch; low rank; NTK
             run_adversarial_scratch, run_low_rank, run_linearised
@@ -45,7 +46,6 @@ from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
 from fpcore.cifar_experiments import CIFAR, run_adversarial_scratch, run_cifar, run_linearised, run_low_rank
 from fpcore.cifar_measures import (
     attacked_accuracy,
-    held_out,
     layer_relations,
     matched,
     measure_autoattack,
@@ -57,7 +57,7 @@ from fpcore.cifar_measures import (
 from fpcore.cifar_networks import NETWORKS, as_arrays, cifar_runs, open_cifar10, published_networks
 from fpcore.cifar_updates import effective_rank, low_rank_rows, measure_low_rank, measure_tangent, smallest_rank, update_spectra
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
-from fpcore.experiments import PROFILES, start, summarise
+from fpcore.experiments import PROFILES, held_out, start, summarise
 from fpcore.explorer import Explorer, alike, measure_grid
 from fpcore.film import positions, projector, shoot
 from fpcore.grid import Grid, explorer_grid, run_grid
@@ -112,8 +112,10 @@ from fpcore.synthetic_experiments import (
     SYNTHETIC,
     features_kept,
     live,
+    measure_control,
     measure_synthetic,
     robustness,
+    run_control,
     run_scratch,
     run_synthetic,
     soundness,
@@ -200,6 +202,7 @@ __all__ = [
     "maximise",
     "measure_autoattack",
     "measure_cifar",
+    "measure_control",
     "measure_grid",
     "measure_low_rank",
     "measure_relations",
@@ -230,6 +233,7 @@ __all__ = [
     "roughness",
     "run_adversarial_scratch",
     "run_cifar",
+    "run_control",
     "run_grid",
     "run_linearised",
     "run_low_complexity",

@@ -1,7 +1,6 @@
 """What is measured on CIFAR-10 networks: accuracies under attack, and how neurons of one network relate to another's."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -14,7 +13,6 @@ from fpcore.cifar import Images
 from fpcore.cifar_experiments import CifarExperiment
 from fpcore.decomposition import cosine, neurons
 from fpcore.models import accuracy
-from fpcore.results import interval
 from fpcore.switched import switched_on
 
 SUFFIXES = {"clean": "", "purified": "_adv", "control": "_control", "scratch": "_scratch"}
@@ -188,12 +186,6 @@ def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
             out[f"same_neuron_share{suffix}"] = same_neuron(nets[one], nets[other])
     out["cos_clean_adv_difference"] = out["cos_clean_adv_control"] - out["cos_clean_adv"]
     return out
-
-
-def held_out(measured: list[dict[str, float]], config: CifarExperiment) -> dict[str, dict[str, Any]]:
-    """What the second stage's learning rate was chosen by, over the seeds that had no part in the choice."""
-    rest = [one["cos_clean_adv_lowest"] for one in measured[config.tuned_seeds :]]
-    return {"cos_clean_adv_lowest_held_out": interval(rest)} if rest else {}
 
 
 def measure_two_seeds(runs: list[dict[str, nn.Module]]) -> list[dict[str, float]]:

@@ -2,16 +2,16 @@
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fpcore import seeding
+from fpcore import checks, seeding
 from fpcore.attacks import Ball, along, pgd, robust_correct
 from fpcore.certificates import BRANCHES, certify
-from fpcore.decomposition import cosine, decompose, features
+from fpcore.decomposition import chance_cosine, cosine, decompose, features
 from fpcore.experiments import cache_path
 from fpcore.models import TwoLayer, accuracy
 from fpcore.sparse_coding import SparseCoding
@@ -44,6 +44,16 @@ class SyntheticExperiment:
     attack_steps: int = 1  # of FGM training; more: PGD
     batch: int = 512
     test_samples: int = 1000
+    tuned_seeds: int = 1  # the first seeds, on whose runs the constants were settled
+
+    def __post_init__(self) -> None:
+        counts = ("d", "k", "width", "seeds", "clean_steps", "adversarial_steps", "attack_steps", "batch", "test_samples")
+        for name in counts:
+            checks.positive_int(name, getattr(self, name))
+        for name in ("reach", "training_reach", "noise", "decay", "first_threshold", "last_threshold"):
+            checks.finite(name, getattr(self, name))
+        for name in ("clean_lr", "adversarial_lr", "init_norm"):
+            checks.finite(name, getattr(self, name), low=1e-30)
 
     @property
     def radius(self) -> float:
@@ -128,6 +138,12 @@ def run_scratch(experiment: SyntheticExperiment, seed: int, device: torch.device
     return _run(experiment, seed, device, stages, progress)
 
 
+def run_control(experiment: SyntheticExperiment, seed: int, device: torch.device, progress: bool = True) -> SyntheticRun:
+    """The control of FGM training: w trained on on its very schedule, but clean. As `purified`, which here is w_c."""
+    stages = {"clean": experiment.clean(seed), "control": replace(experiment.adversarial(seed), radius=0.0)}
+    return _run(experiment, seed, device, stages, progress)
+
+
 def _run(
     experiment: SyntheticExperiment, seed: int, device: torch.device, stages: dict[str, Training], progress: bool
 ) -> SyntheticRun:
@@ -192,7 +208,7 @@ def live(net: TwoLayer, share: float = 0.1) -> Tensor:
 
 def measure_synthetic(run: SyntheticRun, restarts: int = 5) -> dict[str, float]:
     """All of the ledger's figures of one seed, on its held-out test set, at the experiment's radius."""
-    out = {"radius": run.experiment.radius}
+    out = {"radius": run.experiment.radius, "cos_chance": chance_cosine(run.experiment.d)}
     for suffix, net, branches in (("", run.clean, 1), ("_adv", run.purified, BRANCHES)):
         out |= {f"{name}{suffix}": value for name, value in robustness(run, net, restarts, branches).items()}
     w0, w, w1 = (n.weight.detach() for n in (run.init, run.clean, run.purified))
@@ -212,20 +228,32 @@ def measure_synthetic(run: SyntheticRun, restarts: int = 5) -> dict[str, float]:
     return out | features_kept(run)
 
 
-def features_kept(run: SyntheticRun) -> dict[str, float]:
-    """Which feature each live neuron of w' holds, its top feature, in w and in w'.
+def measure_control(run: SyntheticRun, restarts: int = 5) -> dict[str, float]:
+    """Of a run of `run_control`: what the figures of FGM training are to be told from, each as "name_control"."""
+    w, w_c, alive = run.clean.weight.detach(), run.purified.weight.detach(), live(run.purified)
+    held, parts = features(w_c[alive], run.data.features, run.data.u_star), decompose(w, w_c)
+    out = robustness(run, run.purified, restarts, branches=1)
+    out |= {"purity": held.purity.median().item(), "dense_part": held.dense_part.median().item()}
+    out |= {"share_dominant": parts.dominant.float().mean().item(), "same_feature": features_kept(run)["same_feature"]}
+    return {f"{name}_control": value for name, value in out.items()}
 
-    `same_feature`: share of these neurons; `features_held`: share of all features that they hold after FGM training;
-    `features_gained`, `features_lost`: shares of all features that they hold only after, only before.
+
+def features_kept(run: SyntheticRun) -> dict[str, float]:
+    """Which features live neurons hold, each its top feature, in w and in w'.
+
+    `same_feature`: share of the live neurons of w' that hold the same feature in w. `features_held`: share of all features
+    that some live neuron of w' holds; `features_gained`: that none of w did; `features_lost`: that one of w did, and none of
+    w' does; `features_missed_by_chance`: that none would hold, were each of the live neurons of w' given one at random.
     """
-    alive, data = live(run.purified), run.data
-    before, after = (features(n.weight.detach()[alive], data.features, data.u_star).top for n in (run.clean, run.purified))
-    was, now = (torch.bincount(top, minlength=data.d) > 0 for top in (before, after))
+    data, alive = run.data, live(run.purified)
+    before, after = (features(n.weight.detach(), data.features, data.u_star).top for n in (run.clean, run.purified))
+    was, now = (torch.bincount(top, minlength=data.d) > 0 for top in (before[live(run.clean)], after[alive]))
     return {
-        "same_feature": (before == after).float().mean().item(),
+        "same_feature": (before == after)[alive].float().mean().item(),
         "features_held": now.float().mean().item(),
         "features_gained": (now & ~was).float().mean().item(),
         "features_lost": (was & ~now).float().mean().item(),
+        "features_missed_by_chance": (1 - 1 / data.d) ** int(alive.sum()),
     }
 
 

@@ -130,16 +130,18 @@ def scaling(experiment: SyntheticExperiment, seed: int, device: torch.device) ->
 
 
 def measure_limit(run: SyntheticRun) -> dict[str, float]:
-    """Accuracies at the run's own radius before and after FGM training, and the purity of the live neurons after it."""
+    """Accuracies at the run's own radius, and what the neurons live after FGM training hold, before and after it."""
     alive = live(run.purified)
-    held = features(run.purified.weight.detach()[alive], run.data.features, run.data.u_star)
+    was, held = (features(n.weight.detach()[alive], run.data.features, run.data.u_star) for n in (run.clean, run.purified))
     before, after = robustness(run, run.clean, restarts=1, branches=0), robustness(run, run.purified, restarts=1, branches=1)
     return {
         "clean_accuracy": before["clean_accuracy"],
         "robust_accuracy": before["robust_accuracy"],
         "robust_accuracy_adv": after["robust_accuracy"],
         "certified_accuracy_adv": after["certified_accuracy"],
+        "purity": was.purity.median().item(),
         "purity_adv": held.purity.median().item(),
+        "same_feature": (was.top == held.top).float().mean().item(),
     }
 
 

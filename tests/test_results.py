@@ -177,13 +177,13 @@ def test_the_ledger_has_an_entry_for_every_claim_of_the_mission(results):
     entries = claims()
     assert [entry["id"] for entry in entries] == IDS
     for entry in entries:
-        assert set(entry) == {"id", "statement", "chapter", "measured", "threshold", "holds", "provenance"}
+        assert set(entry) == {"id", "statement", "chapter", "measured", "threshold", "verdict", "provenance"}
         assert entry["statement"] and entry["chapter"].startswith("chapters/")
 
 
 def test_without_results_nothing_is_measured_and_nothing_holds(results):
     for entry in claims():
-        assert entry["measured"] == {} and entry["holds"] is None and entry["provenance"] == []
+        assert entry["measured"] == {} and entry["verdict"] == "not yet measured" and entry["provenance"] == []
 
 
 def test_every_bound_is_on_a_figure_that_its_claim_measures():
@@ -194,20 +194,21 @@ def test_every_bound_is_on_a_figure_that_its_claim_measures():
 
 
 @pytest.mark.parametrize("claim", MEASURED, ids=lambda c: c.id)
-def test_a_claim_holds_by_the_unfavourable_end_of_each_interval(claim, results):
+def test_a_claim_is_decided_when_both_ends_of_each_interval_agree(claim, results):
     publish(claim.experiment, favourable(claim), SOURCE)
     entry = entry_of(claim.id)
-    assert entry["holds"] is True and entry["provenance"] == [SOURCE]
+    assert entry["verdict"] == "holds" and entry["provenance"] == [SOURCE]
     for name, (sign, bound) in claim.threshold.items():
         source, direction = claim.rename[name], 1 if sign == ">" else -1
         for figure, expected in (
-            (around(bound, 0.0005 * direction), False),  # the value meets the bound, the interval's end does not
-            (number(bound + 0.0005 * direction), True),  # a single seed: the value decides
-            (number(bound), False),  # the bound itself is not met
-            (around(bound, -0.1 * direction), False),
+            (around(bound, 0.0005 * direction), "undecided"),  # the value meets the bound, the interval's end does not
+            (number(bound + 0.0005 * direction), "holds"),  # a single seed: the value decides
+            (number(bound), "fails"),  # the bound itself is not met
+            (around(bound, -0.0005 * direction), "undecided"),  # the favourable end meets it
+            (around(bound, -0.1 * direction), "fails"),
         ):
             publish(claim.experiment, {**favourable(claim), source: figure}, SOURCE)
-            assert entry_of(claim.id)["holds"] is expected, (name, figure)
+            assert entry_of(claim.id)["verdict"] == expected, (name, figure)
 
 
 @pytest.mark.parametrize("claim", MEASURED, ids=lambda c: c.id)
@@ -216,7 +217,7 @@ def test_a_claim_waits_for_every_figure_that_its_bounds_name(claim, results):
         figures = favourable(claim)
         del figures[claim.rename[name]]
         publish(claim.experiment, figures, SOURCE)
-        assert entry_of(claim.id)["holds"] is None
+        assert entry_of(claim.id)["verdict"] == "not yet measured"
 
 
 @pytest.mark.parametrize("claim", MEASURED, ids=lambda c: c.id)
@@ -259,13 +260,13 @@ def test_the_ledger_file_is_the_ledger(results):
     publish("cifar10", favourable(next(c for c in CLAIMS if c.id == "P1-layers")), SOURCE)
     publish("cifar10-robustness", favourable(next(c for c in CLAIMS if c.id == "E1")), SOURCE)
     assert json.loads((results / "claims.json").read_text()) == claims()
-    assert [entry["id"] for entry in claims() if entry["holds"]] == ["T2", "P1-layers", "E1"]
+    assert [entry["id"] for entry in claims() if entry["verdict"] == "holds"] == ["T2", "P1-layers", "E1"]
 
 
 def test_a_claim_without_a_bound_is_neither_true_nor_false(results):
     publish("synthetic", {"radius": number(0.1)}, SOURCE)
     entry = Claim("X", "a statement", "chapters/x", "synthetic", {"radius": "radius"}).entry()
-    assert entry["holds"] is None and entry["measured"]["radius"]["value"] == 0.1
+    assert entry["verdict"] == "not yet measured" and entry["measured"]["radius"]["value"] == 0.1
 
 
 def test_publishing_the_same_again_restores_a_lost_file_and_replaces_uncommitted_code(results):
@@ -282,18 +283,20 @@ def test_publishing_the_same_again_restores_a_lost_file_and_replaces_uncommitted
 def test_a_claim_takes_from_a_second_result_what_its_own_does_not_hold(results):
     claim = Claim("X", "", "chapters/x", "own", {"a": "a", "b": "b"}, {"a": (">", 0.5), "b": (">", 0.5)}, also="other")
     publish("other", {"a": number(0.1), "b": number(0.6)}, SOURCE)
-    assert claim.entry()["measured"] == {} and claim.entry()["holds"] is None
+    assert claim.entry()["measured"] == {} and claim.entry()["verdict"] == "not yet measured"
     publish("own", {"a": number(0.9)}, SOURCE)
     entry = claim.entry()
-    assert entry["holds"] and [entry["measured"][name]["value"] for name in ("a", "b")] == [0.9, 0.6]
+    assert entry["verdict"] == "holds" and [entry["measured"][name]["value"] for name in ("a", "b")] == [0.9, 0.6]
 
 
 def test_the_ledger_table_shows_figures_bounds_and_verdicts(results):
-    t2, p2 = (next(c for c in CLAIMS if c.id == id) for id in ("T2", "P2"))
-    figures = {**favourable(t2), **{source: number(0.987) for source in p2.rename.values()}}
+    t2, p2, p3 = (next(c for c in CLAIMS if c.id == id) for id in ("T2", "P2", "P3"))
+    figures = {**favourable(t2), **favourable(p3), **{source: number(0.987) for source in p2.rename.values()}}
+    figures["same_feature"] = number(0.95, 0.85, 1.0)
     publish("synthetic", figures, SOURCE)
     rows = dict(zip(IDS, ledger_table(claims()).splitlines()[2:]))
     assert "**holds**" in rows["T2"] and "**fails**" in rows["P2"] and "0.987" in rows["P2"]
+    assert "**undecided**" in rows["P3"]
     assert "not yet measured" in rows["L1"] and "not yet measured" in rows["E1"]
     assert all(row.startswith(f"| {id} | ") and row.count("|") == 5 for id, row in rows.items())
 

@@ -14,8 +14,10 @@ from fpcore import (
     features_kept,
     figures,
     live,
+    measure_control,
     measure_synthetic,
     robustness,
+    run_control,
     run_scratch,
     run_synthetic,
     synthetic_experiments,
@@ -24,7 +26,9 @@ from fpcore import (
 from fpcore.synthetic_experiments import SyntheticRun, watch
 
 CPU = torch.device("cpu")
-RUNS = [run_synthetic, run_scratch]
+RUNS = [run_synthetic, run_control, run_scratch]
+ELSEWHERE = {"robust_accuracy_held_out", "certified_accuracy_adv_held_out"}  # of several seeds
+ELSEWHERE |= {f"{name}_back/robust_accuracy" for name in ("dense", "random")}  # interventions
 sizes = pytest.mark.parametrize("experiment", SYNTHETIC.values(), ids=lambda e: f"d={e.d}")
 
 
@@ -125,7 +129,8 @@ def test_a_small_run_goes_from_end_to_end_and_is_read_the_second_time(tiny, cach
     no_batches()
     again = run_synthetic(tiny, 0, CPU, progress=False)
     assert same_run(run, again)
-    check_figures(measure_synthetic(again, restarts=1), "synthetic")
+    figures = measure_synthetic(again, restarts=1) | measure_control(again, restarts=1)
+    check_figures(figures, "synthetic", ELSEWHERE)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +193,20 @@ def test_the_attack_is_on_in_fgm_training_and_from_the_first_step_from_scratch(r
     run(tiny, 0, CPU, progress=False)
     assert len(radii) == attacked
     assert radii[0] == pytest.approx(0.3 * tiny.training_radius) and max(radii) == pytest.approx(tiny.training_radius)
+
+
+def test_the_control_differs_from_fgm_training_in_the_attack_alone(tiny, cache, monkeypatch):
+    run = run_synthetic(tiny, 0, CPU, progress=False)
+    monkeypatch.setattr(training, "adversarial", lambda *given: pytest.fail("the control is attacked"))
+    control = run_control(tiny, 0, CPU, progress=False)
+    assert same_weights(run.clean, control.clean) and not same_weights(run.purified, control.purified)
+    assert set(control.histories) == {"clean", "control"}
+    gentle = dataclasses.replace(tiny, training_reach=1e-9)  # an attack that moves nothing
+    assert (gentle.adversarial(0).lr, gentle.adversarial(0).seed) == (tiny.adversarial(0).lr, tiny.adversarial(0).seed)
+    monkeypatch.undo()
+    monkeypatch.setenv("FPCORE_CACHE", str(cache / "fresh"))
+    still = run_synthetic(gentle, 0, CPU, progress=False)
+    assert torch.allclose(still.purified.weight, control.purified.weight, atol=1e-4)
 
 
 def test_from_scratch_differs_from_the_protocol_in_the_first_radius_alone(tiny, cache):
@@ -286,19 +305,29 @@ def holding(sparse):
         ((0, 0, 0, 0), (0, 1, 2, 3), None, 0.25, 4, 3, 0),
         ((0, 1, 2, 3), (1, 0, 3, 2), None, 0.0, 4, 0, 0),  # neurons swap; the features stay
         ((0, 1), (2, 3), None, 0.0, 2, 2, 2),
-        ((0, 1, 2, 3), (0, 1, 2, 9), [1.0, 1.0, 1.0, 0.05], 1.0, 3, 0, 0),  # a dead neuron holds nothing
+        (
+            (0, 1, 2, 3),
+            (0, 1, 2, 9),
+            [1.0, 1.0, 1.0, 0.05],
+            1.0,
+            3,
+            0,
+            1,
+        ),  # a dead neuron holds nothing, and its feature is lost
     ],
 )
 def test_features_kept_gained_and_lost_are_counted(before, after, norms, same, held, gained, lost, planted_run, holding):
     run = planted_run(holding(*before), holding(*after, norms=norms))
     expected = {"same_feature": same, "features_held": held / 48, "features_gained": gained / 48, "features_lost": lost / 48}
+    live = 3 if norms and min(map(abs, norms)) < 0.1 else len(after)
+    expected["features_missed_by_chance"] = (47 / 48) ** live
     assert features_kept(run) == pytest.approx(expected)
 
 
 def test_the_figures_of_known_networks(planted_run, planted, check_figures):
     run = planted_run(planted(dense=3.0, threshold=0.1), planted(dense=0.01))
     found = measure_synthetic(run, restarts=1)
-    check_figures(found, "synthetic")
+    check_figures(found | measure_control(run, restarts=1), "synthetic", ELSEWHERE)
     assert found["radius"] == run.experiment.radius
     assert found["purity_adv"] > 0.99 and found["dense_part_adv"] < 0.02
     assert found["dense_part"] == pytest.approx(3 / math.sqrt(10) * (1 - 1 / 48), rel=0.05)

@@ -183,6 +183,7 @@ def test_limits_of_known_networks(known):
     found = measure_limit(known())
     assert found["clean_accuracy"] > 0.95 and found["purity_adv"] == pytest.approx(1, abs=1e-5)
     assert found["robust_accuracy"] < found["certified_accuracy_adv"] <= found["robust_accuracy_adv"]
+    assert found["purity"] < 0.9 and found["same_feature"] == 1
 
 
 def test_scaling_of_known_networks(known):
