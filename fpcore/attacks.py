@@ -1,5 +1,6 @@
 """Attacks: one ball, one loop. FGM is one step of it, PGD many with restarts. They bound robustness from above."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcore import checks
-from fpcore.models import correct, evaluating
+from fpcore.models import correct, evaluating, one_label_each
 
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, x, y) -> adversarial x of the same shape
 
@@ -31,6 +32,14 @@ class Ball:
         if self.box is not None and not self.box[0] < self.box[1]:
             raise ValueError(f"box = {self.box}: give (low, high) with low < high")
 
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError if x leaves the box: to be clipped, it would have to leave the ball."""
+        if self.box is not None and x.numel():
+            (low, high), (least, most) = self.box, (value.item() for value in x.detach().aminmax())
+            slack = 1e-5 * (high - low)
+            if not (low - slack <= least and most <= high + slack):
+                raise ValueError(f"x spans {least:g} to {most:g}, box = {self.box}: scale x into it, or give x's own box")
+
     def size(self, delta: Tensor) -> Tensor:
         """|delta| of each sample, shape (n,)."""
         flat = delta.flatten(1)
@@ -39,7 +48,7 @@ class Ball:
     def project(self, delta: Tensor, x: Tensor) -> Tensor:
         """The nearest delta in the ball; then, with a box, x + delta is clipped to it (which only shrinks delta)."""
         if self.norm == "l2":
-            scale = self.radius / self.size(delta).clamp(min=1e-30)
+            scale = self.radius / _positive(self.size(delta))
             delta = delta * _column(scale.clamp(max=1), delta)
         else:
             delta = delta.clamp(-self.radius, self.radius)
@@ -49,20 +58,25 @@ class Ball:
         """The direction of unit norm along which a function with gradient `grad` rises most; 0 where grad is 0."""
         if self.norm == "linf":
             return grad.sign()
-        return grad / _column(self.size(grad).clamp(min=1e-30), grad)
+        return grad / _column(_positive(self.size(grad)), grad)
 
     def random(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
         """A uniformly random point of the ball for each sample of x, before clipping to the box."""
         if self.norm == "linf":
-            return (2 * torch.rand(x.shape, generator=rng, device=x.device) - 1) * self.radius
+            return ((2 * torch.rand(x.shape, generator=rng, device=x.device) - 1) * self.radius).to(x.dtype)
         direction = self.steepest(torch.randn(x.shape, generator=rng, device=x.device))
-        dimension = x[0].numel()
+        dimension = math.prod(x.shape[1:])
         share = torch.rand(len(x), generator=rng, device=x.device) ** (1 / dimension)
-        return direction * _column(share * self.radius, x)
+        return (direction * _column(share * self.radius, x)).to(x.dtype)
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def _positive(size: Tensor) -> Tensor:
+    """Sizes to divide by: 1e-30 for 0, or in float16, where that is 0, its smallest number of full precision."""
+    return size.clamp(min=max(1e-30, torch.finfo(size.dtype).smallest_normal))
 
 
 def _objective(output: Tensor, y: Tensor) -> Tensor:
@@ -70,6 +84,7 @@ def _objective(output: Tensor, y: Tensor) -> Tensor:
 
     For one logit m = -y f; for class scores m = logsumexp of the other classes' scores - the score of y.
     """
+    one_label_each(output, y)
     if output.ndim == 1:
         return -y * output
     index = y[:, None]
@@ -92,6 +107,12 @@ def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
     x (n, ...), y (n,) -> adversarial x of the same shape. The model's mode, parameters and gradients stay as they are.
     Source: Goodfellow et al. (2015); for l2, Allen-Zhu & Li (2020), section 2.
     """
+    ball.check(x)
+    return one_step(model, x, y, ball)
+
+
+def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
+    """`fgm` on x known to be in the box: training checks its first batch, and then waits for the device no more."""
     with evaluating(model):
         _, _, grad = _loss_and_grad(model, x, y)
     return x + ball.project(ball.radius * ball.steepest(grad), x)
@@ -116,6 +137,7 @@ def pgd(
     default 2.5 radius / steps. The model's mode, parameters and gradients stay as they are. Source: Madry et al. (2018).
     """
     checks.positive_int("steps", steps), checks.positive_int("restarts", restarts)
+    ball.check(x)
     size = 2.5 * ball.radius / steps if step_size is None else checks.finite("step_size", step_size)
     best = x.detach().clone()
     worst_loss = torch.full((len(x),), -torch.inf, device=x.device)
@@ -144,6 +166,8 @@ def pgd(
 def along(direction: Tensor, radius: float) -> Attack:
     """The attack x - y radius u with the fixed unit vector u = `direction` (d,), for binary labels y in {-1, +1}."""
     checks.finite("radius", radius)
+    if not abs(length := direction.norm().item() - 1) < 1e-3:
+        raise ValueError(f"|direction| = {length + 1:g}: give a unit vector, direction / direction.norm()")
 
     def attack(_, x: Tensor, y: Tensor) -> Tensor:
         return x - radius * y[:, None] * direction
@@ -157,6 +181,22 @@ def transfer(source: nn.Module, ball: Ball, **options: Any) -> Attack:
     It does not stop where `source` breaks, since the other may break further out.
     """
     return lambda _, x, y: pgd(source, x, y, ball, **options, stop=False)
+
+
+def _kept_to(ball: Ball, attack: Attack) -> Attack:
+    """A user's attack as textbooks write it, which raises ValueError where it goes further than the ball."""
+
+    def kept(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        with torch.enable_grad(), evaluating(model):
+            moved = attack(model, x, y).detach()
+        gone = ball.size(moved - x)
+        # 1e-4, and the rounding of x + delta
+        if not (gone <= (1 + 1e-4) * ball.radius + 4 * torch.finfo(x.dtype).eps * ball.size(x)).all():
+            raise ValueError(f"an extra attack moved x by {gone.max():g}: give one of radius {ball.radius:g}")
+        ball.check(moved)
+        return moved
+
+    return kept
 
 
 @torch.no_grad()
@@ -173,12 +213,14 @@ def robust_correct(
 ) -> Tensor:
     """Which samples survive the worst of: no attack, FGM, the `extra` attacks, PGD with restarts. Shape (n,), bool.
 
-    The mean of it is an *upper* bound on robust accuracy: an attack that fails proves nothing.
+    The mean of it is an *upper* bound on robust accuracy: an attack that fails proves nothing. An extra attack is called
+    with gradients on and the model in evaluation mode; one that leaves the ball is an error.
     """
+    ball.check(x), one_label_each(x, y)
     attacks: list[Attack] = [
         lambda _, a, b: a,
         lambda net, a, b: fgm(net, a, b, ball),
-        *extra,
+        *(_kept_to(ball, attack) for attack in extra),
         lambda net, a, b: pgd(net, a, b, ball, steps, restarts, rng=rng),
     ]
     survived = torch.zeros(len(x), dtype=torch.bool, device=x.device)

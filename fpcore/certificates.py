@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fpcore import checks
-from fpcore.models import TwoLayer
+from fpcore.models import TwoLayer, one_label_each, signs
 from fpcore.parabolas import shared_budget
 
 BRANCHES = 100  # of a sample: enough for all but a few in a thousand of the book's purified networks
@@ -55,6 +55,7 @@ def certify(model: TwoLayer, x: Tensor, y: Tensor, radius: float, branches: int 
     Source: Zhang et al. (2018); for optimised slopes Xu et al. (2021), for splits Wang et al. (2021).
     """
     checks.finite("radius", radius), checks.whole("branches", branches), checks.positive_int("chunk", chunk)
+    _check(model, x, y)
     radii = x.new_full((len(x),), radius)  # y may hold integers
     parts = [_certify(model, *part, branches) for part in zip(x.split(chunk), y.split(chunk), radii.split(chunk))]
     return Certificate(*(torch.cat(values) for values in zip(*parts)))
@@ -75,6 +76,7 @@ def certified_radius(
     f(0) = 0, so that `steps` halvings leave |x|/2^steps. What it returns was itself certified.
     """
     checks.whole("branches", branches), checks.positive_int("steps", steps), checks.positive_int("chunk", chunk)
+    _check(model, x, y)
     found = []
     for a, b in zip(x.split(chunk), y.split(chunk)):
         low, high = torch.zeros_like(b), a.norm(dim=1)
@@ -84,6 +86,13 @@ def certified_radius(
             low, high = torch.where(robust, middle, low), torch.where(robust, high, middle)
         found.append(low)
     return torch.cat(found)
+
+
+def _check(model: TwoLayer, x: Tensor, y: Tensor) -> None:
+    """Raise ValueError for what the certificates are not of: a label of 2, say, would double the margin."""
+    if not isinstance(model, TwoLayer):
+        raise ValueError(f"model is a {type(model).__name__}: give a TwoLayer, certificates are of no other network")
+    one_label_each(x, signs(y))
 
 
 class _Local(NamedTuple):

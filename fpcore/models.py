@@ -78,6 +78,7 @@ class ConvNet(nn.Module):
 
 def loss(output: Tensor, y: Tensor) -> Tensor:
     """Loss of each sample, shape (n,): logistic for one logit and y in {-1, +1}, cross-entropy for class scores."""
+    one_label_each(output, y)
     if output.ndim == 1:
         return F.softplus(-y * output)
     return F.cross_entropy(output, y, reduction="none")
@@ -85,17 +86,38 @@ def loss(output: Tensor, y: Tensor) -> Tensor:
 
 def correct(output: Tensor, y: Tensor) -> Tensor:
     """Which samples are classified right, shape (n,), bool; a tie counts as wrong."""
+    one_label_each(output, y)
     if output.ndim == 1:
         return y * output > 0
     index = y[:, None]
     return output.gather(1, index).squeeze(1) > output.scatter(1, index, -torch.inf).amax(1)
 
 
+def one_label_each(output: Tensor, y: Tensor) -> None:
+    """Raise ValueError unless y is (n,) for outputs (n, ...): another shape would be broadcast, silently."""
+    if y.shape != output.shape[:1]:
+        raise ValueError(f"y is {tuple(y.shape)}: give one label a sample, {tuple(output.shape[:1])}")
+
+
+def signs(y: Tensor) -> Tensor:
+    """Return the labels `y` if all are -1 or +1, else raise ValueError."""
+    if len(wrong := y[y.double().abs() != 1]):
+        raise ValueError(f"y holds {sorted(set(wrong.tolist()))[:5]}: give labels -1 and +1")
+    return y
+
+
+def fitting(output: Tensor, y: Tensor) -> Tensor:
+    """Return `output` if `y` are labels for it, else raise ValueError. It waits for the device, as `loss` must not."""
+    one_label_each(output, signs(y) if output.ndim == 1 else y)
+    return output
+
+
 @torch.no_grad()
 def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Tensor:
     """Which samples `model`, in evaluation mode, classifies right, shape (n,), bool."""
+    one_label_each(x, y)
     with evaluating(model):
-        return torch.cat([correct(model(a), b) for a, b in zip(x.split(chunk), y.split(chunk))])
+        return torch.cat([correct(fitting(model(a), b), b) for a, b in zip(x.split(chunk), y.split(chunk))])
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> float:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fpcore import attacks, checks
-from fpcore.models import TwoLayer, loss
+from fpcore.models import TwoLayer, fitting, loss
 
 
 class Data(Protocol):
@@ -123,13 +123,16 @@ def train(
     with tqdm(total=config.steps, initial=done, desc=progress, disable=progress is None, mininterval=0.5) as bar:
         for step in range(done, config.steps):
             x, y = data.batch(config.batch, config.seed, step)
+            if step == done:  # no later: it waits for the device
+                attacks.Ball(config.norm, 0.0, config.box).check(x)
             optimizer.param_groups[0]["lr"] = config.at("lr", step)
             if config.threshold is not None and isinstance(model, TwoLayer):
                 model.threshold.fill_(config.at("threshold", step))
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type in ("cpu", "cuda")):
                 if radius := config.at("radius", step):
                     x = adversarial(model, x, y, attacks.Ball(config.norm, radius, config.box), config.attack_steps)
-                value = loss(model(x).float(), y).mean()
+                output = model(x).float()
+                value = loss(fitting(output, y) if step == done else output, y).mean()
             optimizer.zero_grad()
             value.backward()
             if config.clip is not None:
@@ -151,7 +154,7 @@ def train(
 
 def adversarial(model: nn.Module, x: Tensor, y: Tensor, ball: attacks.Ball, steps: int) -> Tensor:
     """The training examples of the adversary: FGM for one step, PGD for more, on samples already broken as well."""
-    return attacks.fgm(model, x, y, ball) if steps == 1 else attacks.pgd(model, x, y, ball, steps, stop=False)
+    return attacks.one_step(model, x, y, ball) if steps == 1 else attacks.pgd(model, x, y, ball, steps, stop=False)
 
 
 def _fingerprint(config: Training) -> str:

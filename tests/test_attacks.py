@@ -134,7 +134,41 @@ def test_a_bad_radius_is_named(radius):
         Ball("l2", radius)
     assert f"radius = {radius!r}" in str(error.value)
     with pytest.raises(ValueError, match="radius = "):
-        along(torch.ones(3), radius)
+        along(torch.ones(3) / 3**0.5, radius)
+
+
+def test_a_direction_that_is_no_unit_vector_is_named():
+    with pytest.raises(ValueError, match=r"\|direction\| = 2: give a unit vector"):
+        along(torch.ones(4), 0.1)
+
+
+@pytest.mark.parametrize("attack", [fgm, pgd, robust_correct])
+def test_images_outside_the_box_and_labels_of_another_shape_are_refused(attack, images):
+    net, x, y = images
+    with pytest.raises(ValueError, match=r"x spans 0.* to 25.*box = \(0.0, 1.0\)"):
+        attack(net, 255 * x, y, Ball("linf", 8 / 255, BOX))
+    with pytest.raises(ValueError, match=r"x spans nan"):
+        attack(net, x * math.nan, y, Ball("linf", 8 / 255, BOX))
+    with pytest.raises(ValueError, match=r"y is \(24, 1\): give one label a sample, \(24,\)"):
+        attack(net, x, y[:, None], Ball("l2", 0.1))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_random_point_and_a_step_have_the_dtype_of_the_input(norm, dtype):
+    ball, x = Ball(norm, 0.1), torch.ones(4, 12, dtype=dtype)
+    assert ball.random(x, rng()).dtype == dtype
+    grad = torch.cat([torch.zeros(2, 12), torch.ones(2, 12)]).to(dtype)
+    for delta in (ball.steepest(grad), Ball(norm, 0.0).project(grad, x)):
+        assert delta.dtype == dtype and delta.isfinite().all()
+
+
+def test_an_empty_batch_stays_empty(images):
+    net, x, y = images
+    ball = Ball("l2", 0.1, BOX)
+    for found in (fgm(net, x[:0], y[:0], ball), pgd(net, x[:0], y[:0], ball, restarts=2, stop=False)):
+        assert found.shape == x[:0].shape
+    assert robust_correct(net, x[:0], y[:0], ball).shape == (0,)
 
 
 def test_an_unknown_norm_is_named():
@@ -183,7 +217,7 @@ def test_radius_zero_is_the_identity(norm, broken, images):
     net, x, y = broken
     for adversarial in every_attack(net, x, y, Ball(norm, 0.0)):
         assert torch.equal(adversarial, x)
-    assert torch.equal(along(x[0], 0.0)(net, x, y), x)
+    assert torch.equal(along(x[0] / x[0].norm(), 0.0)(net, x, y), x)
     net, x, y = images
     for adversarial in every_attack(net, x, y, Ball(norm, 0.0, BOX)):
         torch.testing.assert_close(adversarial, x, rtol=0, atol=1e-6)
@@ -398,13 +432,45 @@ def test_robust_correct_takes_the_worst_of_its_attacks(broken, monkeypatch):
     worst = robust_correct(net, x, y, ball, steps=5, restarts=1)
     for attack in (fgm, lambda *a: pgd(*a, steps=5)):
         assert not (worst & ~correct(net(attack(net, x, y, ball)), y)).any()
-    flipped = robust_correct(net, x, y, ball, steps=1, restarts=1, extra=(lambda _, a, b: torch.where(b[:, None] > 0, -a, a),))
+    for name in ("fgm", "pgd"):
+        monkeypatch.setattr(attacks, name, lambda _, x, *args, **options: x)
+    flipped = robust_correct(net, x, y, Ball("l2", 99), extra=(lambda _, a, b: torch.where(b[:, None] > 0, -a, a),))
     assert not flipped[y > 0].any() and flipped[y < 0].any()
     monkeypatch.setattr(attacks, "pgd", lambda _, x, *args, **options: -x)
     assert not robust_correct(net, x, y, Ball("l2", 0.01)).any()
     monkeypatch.undo()
     monkeypatch.setattr(attacks, "fgm", lambda _, x, *args: -x)
     assert not robust_correct(net, x, y, Ball("l2", 0.01), steps=1).any()
+
+
+def textbook(net, x, y):
+    """An attack as a user writes it: it calls the network, and asks for the gradient."""
+    moved = x.clone().requires_grad_()
+    loss(net(moved), y).sum().backward()
+    return moved + 0.5 * moved.grad / moved.grad.flatten(1).norm(dim=1)[:, None, None, None]
+
+
+def test_an_extra_attack_has_gradients_and_the_model_in_evaluation_mode(images):
+    net, x, y = images
+    before = copy.deepcopy(net.state_dict())
+    survived = robust_correct(net, x, y, Ball("l2", 0.5), steps=1, restarts=1, extra=(textbook,))
+    assert not survived.requires_grad and all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("ball", "says"),
+    [
+        (Ball("l2", 0.3), "moved x by 0.5: give one of radius 0.3"),
+        (Ball("linf", 1.0, (-9, 0.2)), r"spans .* box = \(-9, 0.2\)"),
+    ],
+)
+def test_an_extra_attack_that_leaves_the_ball_is_an_error(ball, says, broken, monkeypatch):
+    net, x, y = broken
+    monkeypatch.setattr(attacks, "fgm", lambda _, a, *rest: a)
+    x, extra = x.clamp(max=0.2), (lambda _, a, b: a + 0.5 * torch.eye(a.shape[1])[0],)
+    assert robust_correct(net, x, y, Ball("l2", 0.5), steps=1, restarts=1, extra=extra).shape == y.shape
+    with pytest.raises(ValueError, match=says):
+        robust_correct(net, x, y, ball, extra=extra)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])

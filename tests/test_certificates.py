@@ -286,7 +286,7 @@ def test_no_sample_is_certified_at_a_radius_but_not_at_a_smaller_one():
     for seed in range(20):
         net = TwoLayer(4, 6, threshold=0.3, init_norm=1.0, rng=rng(seed))
         x = torch.randn(50, 4, generator=rng(seed + 100))
-        y = net(x).detach().sign()
+        y = torch.where(net(x) < 0, -1.0, 1.0)
         robust = torch.stack([certify(net, x, y, 2 * i / 40).robust for i in range(41)])
         assert robust[1].any() and not robust[-1].all()
         assert not (robust[1:] & ~robust[:-1]).any()
@@ -462,6 +462,25 @@ def test_the_soundness_sweep_notices_a_broken_certificate(nets, samples, monkeyp
     )
     counts = soundness(nets["dense"], *samples, [0.1, 0.3])
     assert counts["pairs"] == 120 and counts["broken"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda y: 2 * y, r"y holds \[-2.0, 2.0\]"),
+        (lambda y: (y > 0).long(), r"y holds \[0\]"),
+        (lambda y: y > 0, r"y holds \[False\]"),
+        (lambda y: y * math.nan, r"y holds \[nan"),
+        (lambda y: y[:, None], r"y is \(60, 1\)"),
+    ],
+)
+def test_labels_that_would_make_certificates_false_are_refused(change, says, nets, samples):
+    x, y = samples
+    for call in (lambda *a: certify(*a, 0.1), certified_radius):
+        with pytest.raises(ValueError, match=says):
+            call(nets["pure"], x, change(y))
+        with pytest.raises(ValueError, match="model is a Linear: give a TwoLayer"):
+            call(torch.nn.Linear(2, 1), x, y)
 
 
 @pytest.mark.parametrize("argument", ["branches", "steps", "chunk"])

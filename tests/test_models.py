@@ -168,6 +168,20 @@ def test_a_tie_counts_as_wrong():
     assert correct(torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([0])).tolist() == [False]
 
 
+@pytest.mark.parametrize("output", [torch.ones(3), torch.eye(3)])
+def test_labels_of_another_shape_are_refused(output):
+    for measure in (loss, correct):
+        with pytest.raises(ValueError, match=r"y is \(3, 1\): give one label a sample, \(3,\)"):
+            measure(output, torch.ones(3, 1, dtype=torch.long))
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([0, 1] * 5 + [1]), torch.tensor([2.0, -1.0] * 5 + [1.0])])
+def test_accuracy_of_one_logit_wants_signs(labels):
+    net, x = network(1, 0.1)
+    with pytest.raises(ValueError, match=r"y holds \[[02].*give labels -1 and \+1"):
+        accuracy(net, x, labels)
+
+
 def test_accuracy_is_the_share_of_correct_samples_whatever_the_chunk():
     net, x = network(1, 0.1)
     y = net(x).detach().sign()

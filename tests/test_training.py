@@ -333,7 +333,7 @@ def spy(monkeypatch, name):
 
 
 def test_a_radius_trains_on_fgm_examples_at_the_radius_of_the_schedule(data, monkeypatch):
-    calls, seen = spy(monkeypatch, "fgm"), []
+    calls, seen = spy(monkeypatch, "one_step"), []
     net = network()
     with torch.no_grad():
         net.weight.mul_(20)  # so that some neurons are active on every sample
@@ -366,8 +366,30 @@ def test_class_scores_in_bfloat16_are_attacked_in_training(steps):
     assert math.isfinite(history[-1]["loss"])
 
 
+@pytest.mark.parametrize(
+    ("change", "config", "says"),
+    [
+        (lambda x, y: (255 * x, y), {"radius": 0.5, "box": (0.0, 1.0)}, "x spans 0.* to 25"),
+        (lambda x, y: (x, y[:, None]), {}, r"y is \(8, 1\)"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_before_the_first_step(change, config, says):
+    images = Images(torch.rand(16, 3, 32, 32), torch.arange(16) % 10, "random")
+    changed, net = type("Changed", (), {"batch": lambda _, *a: change(*images.batch(*a))})(), ConvNet(1 / 16)
+    before = net.linear.weight.clone()
+    with pytest.raises(ValueError, match=says):
+        train(net, changed, Training(steps=2, lr=0.01, batch=8, **config))
+    assert torch.equal(net.linear.weight, before)
+
+
+def test_labels_of_one_logit_are_signs(data):
+    zeros = type("Zeros", (), {"batch": lambda _, *a: (data.batch(*a)[0], torch.zeros(a[0]))})()
+    with pytest.raises(ValueError, match=r"y holds \[0.0\]: give labels -1 and \+1"):
+        train(network(), zeros, Training(steps=2, lr=0.01, batch=8))
+
+
 def test_clean_training_attacks_nothing(data, monkeypatch):
-    calls = spy(monkeypatch, "fgm"), spy(monkeypatch, "pgd")
+    calls = spy(monkeypatch, "one_step"), spy(monkeypatch, "pgd")
     train(network(), data, Training(steps=2, lr=0.1, batch=4))
     assert calls == ([], [])
 
