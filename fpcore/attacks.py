@@ -216,7 +216,8 @@ def robust_correct(
     The mean of it is an *upper* bound on robust accuracy: an attack that fails proves nothing. An extra attack is called
     with gradients on and the model in evaluation mode; one that leaves the ball is an error.
     """
-    ball.check(x), one_label_each(x, y)
+    ball.check(x)
+    one_label_each(x, y)
     attacks: list[Attack] = [
         lambda _, a, b: a,
         lambda net, a, b: fgm(net, a, b, ball),

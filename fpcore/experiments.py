@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,26 @@ def cache_path(label: str, *lineage: Any, sources: tuple[str, ...] | None = None
     """Where a training keeps its checkpoint: $FPCORE_CACHE, else `_build/cache`, under a name made from its lineage.
 
     The lineage is all that decides the outcome: trainings, seeds, data, earlier stages; and the code.
-    `sources` are the modules whose code that is, if fewer or others than most experiments'.
+    `sources` are the modules whose code that is, if fewer or others than most experiments'. A folder in which nothing can be
+    written is an error, unless what is asked for lies in it.
     """
     folder = Path(os.environ.get("FPCORE_CACHE") or ROOT / "_build" / "cache")
     plain = [repr(part) for part in lineage]
     digest = hashlib.sha256(json.dumps([*plain, torch.__version__]).encode())
     for source in sources or SOURCES:
         digest.update((Path(__file__).parent / f"{source}.py").read_bytes())
-    return folder / f"{label}-{digest.hexdigest()[:16]}.safetensors"
+    path = folder / f"{label}-{digest.hexdigest()[:16]}.safetensors"
+    if not any(folder.glob(f"{path.stem}.*")):
+        _check_writable(folder)
+    return path
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"nothing can be kept in {folder} ({error}): give another folder by FPCORE_CACHE") from error
 
 
 def kept(measure: Callable[..., Any], *arguments: Any, sources: tuple[str, ...]) -> Any:
@@ -40,7 +53,15 @@ def kept(measure: Callable[..., Any], *arguments: Any, sources: tuple[str, ...])
     path = cache_path(measure.__name__, *arguments, sources=(*SOURCES, *sources)).with_suffix(".json")
     if not path.exists():
         write_json(path, measure(*arguments))
-    return json.loads(path.read_text())
+    return read_json(path)
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote there; ValueError, with the way out, if that is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read ({error}): delete it to compute it anew") from error
 
 
 def start(profile: str, device: str, seed: int) -> torch.device:

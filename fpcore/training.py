@@ -52,7 +52,8 @@ class Training:
     """The configuration of one training run: plain SGD, optionally with momentum, on fresh or shuffled mini-batches.
 
     `lr`, `radius` (of the l2 or linf FGM adversary; 0: clean training) and `threshold` (of `TwoLayer`; None: leave it)
-    are numbers or Schedules. `weight_decay` is that of `torch.optim.SGD`. `attack_steps` > 1 trains on PGD.
+    are numbers or Schedules. `weight_decay` is that of `torch.optim.SGD`. `attack_steps` > 1 trains on PGD. Networks, and
+    attacks on them, run under bfloat16 autocast; weights and losses are float32.
     """
 
     steps: int
@@ -100,7 +101,8 @@ def train(
     mean training loss (of the adversarial examples, if any) since the entry before. With `checkpoint`, the state is saved
     there at each of these steps, atomically, as safetensors; a run that finds it goes on from there, and repeats an
     unbroken run exactly on the same machine. A checkpoint of another configuration, or of a model of another shape, is
-    an error and stays untouched. `progress` is the label of a progress bar (None: no bar).
+    an error and stays untouched; initial weights and data are not compared, so its path must be theirs alone (as
+    `cache_path` makes them). `progress` is the label of a progress bar (None: no bar).
     """
     checks.positive_int("every", every)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=config.momentum, weight_decay=config.weight_decay)
@@ -184,7 +186,9 @@ def _resume(path: Path, model, optimizer, config: Training) -> tuple[int, list]:
         raise ValueError(f"checkpoint {path} cannot be read ({error}): delete it to train from the start") from error
     advice = "delete it to train from the start, or give another path"
     if metadata.get("config") != _fingerprint(config):
-        raise ValueError(f"checkpoint {path} is of another configuration, {metadata.get('config')}: {advice}")
+        theirs, ours = (json.loads(text) for text in (metadata.get("config", "{}"), _fingerprint(config)))
+        other = ", ".join(f"{k} = {theirs.get(k)}, not {ours.get(k)}" for k in theirs | ours if theirs.get(k) != ours.get(k))
+        raise ValueError(f"checkpoint {path} is of another configuration ({other}): {advice}")
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     shapes = {k: tuple(v.shape) for k, v in weights.items()}
     expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}

@@ -70,4 +70,78 @@ def test_the_box_must_be_that_of_pixels(cache):
     x, y = images()
     with pytest.raises(ValueError, match="box = None"):
         autoattack(Brightness(), x, y, Ball("l2", 0.5))
+
+
+class Scores(nn.Module):
+    """Random scores of a function that its weights do not tell, nor torch.fx sees."""
+
+    def __init__(self, activation=torch.relu, classes=10):
+        super().__init__()
+        self.activation, self.norm = activation, nn.BatchNorm2d(3)
+        self.weight = nn.Parameter(torch.randn(192, classes, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x):
+        if x.sum() < 0:
+            raise ValueError("torch.fx cannot follow this")
+        return self.activation(self.norm(x).flatten(1) @ self.weight)
+
+
+def one_logit(x):
+    return x[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("net", "change", "says"),
+    [
+        (Scores(one_logit), lambda x, y: (x, y), r"gives \(8,\): AutoAttack wants scores of 4 classes"),
+        (Scores(classes=3), lambda x, y: (x, y % 3), r"gives \(8, 3\)"),
+        (Scores(), lambda x, y: (x[:0], y[:0]), "number of images = 0"),
+        (Scores(), lambda x, y: (255 * x, y), "x spans"),
+        (Scores(), lambda x, y: (x, y[:, None]), r"y is \(8, 1\)"),
+    ],
+)
+def test_what_autoattack_cannot_attack_is_refused_before_any_work(net, change, says, cache):
+    with pytest.raises(ValueError, match=says):
+        autoattack(net, *change(*images()), Ball("l2", 0.5, BOX))
+    assert not cache.exists()
+
+
+@pytest.fixture
+def counted(monkeypatch, cache):
+    """The labels of each chunk that is attacked, in place of an attack."""
+    seen = []
+    monkeypatch.setattr(
+        "fpcore.autoattacks._survivors", lambda net, a, b, ball, seed: seen.append(b) or torch.ones(len(a), dtype=torch.bool)
+    )
+    return seen
+
+
+def test_outcomes_are_of_the_function_and_not_of_its_weights_alone(counted):
+    (x, y), ball = images(), Ball("l2", 0.5, BOX)
+    for activation, labels, attacked in [(torch.relu, y, 1), (torch.tanh, y, 2), (torch.tanh, y.int(), 2), (torch.relu, y, 2)]:
+        autoattack(Scores(activation), x, labels, ball)
+        assert len(counted) == attacked
+    autoattack(Scores(), x.view(8, 3, 4, 16), y, ball)
+    assert len(counted) == 3 and all(labels.dtype == torch.int64 for labels in counted)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("", "cannot be read"), ("[[true", "cannot be read"), ("[[true]]", "other chunks"), ("[1]", "other chunks")],
+)
+def test_damaged_outcomes_are_an_error_that_says_what_to_do(content, says, counted, cache):
+    (x, y), ball = images(), Ball("l2", 0.5, BOX)
+    autoattack(Brightness(), x, y, ball, chunk=4)
+    (path,) = cache.glob("autoattack-*.json")
+    path.write_text(content)
+    with pytest.raises(ValueError, match=f"{path} .*{says}.*: delete it"):
+        autoattack(Brightness(), x, y, ball, chunk=4)
+
+
+def test_a_network_that_cannot_be_traced_is_attacked_as_it_is():
+    net, (x, _) = Scores().eval(), images()
+    assert torch.equal(frozen(net)(x), net(x))
+
+
+def test_threats_are_those_of_the_field():
     assert [*THREATS.values()] == [("l2", 0.25), ("l2", 0.5), ("linf", 4 / 255), ("linf", 8 / 255)]

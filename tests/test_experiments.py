@@ -95,6 +95,35 @@ def test_what_was_measured_is_kept_and_not_measured_again(cache):
     assert calls == [(1, 2), (2, 1), (1, 2)] and len([*cache.glob("measure-*.json")]) == 3
 
 
+@pytest.mark.parametrize("content", ["", "[1, 2", "\udcff"])
+def test_a_damaged_measurement_is_an_error_that_says_what_to_do(content, cache):
+    def measure():
+        return 1
+
+    experiments.kept(measure, sources=("checks",))
+    (path,) = cache.glob("measure-*.json")
+    path.write_text(content, errors="surrogateescape")
+    with pytest.raises(ValueError, match=f"{path} cannot be read .*: delete it"):
+        experiments.kept(measure, sources=("checks",))
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_before_any_work(cache, monkeypatch):
+    calls = []
+
+    def measure():
+        return calls.append(1)
+
+    def refuse(**_):
+        raise PermissionError("Read-only file system")
+
+    experiments.kept(measure, sources=("checks",))
+    monkeypatch.setattr(experiments.tempfile, "TemporaryFile", refuse)
+    experiments.kept(measure, sources=("checks",))  # reading needs no permission
+    with pytest.raises(ValueError, match=f"nothing can be kept in {cache} .*: give another folder by FPCORE_CACHE"):
+        experiments.kept(measure, 1, sources=("checks",))
+    assert len(calls) == 1
+
+
 def test_a_measurement_that_fails_leaves_nothing_behind(cache):
     for bad, message in ((0, "division"), (math.nan, "JSON")):
         with pytest.raises((ZeroDivisionError, ValueError), match=message):

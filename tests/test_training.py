@@ -161,6 +161,7 @@ def test_a_checkpoint_of_another_configuration_is_an_error_and_stays(change, dat
     with pytest.raises(ValueError, match="another configuration") as error:
         train(net, Stopping(data, 0), dataclasses.replace(QUICK, **change), checkpoint=path)
     assert str(path) in str(error.value) and "delete it" in str(error.value)
+    assert [name for name in dataclasses.asdict(QUICK) if f"{name} = " in str(error.value)] == [*change]
     assert path.read_bytes() == content and same_state(net, before) and os.listdir(tmp_path) == ["c"]
 
 
