@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from typing import Any
 
 import torch
 
@@ -9,7 +10,7 @@ import torch
 def whole(name: str, value: int, low: int = 0) -> int:
     """Return `value` if it is an integer >= low, else raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise ValueError(f"{name} = {value!r}: give a whole number of at least {low}")
+        raise ValueError(f"{_shown(name, value)} whole number of at least {low}")
     return value
 
 
@@ -23,8 +24,22 @@ def finite(name: str, value: float, low: float = 0.0, high: float = math.inf) ->
     number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
     if not (math.isfinite(number) and low <= number <= high):
         span = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}"
-        raise ValueError(f"{name} = {value!r}: give a finite number {span}")
+        raise ValueError(f"{_shown(name, value)} finite number {span}")
     return number
+
+
+def _shown(name: str, value: Any) -> str:
+    """The opening of an error: a number of torch or numpy would look right, so its type is named."""
+    if value is None or isinstance(value, (int, float, str)):
+        return f"{name} = {value!r}: give a"
+    return f"{name} = {value!r} ({type(value).__name__}): give a Python int or float, a"
+
+
+def several(name: str, values: Collection[str]) -> Collection[str]:
+    """Return `values` unless they are one str, whose letters would be taken for names: then raise ValueError."""
+    if isinstance(values, str):
+        raise ValueError(f"{name} = {values!r}: give a list, [{values!r}]")
+    return values
 
 
 def choice(name: str, value: str, options: Collection[str]) -> str:

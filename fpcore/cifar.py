@@ -48,6 +48,15 @@ class Images:
     shift: int = 3
     flip: bool = True
 
+    def __post_init__(self):
+        if self.x.ndim != 4 or self.x.shape[1] != 3 or not self.x.is_floating_point() or not len(self.x):
+            raise ValueError(f"x is {tuple(self.x.shape)} {self.x.dtype}: give images (n, 3, h, w), floats in [0, 1]")
+        low, high = (value.item() for value in self.x.aminmax())
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"x spans {low:g} to {high:g}: give pixels in [0, 1] (x / 255, if they are bytes)")
+        if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
+            raise ValueError(f"y is {tuple(self.y.shape)} {self.y.dtype}: give class numbers ({len(self.x)},), torch.int64")
+
     def __repr__(self) -> str:
         what = f"{self.name}, {len(self)} images, digest={self.digest}"
         return f"Images({what}, shift={self.shift}, flip={self.flip}, device={self.x.device})"

@@ -205,7 +205,7 @@ def run_cifar(
 
     Trained on `data`, on its device, or read from their checkpoints; in evaluation mode.
     """
-    for name in names:
+    for name in checks.several("names", names):
         checks.choice("name", name, ("purified", "control", "scratch"))
     init, first = config.initial(seed, data.x.device), config.clean(data, seed)
     nets = {"init": init.eval(), "clean": copy.deepcopy(init)}

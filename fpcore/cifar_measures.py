@@ -11,7 +11,7 @@ from fpcore.attacks import Ball, robust_correct
 from fpcore.autoattacks import THREATS, autoattack
 from fpcore.cifar import Images
 from fpcore.cifar_experiments import CifarExperiment
-from fpcore.decomposition import cosine, neurons
+from fpcore.decomposition import cosine, neurons, paired
 from fpcore.models import accuracy
 from fpcore.switched import switched_on
 
@@ -51,8 +51,8 @@ def survivors(net: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
 
 def layer_relations(one: nn.Module, other: nn.Module) -> dict[str, Tensor]:
     """cos of each neuron with the same neuron of another network, {layer: (neurons,)}, of those switched on in both."""
-    a, b, on, too = neurons(one), neurons(other), switched_on(one), switched_on(other)
-    return {layer: cosine(a[layer].float(), b[layer].float())[on[layer] & too[layer]] for layer in a}
+    pairs, on, too = paired(one, other), switched_on(one), switched_on(other)
+    return {layer: cosine(a.float(), b.float())[on[layer] & too[layer]] for layer, (a, b) in pairs.items()}
 
 
 def hidden_medians(relations: dict[str, Tensor]) -> list[float]:

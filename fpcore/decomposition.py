@@ -32,7 +32,8 @@ def decompose(w: Tensor, w_adv: Tensor) -> Decomposition:
     A row of w_adv that is zero explains nothing: beta = 0 and v = w. Source: Allen-Zhu & Li (2020), equation (1.1).
     """
     if w.shape != w_adv.shape or w.ndim != 2:
-        raise ValueError(f"w is {tuple(w.shape)} and w_adv {tuple(w_adv.shape)}: give two matrices of the same shape")
+        matrices = "matrices of the same shape" + (", w.flatten(1) and w_adv.flatten(1)" if w.ndim > 2 else "")
+        raise ValueError(f"w is {tuple(w.shape)} and w_adv {tuple(w_adv.shape)}: give two {matrices}")
     beta = (w * w_adv).sum(1) / (w_adv * w_adv).sum(1).clamp(min=1e-30)
     pure = beta[:, None] * w_adv
     return Decomposition(beta, pure, w - pure, cosine(w, w_adv))
@@ -76,12 +77,21 @@ def neurons(model: nn.Module) -> dict[str, Tensor]:
     return {name: m.weight.detach().flatten(1) for name, m in model.named_modules() if isinstance(m, layers)}
 
 
+def paired(one: nn.Module, other: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """The `neurons` of both networks, layer by layer; ValueError unless they are of one architecture."""
+    a, b = neurons(one), neurons(other)
+    if a.keys() != b.keys():
+        raise ValueError(f"layers {list(a)} against {list(b)}: give two networks of the same architecture")
+    for name in a:
+        if a[name].shape != b[name].shape:
+            shapes = f"{tuple(a[name].shape)} against {tuple(b[name].shape)}"
+            raise ValueError(f"layer {name} is {shapes}: give two networks of the same architecture")
+    return {name: (a[name], b[name]) for name in a}
+
+
 def decompose_layers(model: nn.Module, adversarial: nn.Module) -> dict[str, Decomposition]:
     """`decompose` for every layer of two networks of one architecture, clean and adversarially trained."""
-    w, w_adv = neurons(model), neurons(adversarial)
-    if w.keys() != w_adv.keys():
-        raise ValueError(f"layers {list(w)} against {list(w_adv)}: give two networks of the same architecture")
-    return {name: decompose(w[name], w_adv[name]) for name in w}
+    return {name: decompose(w, w_adv) for name, (w, w_adv) in paired(model, adversarial).items()}
 
 
 def replaced(model: TwoLayer, weight: Tensor) -> TwoLayer:

@@ -8,7 +8,8 @@ from torch.nn.utils import parametrize
 
 from fpcore import checks, seeding
 from fpcore.batch_norm import recalibrated
-from fpcore.decomposition import neurons
+from fpcore.decomposition import paired
+from fpcore.models import TwoLayer
 
 
 class RankUpdate(nn.Module):
@@ -39,12 +40,30 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
     """
     checks.whole("rank", rank), checks.whole("seed", seed)
     twin = copy.deepcopy(model)
-    for name, module in twin.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.weight.requires_grad_(False)
-            if rank:
-                rng = seeding.generator(seed, "low rank", name)
-                parametrize.register_parametrization(module, "weight", RankUpdate(module.weight, rank, fixed, rng))
+    layers = [(name, module) for name, module in twin.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    if not layers or any(parametrize.is_parametrized(module) for _, module in layers):
+        raise ValueError(f"model is {'no network of Conv2d and Linear layers' if not layers else 'a low-rank update already'}")
+    for name, module in layers:
+        module.weight.requires_grad_(False)
+        if rank:
+            rng = seeding.generator(seed, "low rank", name)
+            parametrize.register_parametrization(module, "weight", RankUpdate(module.weight, rank, fixed, rng))
+    return twin
+
+
+def merged(model: nn.Module) -> nn.Module:
+    """A copy of `model`, in evaluation mode, whose weights can be written to: what `low_rank` added is in them."""
+    if isinstance(model, TwoLayer):
+        raise ValueError("model is a TwoLayer, a single layer: change its weights by fp.replaced(model, weight)")
+    twin = copy.deepcopy(model).eval()
+    for module in [*twin.modules()]:
+        if parametrize.is_parametrized(module, "weight"):
+            # remove_parametrizations would take the weight from `model` too, which shares its class with the copy.
+            weight = module.weight
+            assert isinstance(weight, Tensor)
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module.parametrizations
+            module.weight = nn.Parameter(weight.detach().clone())
     return twin
 
 
@@ -55,12 +74,12 @@ def truncated(clean: nn.Module, purified: nn.Module, rank: int, calibration: Ten
     The statistics of batch normalisation are estimated anew on the images `calibration` (n, ...).
     """
     checks.whole("rank", rank)
-    twin, start = copy.deepcopy(purified), neurons(clean)
-    for name, target in neurons(purified).items():
-        u, s, v = torch.linalg.svd(target - start[name], full_matrices=False)
+    twin = merged(purified)
+    for name, (start, target) in paired(clean, purified).items():
+        u, s, v = torch.linalg.svd(target - start, full_matrices=False)
         weight = twin.get_submodule(name).weight
         assert isinstance(weight, Tensor)
-        weight.copy_((start[name] + (u[:, :rank] * s[:rank]) @ v[:rank]).view_as(weight))
+        weight.copy_((start + (u[:, :rank] * s[:rank]) @ v[:rank]).view_as(weight))
     return recalibrated(twin, calibration)
 
 

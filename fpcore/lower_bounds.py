@@ -16,7 +16,7 @@ from scipy import optimize, stats
 from torch import Tensor
 
 from fpcore import checks
-from fpcore.sparse_coding import SparseCoding, sign_counts
+from fpcore.sparse_coding import SparseCoding, check_sizes, sign_counts
 
 
 class Model(Protocol):
@@ -40,6 +40,9 @@ class Sizes:
     k: int
     margin: float = 1.5
     noise: float = 0.2
+
+    def __post_init__(self):
+        check_sizes(self.d, self.k, self.margin, self.noise)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Taking v out of a trained network, w - alpha v, without training: an intervention, with its control."""
 
-import copy
 from collections.abc import Collection
 
 import torch
@@ -8,7 +7,8 @@ from torch import Tensor, nn
 
 from fpcore import checks
 from fpcore.batch_norm import recalibrated
-from fpcore.decomposition import decompose, neurons
+from fpcore.decomposition import decompose, paired
+from fpcore.low_rank import merged
 
 
 @torch.no_grad()
@@ -28,18 +28,20 @@ def removed(
     them, so that a layer's change of scale alone does no harm.
     """
     checks.finite("alpha", alpha)
-    w, w_adv = neurons(clean), neurons(purified)
-    w_control = neurons(control) if isinstance(control, nn.Module) else {}
-    chosen = [*w] if layers is None else list(layers)
-    if unknown := set(chosen) - set(w):
-        raise ValueError(f"layers = {sorted(unknown)}: the network's layers are {[*w]}")
-    twin = copy.deepcopy(clean).eval()
+    if not isinstance(control, torch.Generator | nn.Module | None):
+        raise ValueError(f"control = {control!r}: give a torch.Generator, a network or None")
+    twin, pairs = merged(clean), paired(clean, purified)
+    controls = paired(clean, control) if isinstance(control, nn.Module) else {}
+    chosen = [*pairs] if layers is None else list(checks.several("layers", layers))
+    if unknown := set(chosen) - set(pairs):
+        raise ValueError(f"layers = {sorted(unknown)}: the network's layers are {[*pairs]}")
     for name in chosen:
-        v = decompose(w[name], w_adv[name]).residual
+        w, w_adv = pairs[name]
+        v = decompose(w, w_adv).residual
         if isinstance(control, torch.Generator):
-            v = random_like(v, w_adv[name], control)
-        elif w_control:
-            v = _as_long_as(v, decompose(w[name], w_control[name]).residual)
+            v = random_like(v, w_adv, control)
+        elif controls:
+            v = _as_long_as(v, decompose(*controls[name]).residual)
         weight = twin.get_submodule(name).weight
         assert isinstance(weight, Tensor)
         weight -= alpha * v.view_as(weight)
@@ -62,9 +64,9 @@ def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Mo
 
     With `removed(alpha=1)` this separates what the direction of w' does from what its training of biases and scales did.
     """
-    twin = copy.deepcopy(clean).eval()
+    twin = merged(clean)
     with torch.no_grad():
-        for name in neurons(clean):
+        for name in paired(clean, purified):
             target, source = twin.get_submodule(name).weight, purified.get_submodule(name).weight
             assert isinstance(target, Tensor) and isinstance(source, Tensor)
             target.copy_(source)

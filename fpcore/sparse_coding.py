@@ -20,13 +20,8 @@ class SparseCoding:
     """
 
     def __init__(self, d: int, k: int, margin: float = 1.5, noise: float = 0.2, seed: int = 0, device="cpu"):
-        self.d, self.k = checks.positive_int("d", d), checks.positive_int("k", k)
-        if k > d:
-            raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
-        self.noise = checks.finite("noise", noise)
+        self.d, self.k, self.margin, self.noise = check_sizes(d, k, margin, noise)
         self.device = checks.resolve_device(device)
-        # <w*, z> has standard deviation 1: of a margin far in its tail, (almost) nothing of the model is left.
-        self.margin = checks.finite("margin", margin, high=min(3.0, math.sqrt(k)))
         rng = seeding.generator(seed, "features")
         q, r = torch.linalg.qr(torch.randn(d, d, generator=rng, dtype=torch.float64))
         self.features = (q * r.diagonal().sign()).float().to(self.device)  # sign fix: Haar-distributed
@@ -69,6 +64,15 @@ class SparseCoding:
     def test_set(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """n held-out samples from a stream that no training step uses."""
         return self.sample(n, seeding.generator(seed, "test", device=self.device))
+
+
+def check_sizes(d: int, k: int, margin: float, noise: float) -> tuple[int, int, float, float]:
+    """Return the numbers of a sparse coding model if there is such a model, else raise ValueError."""
+    checks.positive_int("d", d), checks.positive_int("k", k)
+    if k > d:
+        raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
+    # <w*, z> has standard deviation 1: of a margin far in its tail, (almost) nothing of the model is left.
+    return d, k, checks.finite("margin", margin, high=min(3.0, math.sqrt(k))), checks.finite("noise", noise)
 
 
 def sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:

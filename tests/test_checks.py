@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -50,6 +51,21 @@ def test_finite_turns_an_int_into_a_float_and_accepts_the_ends_of_its_range():
     assert type(checks.finite("x", 2)) is float
     assert [checks.finite("x", v, low=-1, high=2) for v in (-1, 2)] == [-1.0, 2.0]
     assert checks.finite("x", 0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(torch.tensor(0.5), "Tensor"), (torch.tensor(2), "Tensor"), (np.float32(0.5), "float32"), ([1], "list")]
+)
+def test_the_type_of_what_is_no_python_number_is_named(value, kind):
+    for check in (checks.finite, checks.positive_int):
+        with pytest.raises(ValueError, match=rf"\({kind}\): give a Python int or float, a .* number of at least"):
+            check("radius", value)
+
+
+def test_one_str_is_no_list_of_names():
+    assert checks.several("layers", ["conv1"]) == ["conv1"]
+    with pytest.raises(ValueError, match=r"layers = 'conv1': give a list, \['conv1'\]"):
+        checks.several("layers", "conv1")
 
 
 def test_choice_lists_the_options():

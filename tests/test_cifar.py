@@ -1,5 +1,6 @@
 import hashlib
 import io
+import math
 import os
 import pickle
 
@@ -233,6 +234,26 @@ def numbered(n=12, **options):
     """Images whose pixels all hold the image's label."""
     y = torch.arange(n)
     return Images((y / n).view(n, 1, 1, 1).expand(n, 3, 8, 8).contiguous(), y, "numbered", **options)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "says"),
+    [
+        (lambda x: x[0], lambda y: y, r"x is \(3, 8, 8\)"),
+        (lambda x: x[:, :1], lambda y: y, r"x is \(12, 1, 8, 8\)"),
+        (lambda x: x[:0], lambda y: y[:0], r"x is \(0, 3, 8, 8\)"),
+        (lambda x: (255 * x).byte(), lambda y: y, r"torch.uint8: give images .* floats"),
+        (lambda x: 255 * x, lambda y: y, r"x spans 0 to 2.*x / 255"),
+        (lambda x: x * math.nan, lambda y: y, r"x spans nan"),
+        (lambda x: x, lambda y: y[:5], r"y is \(5,\) torch.int64: give class numbers \(12,\)"),
+        (lambda x: x, lambda y: y[:, None], r"y is \(12, 1\)"),
+        (lambda x: x, lambda y: y.float(), r"torch.float32: give class numbers"),
+    ],
+)
+def test_what_are_no_labelled_images_is_named(x, y, says):
+    data = numbered()
+    with pytest.raises(ValueError, match=says):
+        Images(x(data.x), y(data.y), "wrong")
 
 
 def test_an_epoch_visits_every_image_once_with_its_label_in_a_new_order():

@@ -58,6 +58,8 @@ def test_a_run_trains_no_network_but_those_asked_for_and_what_leads_to_them(cach
     assert len(list(cache.iterdir())) == 2
     with pytest.raises(ValueError, match="name = 'robust'"):
         run_cifar(TINY, data, 0, ["robust"])
+    with pytest.raises(ValueError, match=r"names = 'purified': give a list, \['purified'\]"):
+        run_cifar(TINY, data, 0, "purified")
 
 
 def test_a_run_and_its_figures_are_pure_functions_of_the_seed(cache, monkeypatch):

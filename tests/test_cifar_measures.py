@@ -12,6 +12,7 @@ from fpcore import (
     as_arrays,
     attacked_accuracy,
     cifar_runs,
+    decompose_layers,
     effective_rank,
     held_out,
     layer_relations,
@@ -71,6 +72,14 @@ def test_relations_tell_descendants_from_strangers():
     assert found["same_neuron_share_scratch"] < 0.4 and abs(found["cos_init_clean"]) < 0.1
     assert found["cos_clean_adv_lowest"] <= found["cos_clean_adv_highest"]
     assert {f"cos_init_adv/{layer}" for layer in ("conv1", "conv5", "linear")} <= found.keys()
+
+
+@pytest.mark.parametrize("measure", [layer_relations, decompose_layers])
+def test_the_layer_in_which_two_networks_differ_is_named(measure):
+    one, other = ConvNet(1 / 8), ConvNet(1 / 8)
+    other.conv3 = torch.nn.Conv2d(8, 12, 5)
+    with pytest.raises(ValueError, match=r"layer conv3 is \(12, 72\) against \(12, 200\)"):
+        measure(one, other)
 
 
 def switch_off(net, layer, *which):

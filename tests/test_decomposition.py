@@ -90,6 +90,11 @@ def test_matrices_that_do_not_match_are_an_error(shapes):
     assert all(str(s) in str(error.value) for s in shapes)
 
 
+def test_of_filters_the_error_says_to_flatten_them():
+    with pytest.raises(ValueError, match=r"same shape, w.flatten\(1\) and w_adv.flatten\(1\)"):
+        decompose(torch.ones(2, 3, 5, 5), torch.ones(2, 3, 5, 5))
+
+
 def test_the_cosine_is_that_of_the_rows():
     a, b = torch.tensor([[1.0, 0], [1, 1], [0, 0], [-2, 0]]), torch.tensor([[0.0, 1], [1, 0], [1, 1], [5, 0]])
     torch.testing.assert_close(cosine(a, b), torch.tensor([0, math.sqrt(0.5), 0, -1]))

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpcore import ConvNet, Training, low_rank, neurons, train, trained_parameters
-from fpcore.low_rank import truncated
+from fpcore import ConvNet, Training, TwoLayer, low_rank, neurons, removed, swapped, train, trained_parameters
+from fpcore.low_rank import merged, truncated
 
 ranks, kinds = st.integers(0, 9), st.booleans()
 
@@ -79,3 +79,50 @@ def test_an_update_cut_off_is_the_nearest_of_its_rank(rank):
         missing = (neurons(purified)[name] - neurons(cut)[name]).norm()
         torch.testing.assert_close(missing, sizes[rank:].norm(), atol=1e-4, rtol=1e-3)
     assert torch.equal(purified.bn1.weight, cut.bn1.weight) and torch.equal(clean.conv1.weight, network(0).conv1.weight)
+
+
+def updated(seed=0):
+    """A low-rank update that is not 0."""
+    net = low_rank(network(seed), 2, seed)
+    with torch.no_grad():
+        net.conv2.parametrizations.weight[0].up.normal_(generator=torch.Generator().manual_seed(seed))
+    return net
+
+
+def test_a_merged_update_computes_the_same_with_plain_weights():
+    net = updated()
+    plain = merged(net)
+    assert plain.state_dict().keys() == network().state_dict().keys() and "parametrizations" in dir(net.conv2)
+    assert torch.equal(plain(images()), net.eval()(images()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net, other: removed(net, other, 0.7),
+        lambda net, other: swapped(net, other, images()),
+        lambda net, other: truncated(other, net, 1, images()),
+    ],
+    ids=["removed", "swapped", "truncated"],
+)
+def test_a_low_rank_update_is_changed_as_the_plain_network_of_its_weights(change):
+    net, other = updated(), network(1)
+    before = neurons(net)["conv2"].clone()
+    found, expected = change(net, other), change(merged(net), other)
+    assert all(torch.equal(w, neurons(expected)[name]) for name, w in neurons(found).items())
+    assert not torch.equal(neurons(found)["conv2"], before) and torch.equal(neurons(net)["conv2"], before)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: low_rank(updated(), 1, 0), "a low-rank update already"),
+        (lambda: low_rank(TwoLayer(4, 3), 1, 0), "no network of Conv2d and Linear layers"),
+        (lambda: truncated(TwoLayer(4, 3), TwoLayer(4, 3), 1, images()), "fp.replaced"),
+        (lambda: removed(TwoLayer(4, 3), TwoLayer(4, 3), 1.0), "fp.replaced"),
+        (lambda: swapped(TwoLayer(4, 3), TwoLayer(4, 3), images()), "fp.replaced"),
+    ],
+)
+def test_networks_without_layers_to_update_are_refused(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()

@@ -45,6 +45,10 @@ def test_only_the_named_layers_change():
     assert changed == ["conv2"]
     with pytest.raises(ValueError, match="conv9"):
         removed(clean, other, 1.0, ["conv9"])
+    with pytest.raises(ValueError, match=r"layers = 'conv2': give a list, \['conv2'\]"):
+        removed(clean, other, 1.0, "conv2")
+    with pytest.raises(ValueError, match=r"control = 0: give a torch.Generator, a network or None"):
+        removed(clean, other, 1.0, control=0)
     with pytest.raises(ValueError, match="alpha = -1"):
         removed(clean, other, -1.0)
 
