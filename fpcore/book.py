@@ -39,15 +39,18 @@ class BookError(Exception):
 
 def chapters(root: Path = ROOT) -> list[Path]:
     """The notebooks of the book, in the order of its table of contents."""
-    return [path for file in table_of_contents(root) if (path := root / f"{file}.ipynb").exists()]
+    files = table_of_contents(root)
+    if missing := [file for file in files if not any((root / f"{file}.{kind}").exists() for kind in ("ipynb", "md"))]:
+        raise BookError(f"_toc.yml lists {missing}: there is no such .ipynb or .md in {root}")
+    return [path for file in files if (path := root / f"{file}.ipynb").exists()]
 
 
 def chosen(only: list[str] | None, root: Path = ROOT) -> list[Path]:
     """The chapters named in `only`, in the book's order; all of them for None. BookError for a name that is none of them."""
-    found = chapters(root)
-    if missing := set(only or ()) - {n.stem for n in found}:
-        raise BookError(f"no chapter {sorted(missing)}: the chapters are {[n.stem for n in found]}")
-    return [n for n in found if not only or n.stem in only]
+    found, names = chapters(root), {Path(name).stem for name in only or ()}
+    if missing := names - {n.stem for n in found}:
+        raise BookError(f"no chapter {sorted(missing)} in _toc.yml (list new ones there): it has {[n.stem for n in found]}")
+    return [n for n in found if not names or n.stem in names]
 
 
 def executed(notebook: Path, profile: str, root: Path = ROOT) -> Path:
@@ -58,6 +61,8 @@ def executed(notebook: Path, profile: str, root: Path = ROOT) -> Path:
 def check_parameters(notebook: Path, given: dict[str, Any]) -> None:
     """Raise BookError unless every given parameter is one that the notebook declares, and of its declared type."""
     declared = papermill.inspect_notebook(str(notebook))
+    if not declared:
+        raise BookError(f"{notebook} has no parameters: tag a cell `parameters` that sets {', '.join(given)}")
     for name, value in given.items():
         if name not in declared:
             raise BookError(f"{notebook.name} has no parameter {name!r}: it has {', '.join(declared)}")
@@ -186,18 +191,26 @@ def validate(notebooks: list[Path]) -> None:
         raise BookError("a replayed notebook differs from the executed one: see above")
 
 
+def _parsed(name: str, value: str) -> Any:
+    """The value of a parameter given on the command line, as YAML has it."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise BookError(f"-p {name} {value}: not a value ({' '.join(str(error).split())}); quote it as YAML does") from error
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m fpcore.book", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("action", choices=("execute", "validate"))
     parser.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)}")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", help="chapters to execute or validate, by file name")
+    parser.add_argument("--only", nargs="+", help="chapters to execute or validate, by name")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a further parameter")
     options = parser.parse_args(arguments)
     parameters = {"profile": options.profile, "device": options.device, "seed": options.seed}
-    parameters |= {name: yaml.safe_load(value) for name, value in options.p}
     try:
+        parameters |= {name: _parsed(name, value) for name, value in options.p}
         if options.action == "execute":
             execute(parameters, options.only)
         else:
@@ -205,6 +218,9 @@ def main(arguments: list[str] | None = None) -> None:
             validate([executed(n, options.profile) for n in chosen(options.only)])
     except (BookError, ValueError) as error:
         sys.exit(f"{error}")
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,10 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
     checks.whole("rank", rank), checks.whole("seed", seed)
     twin = copy.deepcopy(model)
     layers = [(name, module) for name, module in twin.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    if not layers or any(parametrize.is_parametrized(module) for _, module in layers):
-        raise ValueError(f"model is {'no network of Conv2d and Linear layers' if not layers else 'a low-rank update already'}")
+    if not layers:
+        raise ValueError(f"model is a {type(model).__name__}: give a network of Conv2d and Linear layers")
+    if any(parametrize.is_parametrized(module) for _, module in layers):
+        raise ValueError("model is a low-rank update already: give the network that it updates")
     for name, module in layers:
         module.weight.requires_grad_(False)
         if rank:

@@ -229,6 +229,40 @@ def test_command_line_says_what_is_wrong_in_one_line():
     assert "tiny" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["one", "one.ipynb", "chapters/one.ipynb"])
+def test_a_chapter_goes_by_its_name_and_by_its_path(name, root):
+    assert book.chosen([name], root) == [root / "chapters" / "one.ipynb"]
+
+
+def test_a_page_of_the_contents_without_a_file_is_named(root):
+    (root / "_toc.yml").write_text("format: jb-book\nroot: chapters/one\nchapters:\n  - file: chapters/two\n")
+    with pytest.raises(book.BookError, match=r"_toc.yml lists \['chapters/two'\]"):
+        book.chapters(root)
+
+
+def test_a_notebook_without_parameters_says_how_to_have_them(root):
+    notebook = root / "chapters" / "one.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1 + 1")]), notebook)
+    with pytest.raises(book.BookError, match="tag a cell `parameters` that sets profile, device, seed"):
+        book.execute(QUICK, root=root)
+
+
+def test_a_value_that_cannot_be_read_is_an_error_of_one_line():
+    with pytest.raises(SystemExit, match=r"^-p seed \[: not a value \(.*\); quote it as YAML does$"):
+        book.main(["execute", "-p", "seed", "["])
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(book, "execute", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        book.main(["execute"])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "\nstopped; the same command goes on where it was\n"
+
+
 def test_recorded_key_of_a_broken_file_is_none(tmp_path):
     path = tmp_path / "n.ipynb"
     assert book.recorded_key(path) is None

@@ -117,7 +117,7 @@ def test_a_low_rank_update_is_changed_as_the_plain_network_of_its_weights(change
     ("make", "says"),
     [
         (lambda: low_rank(updated(), 1, 0), "a low-rank update already"),
-        (lambda: low_rank(TwoLayer(4, 3), 1, 0), "no network of Conv2d and Linear layers"),
+        (lambda: low_rank(TwoLayer(4, 3), 1, 0), "TwoLayer: give a network of Conv2d and Linear layers"),
         (lambda: truncated(TwoLayer(4, 3), TwoLayer(4, 3), 1, images()), "fp.replaced"),
         (lambda: removed(TwoLayer(4, 3), TwoLayer(4, 3), 1.0), "fp.replaced"),
         (lambda: swapped(TwoLayer(4, 3), TwoLayer(4, 3), images()), "fp.replaced"),
