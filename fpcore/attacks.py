@@ -166,8 +166,8 @@ def pgd(
 def along(direction: Tensor, radius: float) -> Attack:
     """The attack x - y radius u with the fixed unit vector u = `direction` (d,), for binary labels y in {-1, +1}."""
     checks.finite("radius", radius)
-    if not abs(length := direction.norm().item() - 1) < 1e-3:
-        raise ValueError(f"|direction| = {length + 1:g}: give a unit vector, direction / direction.norm()")
+    if not abs((length := direction.norm().item()) - 1) < 1e-3:
+        raise ValueError(f"|direction| = {length:g}: give a unit vector, direction / direction.norm()")
 
     def attack(_, x: Tensor, y: Tensor) -> Tensor:
         return x - radius * y[:, None] * direction
