@@ -22,7 +22,7 @@ def autoattack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, chunk: int = 25
     """Which samples survive AutoAttack's standard version (APGD-CE, APGD-T, FAB-T, Square): shape (n,), bool.
 
     x (n, 3, h, w) in [0, 1]; `net` gives scores of four classes or more. Each finished chunk is kept under a name made from
-    the weights, the images, their scores and the ball, so a run that was stopped goes on where it was. Its mean is an upper
+    the network, its answers, the images and the ball, so a run that was stopped goes on where it was. Its mean is an upper
     bound on robust accuracy.
     """
     checks.positive_int("chunk", chunk), checks.positive_int("number of images", len(x))
@@ -35,10 +35,10 @@ def autoattack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, chunk: int = 25
         scores = torch.cat([net(part) for part in x.split(chunk)])
     if scores.ndim != 2 or scores.shape[1] < 4:
         raise ValueError(f"the network gives {tuple(scores.shape)}: AutoAttack wants scores of 4 classes or more, (n, classes)")
-    # The weights do not tell an activation from another: the scores do.
-    held = [*state.values(), x, y, scores.float()]
+    # Weights do not tell one activation from another: answers do, and unlike scores they have no last bits.
+    held = [*state.values(), x, y, scores.argmax(1)]
     kinds = [(key, v.dtype, tuple(v.shape)) for key, v in [*state.items(), ("x", x)]]
-    name = (digest(held), kinds, ball, chunk, seed, version("pyautoattack"))
+    name = (digest(held), str(net), kinds, ball, chunk, seed, version("pyautoattack"))
     path = cache_path("autoattack", *name, sources=("autoattacks", "attacks", "models", "resnet")).with_suffix(".json")
     parts = list(zip(x.split(chunk), y.split(chunk)))
     done = read_json(path) if path.exists() else []
