@@ -105,6 +105,15 @@ def test_pgd_training_differs_from_fgm_training_in_its_steps_alone(tiny):
     assert more.adversarial(0).attack_steps == 3 and more.clean(0) == tiny.clean(0)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("d", 0), ("test_samples", 0), ("attack_steps", 1.5), ("reach", math.nan), ("training_reach", -0.1), ("clean_lr", 0.0)],
+)
+def test_a_setting_without_sense_is_refused_before_any_training(name, value, tiny):
+    with pytest.raises(ValueError, match=f"{name} = {value}"):
+        dataclasses.replace(tiny, **{name: value})
+
+
 def test_the_stages_and_seeds_see_different_samples(tiny):
     configs = [stage(seed) for seed in range(3) for stage in (tiny.clean, tiny.adversarial)]
     assert len({config.seed for config in configs}) == 6
