@@ -76,6 +76,7 @@ from fpcore.lower_bounds import (
     linear_optimum,
     quadratic_bound,
     score_law,
+    stationary_mixture,
 )
 from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
 from fpcore.removal import removed, roughness, swapped
@@ -248,6 +249,7 @@ __all__ = [
     "smallest_rank",
     "soundness",
     "start",
+    "stationary_mixture",
     "strongest",
     "summarise",
     "swapped",

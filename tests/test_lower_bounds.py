@@ -23,6 +23,7 @@ from fpcore.lower_bounds import (
     linear_optimum,
     quadratic_bound,
     score_law,
+    stationary_mixture,
 )
 from fpcore.training import Schedule, Training, train
 
@@ -55,6 +56,14 @@ def test_the_law_of_the_score_is_that_of_all_codes(data):
     for power in (1, 2, 3):
         assert law.mean(law.score**power) == pytest.approx(mass @ np.abs(z.sum(1)) ** power)
         assert law.mean(law.energy * law.score**power) == pytest.approx(mass @ ((z**2).sum(1) * np.abs(z.sum(1)) ** power))
+
+
+@pytest.mark.parametrize("data", TINY)
+def test_the_stationary_mixture_is_what_a_selective_neuron_learns(data):
+    z, mass = every_code(data)
+    learnt = mass @ (np.sign(z.sum(1))[:, None] * z * (z[:, :1] != 0))  # of the first feature's neuron, in the signed basis
+    own, other = learnt[0], learnt[1:].mean()
+    assert stationary_mixture(data) == (pytest.approx(data.d**0.5 * other / (own - other)) if data.k < data.d else math.inf)
 
 
 def test_the_law_is_that_of_the_samples():
