@@ -15,6 +15,7 @@ Certificate certify, certified_accuracy,     lower bounds on robustness, against
             certified_radius, soundness      the largest that is certified, sample by sample; attacks on all of it
 Low         linear_bound, quadratic_bound    upper bounds on whole classes, whoever trains them
 complexity  linear_optimum, certify_cubic    their best loss; what degree 3 can do
+            score_law, stationary_mixture    the law of scores; the mixture at which clean training rests
             Linear, Cubic, Tangent           the classes: linear, a cubic, the network's tangent kernel,
             KernelMachine                    and polynomial or infinite-width kernels
 Experiments SYNTHETIC, run_synthetic         the book's runs, by profile
