@@ -218,15 +218,19 @@ class Claim:
 
 def _meets(number: dict[str, Any], sign: str, bound: float) -> bool | None:
     """Whether both ends of an interval meet a bound, or neither does; None if one does."""
-    ends = [number["value"] if end is None else end for end in (number["low"], number["high"])]
-    met = {end > bound if sign == ">" else end < bound for end in ends}
+    met = {end > bound if sign == ">" else end < bound for end in _ends(number)}
     return met.pop() if len(met) == 1 else None
 
 
 def unfavourable(number: Mapping[str, Any], sign: str) -> float:
     """The end of an interval that is furthest from meeting a bound ">" or "<"; of a single seed, its value."""
-    end = number["low" if sign == ">" else "high"]
-    return number["value"] if end is None else end
+    return _ends(number)[0 if sign == ">" else 1]
+
+
+def _ends(number: Mapping[str, Any]) -> tuple[float, float]:
+    """Both ends of an interval; of a single seed, its value twice."""
+    low, high = (number["value"] if end is None else end for end in (number["low"], number["high"]))
+    return low, high
 
 
 SYNTHETIC, LOWER_BOUNDS = "synthetic", "lower-bounds"

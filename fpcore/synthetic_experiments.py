@@ -14,7 +14,7 @@ from fpcore.certificates import BRANCHES, certify
 from fpcore.decomposition import chance_cosine, cosine, decompose, features
 from fpcore.experiments import cache_path
 from fpcore.models import TwoLayer, accuracy
-from fpcore.sparse_coding import SparseCoding
+from fpcore.sparse_coding import SparseCoding, check_sizes
 from fpcore.training import Schedule, Training, train
 
 
@@ -47,10 +47,10 @@ class SyntheticExperiment:
     tuned_seeds: int = 1  # the first seeds, on whose runs the constants were settled
 
     def __post_init__(self) -> None:
-        counts = ("d", "k", "width", "seeds", "clean_steps", "adversarial_steps", "attack_steps", "batch", "test_samples")
-        for name in counts:
+        check_sizes(self.d, self.k, self.margin, self.noise)
+        for name in ("width", "seeds", "clean_steps", "adversarial_steps", "attack_steps", "batch", "test_samples"):
             checks.positive_int(name, getattr(self, name))
-        for name in ("reach", "training_reach", "noise", "decay", "first_threshold", "last_threshold"):
+        for name in ("reach", "training_reach", "decay", "first_threshold", "last_threshold"):
             checks.finite(name, getattr(self, name))
         for name in ("clean_lr", "adversarial_lr", "init_norm"):
             checks.finite(name, getattr(self, name), low=1e-30)
