@@ -13,9 +13,11 @@ Measures    decompose, decompose_layers      w = beta w' + v
             features, cosine, neurons        purity, dense part, correlation
 Certificate certify, certified_accuracy,     lower bounds on robustness, against any l2 perturbation
             certified_radius, soundness      the largest that is certified, sample by sample; attacks on all of it
+Symmetric   symmetric_network,               the networks of the theory, written down; the mixture at which
+            stationary_mixture               clean training of them rests
 Low         linear_bound, quadratic_bound    upper bounds on whole classes, whoever trains them
 complexity  linear_optimum, certify_cubic    their best loss; what degree 3 can do
-            score_law, stationary_mixture    the law of scores; the mixture at which clean training rests
+            score_law                        the law of the scores, from which all follow
             Linear, Cubic, Tangent           the classes: linear, a cubic, the network's tangent kernel,
             KernelMachine                    and polynomial or infinite-width kernels
 Experiments SYNTHETIC, run_synthetic         the book's runs, by profile
@@ -77,7 +79,6 @@ from fpcore.lower_bounds import (
     linear_optimum,
     quadratic_bound,
     score_law,
-    stationary_mixture,
 )
 from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
 from fpcore.removal import removed, roughness, swapped
@@ -110,6 +111,7 @@ from fpcore.separation import (
 )
 from fpcore.sparse_coding import SparseCoding
 from fpcore.switched import switched_on
+from fpcore.symmetric import stationary_mixture, symmetric_network
 from fpcore.synthetic_experiments import (
     SYNTHETIC,
     features_kept,
@@ -255,6 +257,7 @@ __all__ = [
     "summarise",
     "swapped",
     "switched_on",
+    "symmetric_network",
     "tangent_kernel",
     "tangent_witness",
     "thresholds",

@@ -73,17 +73,6 @@ def _score_law(d: int, k: int, margin: float) -> Law:
     return Law((np.arange(len(total)) / math.sqrt(k))[kept], total[kept] / total[kept].sum(), energy[kept])
 
 
-def stationary_mixture(data: Model) -> float:
-    """The mixture r, in units of the feature, at which clean training of a symmetric network rests while the loss is flat.
-
-    r = sqrt(d) (n - 1)/(d - n) with n = E[N |S|]/E|S|, N being the number of active features: about k/sqrt(d), and more
-    with a margin. Infinite if all features are always active: then no neuron can tell its own.
-    """
-    law = score_law(data)
-    n = law.mean(law.score * law.energy) * data.k / law.mean(law.score)
-    return math.sqrt(data.d) * (n - 1) / (data.d - n) if data.k < data.d else math.inf
-
-
 def dense_accuracy(data: Model, radius: float) -> float:
     """Exact robust accuracy of the dense direction u*: P[|S| + noise g > radius sqrt(d)], g ~ N(0, 1).
 

@@ -23,8 +23,8 @@ from fpcore.lower_bounds import (
     linear_optimum,
     quadratic_bound,
     score_law,
-    stationary_mixture,
 )
+from fpcore.symmetric import stationary_mixture
 from fpcore.training import Schedule, Training, train
 
 
