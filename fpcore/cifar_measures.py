@@ -14,6 +14,7 @@ from fpcore.cifar_experiments import CifarExperiment
 from fpcore.decomposition import cosine, neurons, paired
 from fpcore.models import accuracy
 from fpcore.switched import switched_on
+from fpcore.visible import preactivation
 
 SUFFIXES = {"clean": "", "purified": "_adv", "control": "_control", "scratch": "_scratch"}
 PAIRS = {
@@ -103,6 +104,44 @@ def scrambled(w: Tensor, rng: torch.Generator) -> Tensor:
     return torch.fft.ifft2(torch.fft.fft2(w) * noise / noise.abs()).real
 
 
+@torch.no_grad()
+def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict[str, Tensor]:
+    """What a linear map of `one`'s neurons explains of each neuron of `other`, {layer: share of its variance (neurons,)}.
+
+    Of preactivations, position by position, on images `held` (n, 3, h, w); the map is fitted on other images x. Neurons
+    switched on, of each layer but the last. Random neurons explain something, too: compare.
+    """
+    found = {}
+    for layer in [*neurons(one)][:-1]:
+        a, b, a_held, b_held = (
+            preactivation(net, layer, images)[:, switched_on(net)[layer]].movedim(1, -1).flatten(0, -2).double()
+            for images in (x, held)
+            for net in (one, other)
+        )
+        here, there = a - a.mean(0), b - b.mean(0)
+        gram = here.T @ here
+        ridge = 1e-9 * gram.diagonal().sum() * torch.eye(len(gram)).to(gram)  # neurons may depend on each other
+        linear = torch.linalg.solve(gram + ridge, here.T @ there)
+        missed = b_held - b.mean(0) - (a_held - a.mean(0)) @ linear
+        found[layer] = 1 - missed.square().sum(0) / (b_held - b_held.mean(0)).square().sum(0)
+    return found
+
+
+def measure_explained(nets: Mapping[str, nn.Module], test: Images, count: int) -> dict[str, float]:
+    """How much of w', of the control and of w'' a linear map of w explains, and of w' one of w0: medians, layer by layer.
+
+    Fitted on the first `count` test images, measured on as many that follow.
+    """
+    x = first(test, "two times count", 2 * count)[0]
+    out = {}
+    pairs = {"_adv": ("clean", "purified"), "_control": ("clean", "control"), "_scratch": ("clean", "scratch")}
+    for suffix, (one, other) in (pairs | {"_init": ("init", "purified")}).items():
+        medians = {layer: v.median().item() for layer, v in explained(nets[one], nets[other], *x.split(count)).items()}
+        out |= {f"explained_share{suffix}/{layer}": share for layer, share in medians.items()}
+        out[f"explained_share{suffix}_lowest"] = min(medians.values())
+    return out
+
+
 def measure_cifar(nets: dict[str, nn.Module], test: Images, config: CifarExperiment) -> dict[str, float]:
     """The ledger's figures of one seed: accuracies on test images, cosines as medians over neurons, controls beside them."""
     out = {"radius": config.radius}
@@ -112,7 +151,7 @@ def measure_cifar(nets: dict[str, nn.Module], test: Images, config: CifarExperim
     out["robust_gain"] = out["robust_accuracy_adv"] - out["robust_accuracy"]
     out["robust_ratio"] = out["robust_accuracy_adv"] / max(out["robust_accuracy"], 1 / config.attacked)
     out["clean_lost"] = out["clean_accuracy"] - out["clean_accuracy_adv"]
-    return out | measure_relations(nets)
+    return out | measure_relations(nets) | measure_explained(nets, test, min(250, len(test) // 2))
 
 
 def training_threat(config: CifarExperiment) -> str:

@@ -19,17 +19,20 @@ def removed(
     layers: Collection[str] | None = None,
     control: torch.Generator | nn.Module | None = None,
     calibration: Tensor | None = None,
+    dealt: bool = False,
 ) -> nn.Module:
     """A copy of `clean` with w - alpha v in the given layers (None: all), v = w - beta w' its residual along `purified`.
 
-    A `control` takes out another vector of the norm of v instead, for each neuron: a generator, a random one, also
-    orthogonal to w'; a network, the residual along its weights. The scales and shifts of batch normalisation stay the clean
-    network's. Its statistics do as well, unless images are given as `calibration` (n, ...): then they are estimated anew on
-    them, so that a layer's change of scale alone does no harm.
+    A `control` takes out another vector of the norm of v instead, for each neuron: a network, the residual along its
+    weights; a generator, a random vector or, `dealt`, the v of another neuron of the layer, both made orthogonal to w'. The
+    scales and shifts of batch normalisation stay the clean network's. Its statistics do as well, unless images are given as
+    `calibration` (n, ...): then they are estimated anew on them, so that a layer's change of scale alone does no harm.
     """
     checks.finite("alpha", alpha)
     if not isinstance(control, torch.Generator | nn.Module | None):
         raise ValueError(f"control = {control!r}: give a torch.Generator, a network or None")
+    if dealt and not isinstance(control, torch.Generator):
+        raise ValueError("dealt = True: give a torch.Generator as control, which decides whose v each neuron gets")
     twin, pairs = merged(clean), paired(clean, purified)
     controls = paired(clean, control) if isinstance(control, nn.Module) else {}
     chosen = [*pairs] if layers is None else list(checks.several("layers", layers))
@@ -39,7 +42,7 @@ def removed(
         w, w_adv = pairs[name]
         v = decompose(w, w_adv).residual
         if isinstance(control, torch.Generator):
-            v = random_like(v, w_adv, control)
+            v = random_like(v, w_adv, control, dealt)
         elif controls:
             v = _as_long_as(v, decompose(*controls[name]).residual)
         weight = twin.get_submodule(name).weight
@@ -48,10 +51,17 @@ def removed(
     return twin if calibration is None else recalibrated(twin, calibration)
 
 
-def random_like(v: Tensor, away: Tensor, rng: torch.Generator) -> Tensor:
-    """Random rows of the norms of v (m, d), each orthogonal to the same row of `away` (m, d)."""
-    noise = torch.randn(v.shape, generator=rng, device=rng.device).to(v)
-    return _as_long_as(v, decompose(noise, away).residual)
+def random_like(v: Tensor, away: Tensor, rng: torch.Generator, dealt: bool = False) -> Tensor:
+    """Random rows, or `dealt` the rows of v (m, d) among themselves, of the norms of v, each orthogonal to that of `away`.
+
+    No row is dealt to itself.
+    """
+    if dealt:
+        order = torch.randperm(len(v), generator=rng, device=rng.device).to(v.device)
+        other = torch.empty_like(v).index_copy_(0, order, v[order.roll(1)])  # one cycle through all rows
+    else:
+        other = torch.randn(v.shape, generator=rng, device=rng.device).to(v)
+    return _as_long_as(v, decompose(other, away).residual)
 
 
 def _as_long_as(v: Tensor, other: Tensor) -> Tensor:

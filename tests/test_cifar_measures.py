@@ -33,7 +33,7 @@ from fpcore import (
 )
 from fpcore.autoattacks import THREATS
 from fpcore.cifar_experiments import CifarExperiment
-from fpcore.cifar_measures import SUFFIXES, matched, scrambled
+from fpcore.cifar_measures import SUFFIXES, explained, matched, measure_explained, scrambled
 from fpcore.results import ROOT
 
 TINY = CifarExperiment(1 / 8, 64, 32, 1, 1, seeds=1, batch=32, attacked=12, ranks=(0, 2), control_ranks=(2,))
@@ -118,6 +118,30 @@ def test_matching_finds_a_permutation_and_little_in_filters_with_scrambled_phase
         for net in (one, other):
             net.conv2.weight.copy_(net.conv2.weight.mean((2, 3), keepdim=True).expand_as(net.conv2.weight))
     assert matched(one, other, "conv2") == pytest.approx((1.0, 1.0))
+
+
+def test_a_mixture_of_neurons_is_explained_by_them_and_a_stranger_is_not():
+    nets, (x, held) = family(), random_images(200).x.split(100)
+    mixed, rng = copy.deepcopy(nets["clean"]), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        mixed.conv3.weight.copy_(torch.einsum("ij,jkhw->ikhw", torch.randn(24, 24, generator=rng), mixed.conv3.weight))
+    assert explained(nets["clean"], mixed, x, held)["conv3"] == pytest.approx(torch.ones(24), abs=1e-3)
+    shares = {name: explained(nets["clean"], nets[name], x, held) for name in ("control", "purified", "scratch")}
+    for layer in ("conv2", "conv3"):
+        control, purified, stranger = (found[layer].median() for found in shares.values())
+        assert 1 > control > purified > stranger
+    switch_off(nets["clean"], "conv2", 3)
+    assert len(explained(mixed, nets["clean"], x, held)["conv2"]) == 15
+
+
+def test_what_is_explained_is_measured_of_all_pairs_and_every_convolution():
+    found = measure_explained(family(), random_images(40), 20)
+    assert {
+        f"explained_share{s}/conv{i}" for s in ("_adv", "_control", "_scratch", "_init") for i in range(1, 6)
+    } < found.keys()
+    assert found["explained_share_adv_lowest"] == min(found[f"explained_share_adv/conv{i}"] for i in range(1, 6))
+    with pytest.raises(ValueError, match="two times count = 42: there are 40 images"):
+        measure_explained(family(), random_images(40), 21)
 
 
 def test_scrambling_keeps_each_filters_spectrum_and_colours():

@@ -49,17 +49,30 @@ def test_only_the_named_layers_change():
         removed(clean, other, 1.0, "conv2")
     with pytest.raises(ValueError, match=r"control = 0: give a torch.Generator, a network or None"):
         removed(clean, other, 1.0, control=0)
+    with pytest.raises(ValueError, match="dealt = True: give a torch.Generator"):
+        removed(clean, other, 1.0, dealt=True)
     with pytest.raises(ValueError, match="alpha = -1"):
         removed(clean, other, -1.0)
 
 
-@given(st.integers(0, 1000))
-def test_the_control_has_the_norms_of_v_and_is_orthogonal_to_the_purified_neurons(seed):
+@given(st.integers(0, 1000), st.booleans())
+def test_the_control_has_the_norms_of_v_and_is_orthogonal_to_the_purified_neurons(seed, dealt):
     rng = torch.Generator().manual_seed(seed)
     v, away = torch.randn(5, 12, generator=rng), torch.randn(5, 12, generator=rng)
-    u = random_like(v, away, generator(seed, "control"))
+    u = random_like(v, away, generator(seed, "control"), dealt)
     torch.testing.assert_close(u.norm(dim=1), v.norm(dim=1))
     assert ((u * away).sum(1).abs() < 1e-4 * u.norm(dim=1) * away.norm(dim=1)).all()
+
+
+@given(st.integers(0, 1000), st.integers(2, 9))
+def test_every_neuron_is_dealt_the_v_of_another(seed, m):
+    v = torch.eye(m, 2 * m)
+    away = torch.eye(m, 2 * m).roll(m, 1)  # orthogonal to all of v already
+    dealt = random_like(v, away, generator(seed, "control"), dealt=True)
+    owner = dealt.argmax(1)
+    assert owner.sort().values.tolist() == [*range(m)]
+    assert (owner != torch.arange(m)).all()
+    torch.testing.assert_close(dealt, v[owner])
 
 
 def family():
@@ -75,8 +88,8 @@ def family():
 def test_controls_take_out_as_much_but_something_else():
     clean, other, near = family()
     net = removed(clean, other, 1.0)
-    for control in (generator(0, "control"), near):
-        instead = removed(clean, other, 1.0, control=control)
+    for control, dealt in ((generator(0, "control"), False), (generator(0, "control"), True), (near, False)):
+        instead = removed(clean, other, 1.0, control=control, dealt=dealt)
         for name, w in neurons(clean).items():
             one, two = neurons(net)[name] - w, neurons(instead)[name] - w
             torch.testing.assert_close(one.norm(dim=1), two.norm(dim=1), atol=1e-5, rtol=1e-3)
