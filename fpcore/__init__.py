@@ -22,6 +22,7 @@ complexity  linear_optimum, certify_cubic    their best loss; what degree 3 can 
             KernelMachine                    and polynomial or infinite-width kernels
 Experiments SYNTHETIC, run_synthetic         the book's runs, by profile
             run_control, run_scratch         clean training only; FGM training only
+            worst_attack, robustness         how robust a network of these is, from above and from below
             variations                       other sizes, and what breaks it
             CIFAR, run_cifar                 w0 -> w -> w' and the control; from scratch; low rank; NTK
             run_adversarial_scratch, run_low_rank, run_linearised
@@ -73,6 +74,7 @@ from fpcore.lower_bounds import (
     certify_cubic,
     critical_radius,
     dense_accuracy,
+    even_part_bound,
     few_features,
     linear_bound,
     linear_bound_at,
@@ -123,6 +125,7 @@ from fpcore.synthetic_experiments import (
     run_scratch,
     run_synthetic,
     soundness,
+    worst_attack,
 )
 from fpcore.training import Schedule, Training, train
 from fpcore.visible import activity, coding_error, exciting, maximise, patches, thresholds
@@ -178,6 +181,7 @@ __all__ = [
     "decompose_layers",
     "dense_accuracy",
     "effective_rank",
+    "even_part_bound",
     "examples",
     "exciting",
     "explorer_grid",
@@ -268,4 +272,5 @@ __all__ = [
     "transfer",
     "update_spectra",
     "withstood",
+    "worst_attack",
 ]

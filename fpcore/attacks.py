@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcore import checks
-from fpcore.models import correct, evaluating, one_label_each
+from fpcore.models import correct, evaluating, fitting, one_label_each
 
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, x, y) -> adversarial x of the same shape
 
@@ -91,6 +91,13 @@ def _objective(output: Tensor, y: Tensor) -> Tensor:
     return output.scatter(1, index, -torch.inf).logsumexp(1) - output.gather(1, index).squeeze(1)
 
 
+@torch.no_grad()
+def _loss(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs and per-sample objectives (n,)."""
+    output = model(x)
+    return output, _objective(output, y).float()
+
+
 def _loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs, per-sample objectives (n,) and their gradient with respect to x alone."""
     x = x.detach().requires_grad_()
@@ -147,7 +154,10 @@ def pgd(
             x0, y0 = x[todo], y[todo]
             delta = ball.project(ball.random(x0, rng), x0) if restart else torch.zeros_like(x0)
             for step in range(steps + 1):
-                output, values, grad = _loss_and_grad(model, x0 + delta, y0)
+                if step < steps:
+                    output, values, grad = _loss_and_grad(model, x0 + delta, y0)
+                else:  # nobody reads the gradient where the last step has led
+                    output, values = _loss(model, x0 + delta, y0)
                 better = values > worst_loss[todo]
                 best[todo[better]] = (x0 + delta)[better]
                 worst_loss[todo[better]] = values[better]
@@ -230,6 +240,6 @@ def robust_correct(
             if len(todo):
                 adversarial = attack(model, x[todo], y[todo])
                 with evaluating(model):
-                    todo = todo[correct(model(adversarial), y[todo])]
+                    todo = todo[correct(fitting(model(adversarial), y[todo]), y[todo])]
         survived[todo] = True
     return survived

@@ -30,6 +30,8 @@ from fpcore.training import write_atomically
 
 CELL_TIMEOUT = 6 * 3600  # seconds: the longest cell of the full profile, on a slow machine, and then some
 SITE = ("site",)  # modules that no chapter imports
+# Libraries that decide what a chapter finds and shows; a new version of one runs it anew.
+LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pyautoattack", "matplotlib", "ipywidgets")
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -83,7 +85,7 @@ def _inputs(notebook: Path, parameters: dict[str, Any]) -> str:
     digest.update(json.dumps(cells).encode())
     for path in sorted(path for path in (ROOT / "fpcore").glob("*.py") if path.stem not in SITE):
         digest.update(path.name.encode() + path.read_bytes())
-    digest.update("".join(version(p) for p in ("torch", "torchvision", "matplotlib", "ipywidgets")).encode())
+    digest.update("".join(map(version, LIBRARIES)).encode())
     if any("_cifar10" in source for _, source, _ in cells):
         with contextlib.suppress(cifar.DataNotFoundError):
             for path in sorted(p for p in cifar.find_cifar10().rglob("*") if p.is_file()):

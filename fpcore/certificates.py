@@ -79,7 +79,8 @@ def certified_radius(
     _check(model, x, y)
     found = []
     for a, b in zip(x.split(chunk), y.split(chunk)):
-        low, high = torch.zeros_like(b), a.norm(dim=1)
+        high = a.norm(dim=1)
+        low = torch.zeros_like(high)  # b may hold integers
         for _ in range(steps):
             middle = (low + high) / 2
             robust = _certify(model, a, b, middle, branches)[0] > 0

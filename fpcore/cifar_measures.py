@@ -133,7 +133,7 @@ def measure_explained(nets: Mapping[str, nn.Module], test: Images, count: int) -
     Fitted on the first `count` test images, measured on as many that follow.
     """
     x = first(test, "two times count", 2 * count)[0]
-    out = {}
+    out: dict[str, float] = {}
     pairs = {"_adv": ("clean", "purified"), "_control": ("clean", "control"), "_scratch": ("clean", "scratch")}
     for suffix, (one, other) in (pairs | {"_init": ("init", "purified")}).items():
         medians = {layer: v.median().item() for layer, v in explained(nets[one], nets[other], *x.split(count)).items()}

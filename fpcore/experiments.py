@@ -76,12 +76,16 @@ def start(profile: str, device: str, seed: int) -> torch.device:
 
 
 def summarise(measured: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
-    """Mean and 95% interval over seeds of each figure; accuracies, shares and purities are cut to [0, 1]."""
+    """Mean and 95% interval of each figure over the seeds that have it; accuracies, shares and purities are cut to [0, 1]."""
     shares = ("accuracy", "share", "purity", "dense", "feature", "exact")
-    return {name: interval([one[name] for one in measured], share=any(word in name for word in shares)) for name in measured[0]}
+    found: dict[str, list[float]] = {}
+    for one in measured:
+        for name, value in one.items():
+            found.setdefault(name, []).append(value)
+    return {name: interval(values, share=any(word in name for word in shares)) for name, values in found.items()}
 
 
 def held_out(measured: list[dict[str, float]], tuned: int, *names: str) -> dict[str, dict[str, Any]]:
     """`summarise` of the figures `names`, as "name_held_out", without the first `tuned` seeds, on which choices were made."""
     rest = [{f"{name}_held_out": one[name] for name in names} for one in measured[tuned:]]
-    return summarise(rest) if rest else {}
+    return summarise(rest)

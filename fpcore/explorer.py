@@ -12,13 +12,12 @@ from ipywidgets import HTML, BoundedFloatText, FloatProgress, Layout, Stack, VBo
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fpcore import figures, seeding
-from fpcore.attacks import Ball, robust_correct
+from fpcore import figures
 from fpcore.certificates import certify
 from fpcore.decomposition import cosine
 from fpcore.grid import Cell, Grid, run_grid
 from fpcore.results import interval, show
-from fpcore.synthetic_experiments import SyntheticRun, live
+from fpcore.synthetic_experiments import SyntheticRun, live, worst_attack
 from fpcore.widgets import LABEL, Latest, card, heartbeat, panels, picture, slider, small_axes
 
 RADII = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)  # of evaluation, in units of 1/sqrt(k)
@@ -37,9 +36,7 @@ def bracket(run: SyntheticRun, network: str, reaches: Sequence[float]) -> Accura
     net, x, y = getattr(run, network), run.x[:SAMPLES], run.y[:SAMPLES]
     attacked, certified = [], []
     for radius in (reach / run.experiment.k**0.5 for reach in reaches):
-        rng = seeding.generator(0, "attack", device=x.device)
-        survived = robust_correct(net, x, y, Ball("l2", radius), restarts=1, rng=rng)
-        attacked.append(survived.float().mean().item())
+        attacked.append(worst_attack(net, run.data, x, y, radius, restarts=1).float().mean().item())
         certified.append(certify(net, x, y, radius, branches=1).robust.float().mean().item())
     return {(network, "attacked"): attacked, (network, "certified"): certified}
 

@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from fpcore import figures
-from fpcore.attacks import Ball, robust_correct
 from fpcore.decomposition import replaced
 from fpcore.experiments import SOURCES, cache_path
 from fpcore.models import TwoLayer
 from fpcore.sparse_coding import SparseCoding
-from fpcore.synthetic_experiments import SyntheticExperiment, live
+from fpcore.synthetic_experiments import SyntheticExperiment, live, worst_attack
 from fpcore.training import train
 from fpcore.widgets import card, panels, picture, slider, small_axes
 
@@ -44,8 +43,11 @@ class Film:
 def shoot(experiment: SyntheticExperiment, seed: int, device: torch.device, progress: bool = True) -> Film:
     """Train one network as `run_synthetic` does, and keep its weights, in half precision, FRAMES times a stage.
 
-    They are kept in the histories, so that a finished training gives them without a step.
+    They are kept in the histories, so that a finished training gives them without a step; of small networks, as a
+    history has room for.
     """
+    if 2 * experiment.width * experiment.d * (FRAMES + 2) > 7e7:  # bytes: safetensors reads no header above 100 MB, in base64
+        raise ValueError(f"width x d = {experiment.width} x {experiment.d}: too large to film, give a smaller experiment")
     data, net = experiment.data(seed, device), experiment.network(seed, device)
     frames: list[Frame] = []
     stages = {"clean": experiment.clean(seed), "FGM": experiment.adversarial(seed)}
@@ -104,7 +106,7 @@ def projector(film: Film) -> VBox:
     """A slider over the frames: where the neurons are, two of them whole, and how robust the network is by then."""
     at, radius = positions(film), film.experiment.radius
     robust = [
-        robust_correct(frame.net, film.x, film.y, Ball("l2", radius), restarts=1).float().mean().item() for frame in film.frames
+        worst_attack(frame.net, film.data, film.x, film.y, radius, restarts=1).float().mean().item() for frame in film.frames
     ]
     end = max(i for i, frame in enumerate(film.frames) if frame.stage == "clean")
 

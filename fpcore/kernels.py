@@ -63,7 +63,9 @@ class Tangent(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             if self.temperature:
                 return self._smooth(x)
-            return _TangentFunction.apply(x, self.weight, self.directions, self.threshold, self.chunk)
+            # Apart from the product with x, so that an attack's gradient in x does not compute that in v as well.
+            active = _ActiveSum.apply(self.weight, x.detach(), self.directions, self.threshold, self.chunk)
+            return (x * active).sum(1)
 
     def _smooth(self, x: Tensor) -> Tensor:
         scale, total = self.temperature / math.sqrt(x.shape[1]), x.new_zeros(len(x))
@@ -72,28 +74,25 @@ class Tangent(nn.Module):
         return total
 
 
-class _TangentFunction(torch.autograd.Function):
-    """f = <x, s> with s = sum_active v_i, which is its gradient in x; the activity is computed again for that in v."""
+class _ActiveSum(torch.autograd.Function):
+    """s = sum_active v_i, (n, d); the activity is computed again for its gradient in v."""
 
     @staticmethod
-    def forward(ctx, x, v, w, threshold, chunk):
+    def forward(ctx, v, x, w, threshold, chunk):
         s = torch.zeros_like(x)
         for a, b in zip(w.split(chunk), v.split(chunk)):
             s += ((x @ a.T).abs() > threshold).to(x.dtype) @ b
-        ctx.save_for_backward(x, w, s)
+        ctx.save_for_backward(x, w)
         ctx.threshold, ctx.chunk = threshold, chunk
-        return (x * s).sum(1)
+        return s
 
     @staticmethod
     def backward(ctx, grad):
-        x, w, s = ctx.saved_tensors
-        to_x, to_v = ctx.needs_input_grad[:2]
-        grad_x, grad_v = grad[:, None] * s if to_x else None, None
-        if to_v:
-            grad_v, scaled = torch.empty_like(w), grad[:, None] * x
-            for a, out in zip(w.split(ctx.chunk), grad_v.split(ctx.chunk)):
-                torch.mm(((x @ a.T).abs() > ctx.threshold).to(x.dtype).T, scaled, out=out)
-        return grad_x, grad_v, None, None, None
+        x, w = ctx.saved_tensors
+        to_v = torch.empty_like(w)
+        for a, out in zip(w.split(ctx.chunk), to_v.split(ctx.chunk)):
+            torch.mm(((x @ a.T).abs() > ctx.threshold).to(x.dtype).T, grad, out=out)
+        return to_v, None, None, None, None
 
 
 def polynomial(*coefficients: float) -> Kernel:

@@ -109,6 +109,8 @@ def signs(y: Tensor) -> Tensor:
 def fitting(output: Tensor, y: Tensor) -> Tensor:
     """Return `output` if `y` are labels for it, else raise ValueError. It waits for the device, as `loss` must not."""
     one_label_each(output, signs(y) if output.ndim == 1 else y)
+    if output.ndim == 2 and len(y) and not 0 <= y.min() <= y.max() < output.shape[1]:
+        raise ValueError(f"y holds classes {y.min():g} to {y.max():g}: the network has scores of 0 to {output.shape[1] - 1}")
     return output
 
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fpcore import checks, seeding
-from fpcore.attacks import Attack, Ball, along, robust_correct, transfer
+from fpcore import checks
+from fpcore.attacks import Attack, Ball, robust_correct, transfer
 from fpcore.certificates import certified_accuracy
 from fpcore.experiments import kept, summarise
 from fpcore.kernels import Cubic, Kernel, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.lower_bounds import certify_cubic, even_part_bound, linear_bound
 from fpcore.models import TwoLayer, accuracy
 from fpcore.sparse_coding import SparseCoding
-from fpcore.synthetic_experiments import SyntheticExperiment, robustness, run_synthetic
+from fpcore.synthetic_experiments import SyntheticExperiment, robustness, run_synthetic, worst_attack
 from fpcore.training import Schedule, Training, train
 from fpcore.variations import SCALING, small
 
@@ -98,9 +98,7 @@ def attacked(model: nn.Module, data: SparseCoding, x: Tensor, y: Tensor, radius:
     A tangent model's activity jumps, which its gradient does not show: attacks that follow the gradient alone find it
     robust where it is not (`gradient_accuracy`).
     """
-    rng = seeding.generator(0, "attack", device=x.device)
-    ball, dense = Ball("l2", radius), along(data.u_star, radius)
-    right = robust_correct(model, x, y, ball, restarts=2, extra=(dense,), rng=rng)
+    right, ball = worst_attack(model, data, x, y, radius, restarts=2), Ball("l2", radius)
     found = {"clean_accuracy": accuracy(model, x, y), "gradient_accuracy": right.float().mean().item()}
     if isinstance(model, Tangent):
         survivors = right.nonzero().squeeze(1)

@@ -2,7 +2,7 @@
 
 import math
 
-from fpcore import checks
+from fpcore import checks, seeding
 from fpcore.lower_bounds import Model, score_law
 from fpcore.models import TwoLayer
 from fpcore.sparse_coding import SparseCoding
@@ -14,7 +14,7 @@ def symmetric_network(data: SparseCoding, threshold: float, mixture: float = 0.0
     Pure at r = 0. It is on the device of `data`; `threshold` as in `TwoLayer`.
     """
     checks.finite("mixture", mixture)
-    net = TwoLayer(data.d, data.d, threshold).to(data.features.device)
+    net = TwoLayer(data.d, data.d, threshold, rng=seeding.generator(0)).to(data.device)  # its weights are replaced
     net.weight.data = data.w_star[:, None] * data.features.T + mixture * data.u_star
     return net
 

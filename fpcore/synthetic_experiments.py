@@ -257,15 +257,28 @@ def features_kept(run: SyntheticRun) -> dict[str, float]:
     }
 
 
+def worst_attack(
+    net: nn.Module,
+    data: SparseCoding,
+    x: Tensor,
+    y: Tensor,
+    radius: float,
+    restarts: int = 5,
+    rng: torch.Generator | None = None,
+) -> Tensor:
+    """Which samples survive FGM, the dense direction and PGD with `restarts`, at an l2 radius: (n,), bool; an upper bound."""
+    rng = rng or seeding.generator(0, "attack", device=x.device)
+    extra = (along(data.u_star, radius),)
+    return robust_correct(net, x, y, Ball("l2", radius), restarts=restarts, extra=extra, rng=rng)
+
+
 def robustness(run: SyntheticRun, net: TwoLayer, restarts: int = 5, branches: int = BRANCHES) -> dict[str, float]:
     """Clean, robust (worst attack: an upper bound) and certified (a lower bound) accuracy at the run's radius.
 
     Networks that are far from robust cost the certificate most and gain least: give `branches` = 1 for them.
     """
-    radius, dense = run.experiment.radius, along(run.data.u_star, run.experiment.radius)
-    rng = seeding.generator(0, "attack", device=run.x.device)
-    survived = robust_correct(net, run.x, run.y, Ball("l2", radius), restarts=restarts, extra=(dense,), rng=rng)
-    certificate = certify(net, run.x, run.y, radius, branches)
+    survived = worst_attack(net, run.data, run.x, run.y, run.experiment.radius, restarts)
+    certificate = certify(net, run.x, run.y, run.experiment.radius, branches)
     return {
         "clean_accuracy": accuracy(net, run.x, run.y),
         "robust_accuracy": survived.float().mean().item(),

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,6 +207,12 @@ def _resume(path: Path, model, optimizer, config: Training) -> tuple[int, list]:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a run killed half-way, sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # process numbers repeat from container to container
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

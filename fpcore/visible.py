@@ -76,6 +76,8 @@ def blurred(x: Tensor, kernel: Tensor) -> Tensor:
 @torch.no_grad()
 def exciting(net: nn.Module, layer: str, neuron: int, x: Tensor, count: int = 8, chunk: int = 1000) -> Tensor:
     """The `count` images of x that drive a neuron most, anywhere in its map, the strongest first: (count, 3, h, w)."""
+    if not 1 <= count <= len(x):
+        raise ValueError(f"count = {count}: there are {len(x)} images, give at most so many")
     peaks = torch.cat([preactivation(net, layer, part)[:, neuron].flatten(1).amax(1) for part in x.split(chunk)])
     return x[peaks.topk(count).indices]
 
@@ -120,10 +122,14 @@ def thresholds(net: nn.Module) -> dict[str, float]:
 
 def patches(x: Tensor, size: int, count: int, seed: int = 0) -> Tensor:
     """`count` random patches of the images x (n, 3, h, w) as rows (count, 3 size^2), the mean of each channel removed."""
+    if not 1 <= size <= min(x.shape[-2:]):
+        raise ValueError(f"size = {size}: give 1 to {min(x.shape[-2:])}, the images' side")
     rng = seeding.generator(seed, "patches")
     image = torch.randint(len(x), (count,), generator=rng)
     top, left = (torch.randint(side - size + 1, (count,), generator=rng) for side in x.shape[-2:])
-    found = torch.stack([x[i, :, a : a + size, b : b + size] for i, a, b in zip(image, top, left)])
+    side = torch.arange(size)
+    rows, columns = (top[:, None] + side)[:, :, None], (left[:, None] + side)[:, None]
+    found = x[image[:, None, None], :, rows, columns].movedim(3, 1)  # (count, 3, size, size)
     return (found - found.mean((2, 3), keepdim=True)).flatten(1)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fpcore import Ball, ConvNet, TwoLayer, along, attacks, correct, fgm, loss, pgd, robust_correct, transfer
+from fpcore import Ball, ConvNet, TwoLayer, accuracy, along, attacks, correct, fgm, loss, pgd, robust_correct, transfer
 
 NORMS, BOX = ("l2", "linf"), (0.0, 1.0)
 norms = st.sampled_from(NORMS)
@@ -501,3 +501,30 @@ def test_scaling_the_class_scores_does_not_hide_a_convnet_from_attacks(scale, im
         scaled.linear.bias.mul_(scale)
     shares = [robust_correct(n, x, y, ball, steps=5, restarts=1).float().mean() for n in (net, scaled)]
     assert shares[1] <= shares[0] + 0.1 and 0 < shares[0] < 0.8
+
+
+@pytest.mark.parametrize("labels", ["zeros", "classes"])
+def test_labels_that_no_output_has_are_an_error_and_not_a_low_accuracy(labels):
+    if labels == "zeros":  # 0 and 1 in place of -1 and +1
+        net, x, y, named = (
+            TwoLayer(6, 5, init_norm=1.0, rng=rng()),
+            torch.randn(8, 6, generator=rng(1)),
+            torch.ones(8),
+            r"\[0.0\]",
+        )
+        y[2:4], box = 0, None
+    else:
+        net, x, y, named = ConvNet(1 / 8), torch.rand(8, 3, 32, 32, generator=rng(1)), torch.arange(8) + 3, "classes 3 to 10"
+        box = (0.0, 1.0)
+    with pytest.raises(ValueError, match=named):
+        robust_correct(net, x, y, Ball("l2", 0.1, box))
+    with pytest.raises(ValueError, match=named):
+        accuracy(net, x, y)
+
+
+def test_pgd_computes_no_gradient_that_nobody_reads(monkeypatch):
+    calls, gradient = [], attacks._loss_and_grad
+    monkeypatch.setattr(attacks, "_loss_and_grad", lambda *given: calls.append(1) or gradient(*given))
+    net, x = ConvNet(1 / 8), torch.rand(4, 3, 32, 32, generator=rng(1))
+    pgd(net, x, torch.arange(4), Ball("l2", 0.1, (0.0, 1.0)), steps=5, restarts=2, stop=False, rng=rng())
+    assert len(calls) == 10

@@ -250,14 +250,15 @@ def test_a_certificate_does_not_depend_on_the_chunk(nets, samples):
         assert torch.equal(parts.exact, whole.exact)
 
 
-def test_integer_labels_are_certified_as_floats_are(nets, samples):
+@pytest.mark.parametrize("kind", [torch.int64, torch.float64])
+def test_labels_of_other_types_are_certified_as_floats_are(nets, samples, kind):
     net, (x, y) = nets["noisy"], samples
     for radius in (0.1, 0.6):
         for branches in (0, 1):
-            floats, integers = (certify(net, x, labels, radius, branches) for labels in (y, y.long()))
-            assert torch.equal(floats.margin, integers.margin) and torch.equal(floats.attained, integers.attained)
+            floats, others = (certify(net, x, labels, radius, branches) for labels in (y, y.to(kind)))
+            assert torch.equal(floats.margin, others.margin) and torch.equal(floats.attained, others.attained)
     assert not floats.robust.all()
-    assert torch.equal(certified_radius(net, x, y, 0), certified_radius(net, x, y.long(), 0))
+    assert torch.equal(certified_radius(net, x, y, 0), certified_radius(net, x, y.to(kind), 0))
 
 
 def test_a_certificate_is_made_in_full_precision_inside_autocast(nets, samples):

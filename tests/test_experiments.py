@@ -80,6 +80,12 @@ def test_a_summary_of_one_seed_has_no_interval():
     assert summarise([{"radius": 0.2}])["radius"] == {"value": 0.2, "low": None, "high": None, "n": 1}
 
 
+def test_a_figure_is_summarised_over_the_seeds_that_have_it():
+    found = summarise([{"a": 1.0, "b": 5.0}, {"a": 3.0}])
+    assert (found["a"]["value"], found["a"]["n"]) == (2.0, 2) and (found["b"]["value"], found["b"]["n"]) == (5.0, 1)
+    assert summarise([]) == {}
+
+
 def test_what_was_measured_is_kept_and_not_measured_again(cache):
     calls = []
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from fpcore import explorer as module
-from fpcore import run_synthetic
+from fpcore import run_synthetic, symmetric_network
 from fpcore.explorer import RADII, Explorer, bracket, measure_grid, table
-from fpcore.film import FRAMES, pack, positions, projector, shoot, unpack
+from fpcore.film import FRAMES, Film, Frame, pack, positions, projector, shoot, unpack
 from fpcore.grid import Grid
+from fpcore.synthetic_experiments import SyntheticExperiment
 
 CPU = torch.device("cpu")
 
@@ -180,8 +181,19 @@ def test_positions_split_a_neuron_into_feature_and_mixture(tiny, folder):
     film = shoot(tiny, 0, CPU, progress=False)
     at = positions(film)
     assert at.feature.shape == at.dense.shape and len(at.feature) == len(film.frames)
-    assert (at.feature >= 0).all()
     assert (at.feature**2 + at.dense**2).max() <= 1 + 1e-4
+    frames = [Frame("clean", i, symmetric_network(film.data, 0.1, r)) for i, r in enumerate((0.0, 2.0))]
+    at, d = positions(Film(tiny, film.data, film.x, film.y, frames)), film.data.d
+    long = (1 + 4 / d**0.5 + 4) ** 0.5
+    feature, dense = (
+        torch.tensor([[a], [b]]).expand(2, d) for a, b in ((1, (1 + 2 / d**0.5) / long), (0, 2 * (d - 1) / d / long))
+    )
+    torch.testing.assert_close((at.feature, at.dense), (feature.float(), dense.float()), atol=1e-5, rtol=1e-4)
+
+
+def test_what_does_not_fit_into_a_history_is_not_filmed(folder):
+    with pytest.raises(ValueError, match="width x d = 5120 x 1024: too large to film"):
+        shoot(SyntheticExperiment(1024, 16, 5120, 1, 4, 4), 0, CPU)
 
 
 def test_the_projector_has_a_panel_for_each_frame(tiny, folder):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fpcore import Ball, SparseCoding, TwoLayer, accuracy, certified_accuracy, fgm, pgd, run_synthetic, separation
+from fpcore import Ball, SparseCoding, TwoLayer, accuracy, certified_accuracy, fgm, kernels, pgd, run_synthetic, separation
 from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
 from fpcore.models import loss
 from fpcore.separation import (
@@ -269,3 +269,13 @@ def test_fgm_of_a_linear_model_is_its_worst_case(sparse):
 def test_bad_values_are_named(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def test_an_attack_computes_no_gradient_in_what_is_trained(monkeypatch):
+    model, x, y = tangent(), torch.randn(9, 6, generator=rng(2)), torch.ones(9)
+    calls, backward = [], kernels._ActiveSum.backward
+    monkeypatch.setattr(kernels._ActiveSum, "backward", staticmethod(lambda *given: calls.append(1) or backward(*given)))
+    fgm(model, x, y, Ball("l2", 0.3))
+    assert not calls
+    loss(model(x), y).sum().backward()
+    assert len(calls) == 1 and model.weight.grad.abs().sum() > 0

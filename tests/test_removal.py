@@ -49,7 +49,7 @@ def test_only_the_named_layers_change():
         removed(clean, other, 1.0, "conv2")
     with pytest.raises(ValueError, match=r"control = 0: give a torch.Generator, a network or None"):
         removed(clean, other, 1.0, control=0)
-    with pytest.raises(ValueError, match="dealt = True: give a torch.Generator"):
+    with pytest.raises(ValueError, match=r"dealt = True: give a torch.Generator"):
         removed(clean, other, 1.0, dealt=True)
     with pytest.raises(ValueError, match="alpha = -1"):
         removed(clean, other, -1.0)

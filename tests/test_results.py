@@ -234,6 +234,11 @@ def test_the_ledger_shows_the_published_figures_and_no_others(claim, results):
 def test_a_commit_is_dirty_when_code_differs_but_not_when_results_do(tmp_path, monkeypatch):
     monkeypatch.setattr("fpcore.results.ROOT", tmp_path)
     assert _commit() == "unknown"
+    (tmp_path / ".git").mkdir()
+    with monkeypatch.context() as patch:  # no git on this machine
+        patch.setenv("PATH", str(tmp_path))
+        assert _commit() == "unknown"
+    (tmp_path / ".git").rmdir()
     files = tmp_path / "code.py", tmp_path / "results" / "x.json"
     files[1].parent.mkdir()
     for file in files:

@@ -38,3 +38,9 @@ def test_the_clean_gradient_pulls_it_to_the_stationary_mixture(mixture):
 def test_a_mixture_that_is_no_size_is_refused(mixture):
     with pytest.raises(ValueError, match="mixture = "):
         symmetric_network(SparseCoding(8, 2, margin=1.0), 0.1, mixture)
+
+
+def test_writing_a_network_down_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    symmetric_network(SparseCoding(8, 2, margin=1.0), 0.1)
+    assert torch.equal(torch.get_rng_state(), before)

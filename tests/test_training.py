@@ -488,3 +488,6 @@ def test_writing_is_all_or_nothing(tmp_path):
     training.write_atomically(path, b"one")
     training.write_atomically(path, b"two")
     assert path.read_bytes() == b"two" and os.listdir(path.parent) == ["file"]
+    with pytest.raises(TypeError):
+        training.write_atomically(path, "no bytes")
+    assert path.read_bytes() == b"two" and os.listdir(path.parent) == ["file"]

@@ -48,6 +48,12 @@ def test_the_most_exciting_images_come_first(net):
     assert torch.equal(found, x[peaks.argsort(descending=True)[:3]])
 
 
+@pytest.mark.parametrize("count", [0, 13])
+def test_more_exciting_images_than_there_are_cannot_be_had(net, count):
+    with pytest.raises(ValueError, match=f"count = {count}: there are 12 images"):
+        exciting(net, "conv2", 1, photos(), count)
+
+
 def test_activity_is_the_share_that_each_relu_lets_through(net):
     x = photos()
     found = activity(net, x)
@@ -70,6 +76,17 @@ def test_patches_have_no_mean_and_follow_the_seed():
     assert rows.shape == (20, 75)
     assert rows.view(20, 3, 25).mean(2).abs().max() < 1e-6
     assert torch.equal(rows, patches(photos(), 5, 20)) and not torch.equal(rows, patches(photos(), 5, 20, seed=1))
+
+
+def test_a_patch_is_a_square_of_an_image():
+    x = photos(5)
+    found = patches(x, 6, 30, seed=2).view(30, 3, 6, 6)
+    squares = x.unfold(2, 6, 1).unfold(3, 6, 1).flatten(2, 3).movedim(2, 1).flatten(0, 1)  # all there are
+    squares = squares - squares.mean((2, 3), keepdim=True)
+    gap = torch.cdist(found.flatten(1), squares.flatten(1)).min(1).values
+    assert gap.max() < 0.05  # different ones are some 3 apart
+    with pytest.raises(ValueError, match="size = 33: give 1 to 32"):
+        patches(x, 33, 4)
 
 
 def test_sums_of_few_atoms_are_coded_by_as_many_and_more_atoms_never_leave_more():
