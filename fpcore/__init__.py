@@ -30,6 +30,7 @@ Experiments SYNTHETIC, run_synthetic         the book's runs, by profile
             LOW_COMPLEXITY, attacked         the classes side by side at one radius
             explorer_grid, run_grid          training radius x width x seed, all networks at once
 On images   measure_cifar, measure_relations accuracies; cosines between networks, layer by layer, with controls
+            explained                        what a linear map of one network's neurons explains of another's
             autoattack, withstood            AutoAttack, the field's standard evaluation
             removed, swapped                 w - alpha v without training
             switched_on                      neurons that weight decay has left on
@@ -50,10 +51,12 @@ from fpcore.cifar import CLASSES, DataNotFoundError, Images, load_cifar10
 from fpcore.cifar_experiments import CIFAR, run_adversarial_scratch, run_cifar, run_linearised, run_low_rank
 from fpcore.cifar_measures import (
     attacked_accuracy,
+    explained,
     layer_relations,
     matched,
     measure_autoattack,
     measure_cifar,
+    measure_explained,
     measure_relations,
     measure_two_seeds,
     withstood,
@@ -184,6 +187,7 @@ __all__ = [
     "even_part_bound",
     "examples",
     "exciting",
+    "explained",
     "explorer_grid",
     "features",
     "features_kept",
@@ -211,6 +215,7 @@ __all__ = [
     "measure_autoattack",
     "measure_cifar",
     "measure_control",
+    "measure_explained",
     "measure_grid",
     "measure_low_rank",
     "measure_relations",

@@ -221,7 +221,9 @@ def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
         if one == "clean":
             suffix = {"purified": "", "control": "_control", "scratch": "_scratch"}[other]
             out[f"share_dominant{suffix}"] = (pooled**2 > 0.5).float().mean().item()
-            out |= {f"share_dominant{suffix}/{layer}": (cos**2 > 0.5).float().mean().item() for layer, cos in each.items()}
+            shares = {layer: (cos**2 > 0.5).float().mean().item() for layer, cos in each.items()}
+            out |= {f"share_dominant{suffix}/{layer}": share for layer, share in shares.items()}
+            out[f"share_dominant{suffix}_lowest"] = min(shares.values())
             out[f"same_neuron_share{suffix}"] = same_neuron(nets[one], nets[other])
     out["cos_clean_adv_difference"] = out["cos_clean_adv_control"] - out["cos_clean_adv"]
     return out

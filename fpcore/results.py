@@ -352,17 +352,19 @@ CLAIMS = (
         {
             name: name
             for name in (
-                "share_dominant",
+                "share_dominant_held_out",
+                "share_dominant_lowest",
                 "share_dominant_control",
                 "share_dominant_scratch",
                 "cos_clean_adv_lowest_held_out",
+                "robust_gain",
                 "cos_clean_adv",
                 "cos_clean_adv_control",
                 "cos_clean_adv_difference",
                 "cos_two_seeds",
             )
         },
-        {"share_dominant": (">", 0.9), "cos_clean_adv_lowest_held_out": (">", 0.85)},
+        {"share_dominant_held_out": (">", 0.9), "cos_clean_adv_lowest_held_out": (">", 0.85), "robust_gain": (">", 0.2)},
     ),
     Claim(
         "P2-layers",
@@ -377,7 +379,18 @@ CLAIMS = (
         "Purification instead of new features (P3) in that ConvNet: each neuron of w' is nearest to its own ancestor in w.",
         "chapters/cifar10-layers",
         CIFAR,
-        {name: name for name in ("same_neuron_share", "same_neuron_share_control", "same_neuron_share_scratch")},
+        {
+            name: name
+            for name in (
+                "same_neuron_share",
+                "same_neuron_share_control",
+                "same_neuron_share_scratch",
+                "explained_share_adv_lowest",
+                "explained_share_control_lowest",
+                "explained_share_scratch_lowest",
+                "explained_share_init_lowest",
+            )
+        },
         {"same_neuron_share": (">", 0.9), "same_neuron_share_scratch": ("<", 0.5)},
     ),
     Claim(
@@ -398,7 +411,7 @@ CLAIMS = (
                     "radius",
                     "cos_init_clean_highest",
                     "cos_clean_adv_lowest_held_out",
-                    "share_dominant",
+                    "share_dominant_held_out",
                 )
             },
         },
@@ -406,9 +419,10 @@ CLAIMS = (
             "clean_accuracy": (">", 0.76),
             "clean_lost": ("<", 0.08),
             "autoattack_ratio": (">", 3),
+            "autoattack_accuracy_control": ("<", 0.15),
             "cos_init_clean_highest": ("<", 0.2),
             "cos_clean_adv_lowest_held_out": (">", 0.85),
-            "share_dominant": (">", 0.9),
+            "share_dominant_held_out": (">", 0.9),
         },
         also=CIFAR,
     ),
@@ -421,14 +435,17 @@ CLAIMS = (
             "robust_accuracy_ntk": "ntk, adversarial/robust_accuracy/0.5",
             "robust_accuracy_network": "network from scratch/robust_accuracy/0.5",
             "robust_accuracy_ntk_longer": "ntk, longer/robust_accuracy/0.5",
+            "robust_accuracy_ntk_pgd": "ntk, PGD/robust_accuracy/0.5",
+            "robust_accuracy_constant": "constant_accuracy",
             "clean_accuracy_ntk": "ntk, adversarial/clean_accuracy",
             "kept_ntk": "ntk, adversarial/kept_share/0.5",
             "kept_network": "network from scratch/kept_share/0.5",
             "robust_ratio": "robust_ratio",
+            "robust_ratio_best": "robust_ratio_best",
             "clean_accuracy_narrow_network": "width 0.0625/network/clean_accuracy",
             "robust_accuracy_narrow_network": "width 0.0625/network/robust_accuracy/0.5",
         },
-        {"robust_ratio": ("<", 0.5)},
+        {"robust_ratio": ("<", 0.5), "robust_ratio_best": ("<", 0.5)},
     ),
     Claim(
         "E3",
@@ -444,7 +461,12 @@ CLAIMS = (
             "regained_full": "full/regained",
             "regained_of_full_rank16": "adversarial/16/regained_of_full",
         },
-        {"regained_rank16": (">", 0.8), "parameters_rank16": ("<", 0.5), "regained_clean_rank16": ("<", 0.2)},
+        {
+            "regained_rank16": (">", 0.8),
+            "regained_of_full_rank16": (">", 0.8),
+            "parameters_rank16": ("<", 0.5),
+            "regained_clean_rank16": ("<", 0.2),
+        },
     ),
 )
 
