@@ -48,6 +48,14 @@ class LowComplexity:
     tangent_lr: float = 0.3  # times d k^2 / width
     batch: int = 256
 
+    def __post_init__(self):
+        for name in ("seeds", "samples", "tangent_steps", "attacked", "batch"):
+            checks.positive_int(name, getattr(self, name))
+        for name in ("kernel_lr", "tangent_lr"):
+            checks.finite(name, getattr(self, name))
+        for width in self.widths:
+            checks.finite("width", width, low=0.01)
+
     def linear(self, data: SparseCoding, radius: float, seed: int) -> Linear:
         """SGD on clean (radius 0) or FGM examples, from 0; the FGM example of a linear model is its worst case."""
         model = Linear(data.d).to(data.device)

@@ -264,6 +264,8 @@ def test_fgm_of_a_linear_model_is_its_worst_case(sparse):
         (lambda: tangent_kernel(0.1, 0), "terms = 0"),
         (lambda: Tangent(TwoLayer(3, 2), 0), "chunk = 0"),
         (lambda: Cubic(torch.eye(2), torch.ones(2), math.nan), "linear = nan"),
+        (lambda: LowComplexity(seeds=1, samples=256, widths=(1,), tangent_steps=5, attacked=0), "attacked = 0"),
+        (lambda: LowComplexity(seeds=1, samples=256, widths=(0,), tangent_steps=5, attacked=9), "width = 0"),
     ],
 )
 def test_bad_values_are_named(call, says):
