@@ -441,11 +441,11 @@ CLAIMS = (
             "kept_ntk": "ntk, adversarial/kept_share/0.5",
             "kept_network": "network from scratch/kept_share/0.5",
             "robust_ratio": "robust_ratio",
-            "robust_ratio_best": "robust_ratio_best",
+            "robust_ratio_pgd": "robust_ratio_pgd",
             "clean_accuracy_narrow_network": "width 0.0625/network/clean_accuracy",
             "robust_accuracy_narrow_network": "width 0.0625/network/robust_accuracy/0.5",
         },
-        {"robust_ratio": ("<", 0.5), "robust_ratio_best": ("<", 0.5)},
+        {"robust_ratio": ("<", 0.5), "robust_ratio_pgd": ("<", 0.5)},
     ),
     Claim(
         "E3",
