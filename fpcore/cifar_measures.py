@@ -111,18 +111,20 @@ def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict
     Of preactivations, position by position, on images `held` (n, 3, h, w); the map is fitted on other images x. Neurons
     switched on, of each layer but the last. Random neurons explain something, too: compare.
     """
+    on = {one: switched_on(one), other: switched_on(other)}
+
+    def rows(net: nn.Module, layer: str, images: Tensor) -> Tensor:
+        return preactivation(net, layer, images)[:, on[net][layer]].movedim(1, -1).flatten(0, -2).double()
+
     found = {}
     for layer in [*neurons(one)][:-1]:
-        a, b, a_held, b_held = (
-            preactivation(net, layer, images)[:, switched_on(net)[layer]].movedim(1, -1).flatten(0, -2).double()
-            for images in (x, held)
-            for net in (one, other)
-        )
+        a, b = rows(one, layer, x), rows(other, layer, x)
         here, there = a - a.mean(0), b - b.mean(0)
         gram = here.T @ here
         ridge = 1e-9 * gram.diagonal().sum() * torch.eye(len(gram)).to(gram)  # neurons may depend on each other
         linear = torch.linalg.solve(gram + ridge, here.T @ there)
-        missed = b_held - b.mean(0) - (a_held - a.mean(0)) @ linear
+        b_held = rows(other, layer, held)
+        missed = b_held - b.mean(0) - (rows(one, layer, held) - a.mean(0)) @ linear
         found[layer] = 1 - missed.square().sum(0) / (b_held - b_held.mean(0)).square().sum(0)
     return found
 

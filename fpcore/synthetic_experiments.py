@@ -1,6 +1,7 @@
 """The experiments on the sparse coding model: clean training, then FGM training, and what is measured of them."""
 
 import copy
+import inspect
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -155,7 +156,8 @@ def _run(
     histories: dict[str, list[dict[str, Any]]] = {}
     for name, training in stages.items():
         start, model = networks[-1], copy.deepcopy(networks[-1])
-        origin = (data, init.weight.shape, experiment.init_norm, experiment.training_radius, seed)
+        # A history holds what `watch` found, so its code is part of what the checkpoint is.
+        origin = (data, init.weight.shape, experiment.init_norm, experiment.training_radius, inspect.getsource(watch), seed)
         path = cache_path(f"synthetic-{name}", training, *before, *origin)
 
         def measure(_: nn.Module, model: TwoLayer = model, start: TwoLayer = start) -> dict[str, Any]:

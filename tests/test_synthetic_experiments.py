@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import inspect
 import math
 
 import pytest
@@ -397,3 +398,11 @@ def test_what_is_watched_of_known_networks(sparse, planted):
     assert seen["purity"] == pytest.approx((1 + 2 / 48**0.5) / (5 + 4 / 48**0.5) ** 0.5, abs=1e-4)
     assert seen["share_live"] == seen["same_feature"] == 1.0 and seen["features_held"] == 0.0
     assert watch(start, init, start, sparse, x, y, 0.1)["features_held"] == 1.0
+
+
+def test_a_history_of_another_measurement_is_not_read(tiny, cache, monkeypatch):
+    run_synthetic(tiny, 0, CPU, progress=False)
+    kept = {path.name for path in cache.iterdir()}
+    monkeypatch.setattr(inspect, "getsource", lambda _: "another watch")
+    run_synthetic(tiny, 0, CPU, progress=False)
+    assert len({path.name for path in cache.iterdir()} - kept) == 2
