@@ -1,6 +1,6 @@
 """What is measured on CIFAR-10 networks: accuracies under attack, and how neurons of one network relate to another's."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -164,20 +164,16 @@ def training_threat(config: CifarExperiment) -> str:
     raise ValueError(f"threats = {[*THREATS]}: the training's, {config.norm} {config.radius:g}, must be among them")
 
 
-def withstood(
-    nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment, threats: Collection[str] = tuple(THREATS)
-) -> dict[str, Tensor]:
+def withstood(nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment) -> dict[str, Tensor]:
     """Which of the first `autoattacked` images each network withstands under AutoAttack: {"network/threat": (n,), bool}.
 
-    Networks are named as in SUFFIXES, threats as in THREATS; the threat of the experiment's training must be one of those.
+    Networks are named as in SUFFIXES, threats as in THREATS; the threat of the experiment's training must be one of these.
     """
     training_threat(config)
     for name in nets:
         checks.choice("network", name, SUFFIXES)
-    for threat in threats:
-        checks.choice("threat", threat, THREATS)
     x, y = first(test, "autoattacked", config.autoattacked)
-    balls = {threat: Ball(*THREATS[threat], (0.0, 1.0)) for threat in threats}
+    balls = {threat: Ball(norm, radius, (0.0, 1.0)) for threat, (norm, radius) in THREATS.items()}
     return {f"{name}/{t}": autoattack(net, x, y, ball) for name, net in nets.items() for t, ball in balls.items()}
 
 
