@@ -28,7 +28,7 @@ from fpcore.pages import table_of_contents
 from fpcore.results import ROOT, folder, provenance
 from fpcore.training import write_atomically
 
-CELL_TIMEOUT = 6 * 3600  # seconds: the longest cell of the full profile, on a slow machine, and then some
+CELL_TIMEOUT = 48 * 3600  # seconds: the longest cell of the full profile (AutoAttack, 15 hours on a CPU) on a slow machine
 SITE = ("site",)  # modules that no chapter imports
 # Libraries that decide what a chapter finds and shows; a new version of one runs it anew.
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pyautoattack", "matplotlib", "ipywidgets")

@@ -364,7 +364,12 @@ CLAIMS = (
                 "cos_two_seeds",
             )
         },
-        {"share_dominant_held_out": (">", 0.9), "cos_clean_adv_lowest_held_out": (">", 0.85), "robust_gain": (">", 0.2)},
+        {
+            "share_dominant_held_out": (">", 0.9),
+            "share_dominant_lowest": (">", 0.9),
+            "cos_clean_adv_lowest_held_out": (">", 0.85),
+            "robust_gain": (">", 0.2),
+        },
     ),
     Claim(
         "P2-layers",
