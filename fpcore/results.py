@@ -497,14 +497,15 @@ def ledger_table(entries: list[dict[str, Any]]) -> str:
 
 
 def ledger_sources(entries: list[dict[str, Any]]) -> str:
-    """Where the ledger's figures come from, one Markdown row for each run that a claim was measured by."""
-    rows = ["| claim | setting | device | seeds | versions | date | commit |", "|---|---|---|---|---|---|---|"]
+    """Where the ledger's figures come from: one Markdown row for each run, with the claims that were measured by it."""
+    runs: dict[str, dict[str, None]] = {}
     for entry in entries:
         for source in entry["provenance"] if entry["measured"] else ():
             versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
             setting = source.get("setting", source["profile"])
             if "amended" in source:  # figures measured again by themselves, after the rest
                 setting += f"; amended {source['amended']}"
-            cells = (entry["id"], setting, source["device"], len(source["seeds"]))
-            rows.append("| " + " | ".join(map(str, (*cells, versions, source["date"], f"`{source['commit']}`"))) + " |")
-    return "\n".join(rows)
+            cells = (setting, source["device"], len(source["seeds"]), versions, source["date"], f"`{source['commit']}`")
+            runs.setdefault(" | ".join(map(str, cells)), {})[entry["id"]] = None  # once, in the ledger's order
+    rows = ["| claims | setting | device | seeds | versions | date | commit |", "|---|---|---|---|---|---|---|"]
+    return "\n".join([*rows, *(f"| {', '.join(ids)} | {run} |" for run, ids in runs.items())])
