@@ -314,8 +314,14 @@ def test_the_ledger_sources_name_each_run_and_its_claims(results):
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["P1-layers, E1", "E1"]  # E1 takes figures from both
     assert all(text in rows[1] for text in ("| E1 |", "quick", "cpu", "| 2 |", "torch 2", "2025-01-01", "`abc`"))
     assert "quick; amended one figure, later" in rows[0] and "amended" not in rows[1]
-    publish("cifar10", favourable(next(c for c in CLAIMS if c.id == "P1-layers")), SOURCE)
-    assert [row.split(" | ")[0] for row in ledger_sources(claims()).splitlines()[2:]] == ["| P1-layers, E1"]  # one run, once
+
+
+def test_a_claim_that_takes_two_results_of_one_run_is_named_there_once(results):
+    p4 = next(c for c in CLAIMS if c.id == "P4")
+    publish(p4.experiment, favourable(p4), SOURCE)
+    publish(p4.also, {"other": number(0.5)}, SOURCE)
+    [row] = [row for row in ledger_sources(claims()).splitlines()[2:] if "P4" in row]
+    assert row.count("P4") == 1
 
 
 def test_figures_are_shown_with_their_interval():
