@@ -32,10 +32,10 @@ Experiments SYNTHETIC, run_synthetic         the book's runs, by profile
 On images   measure_cifar, measure_relations accuracies; cosines between networks, layer by layer, with controls
             explained                        what a linear map of one network's neurons explains of another's
             autoattack, withstood            AutoAttack, the field's standard evaluation
-            removed, swapped                 w - alpha v without training
+            removed, swapped, removal_rows   w - alpha v without training, and its controls
             switched_on                      neurons that weight decay has left on
             maximise, exciting, activity     features people can look at
-            measure_low_rank, measure_tangent
+            measure_low_rank, measure_tangent, measure_accuracies
 Widgets     measure_grid, Explorer           sliders over the grid; with a kernel, any values live
             shoot, projector                 a slider over the time of one training
             examples, image_explorer         CIFAR-10 under attack, image by image
@@ -54,6 +54,7 @@ from fpcore.cifar_measures import (
     explained,
     layer_relations,
     matched,
+    measure_accuracies,
     measure_autoattack,
     measure_cifar,
     measure_explained,
@@ -62,7 +63,15 @@ from fpcore.cifar_measures import (
     withstood,
 )
 from fpcore.cifar_networks import NETWORKS, as_arrays, cifar_runs, open_cifar10, published_networks
-from fpcore.cifar_updates import effective_rank, low_rank_rows, measure_low_rank, measure_tangent, smallest_rank, update_spectra
+from fpcore.cifar_updates import (
+    effective_rank,
+    low_rank_rows,
+    measure_low_rank,
+    measure_tangent,
+    smallest_rank,
+    tangent_rows,
+    update_spectra,
+)
 from fpcore.decomposition import chance_cosine, cosine, decompose, decompose_layers, features, neurons, replaced, top_part
 from fpcore.experiments import PROFILES, held_out, start, summarise
 from fpcore.explorer import Explorer, alike, measure_grid
@@ -86,7 +95,7 @@ from fpcore.lower_bounds import (
     score_law,
 )
 from fpcore.models import ConvNet, TwoLayer, accuracy, correct, loss
-from fpcore.removal import removed, roughness, swapped
+from fpcore.removal import removal_rows, removed, roughness, swapped
 from fpcore.resnet import ResNet
 from fpcore.results import (
     beside,
@@ -212,6 +221,7 @@ __all__ = [
     "low_rank_rows",
     "matched",
     "maximise",
+    "measure_accuracies",
     "measure_autoattack",
     "measure_cifar",
     "measure_control",
@@ -238,6 +248,7 @@ __all__ = [
     "published_networks",
     "quadratic_bound",
     "recalibrated",
+    "removal_rows",
     "removed",
     "replaced",
     "resolve_device",
@@ -268,6 +279,7 @@ __all__ = [
     "switched_on",
     "symmetric_network",
     "tangent_kernel",
+    "tangent_rows",
     "tangent_witness",
     "thresholds",
     "top_part",

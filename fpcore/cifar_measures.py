@@ -132,22 +132,36 @@ def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict
 def measure_explained(nets: Mapping[str, nn.Module], test: Images, count: int) -> dict[str, float]:
     """How much of w', of the control and of w'' a linear map of w explains, and of w' one of w0: medians, layer by layer.
 
-    Fitted on the first `count` test images, measured on as many that follow.
+    Of the networks given. Fitted on the first `count` test images, measured on as many that follow.
     """
     x = first(test, "two times count", 2 * count)[0]
     out: dict[str, float] = {}
     pairs = {"_adv": ("clean", "purified"), "_control": ("clean", "control"), "_scratch": ("clean", "scratch")}
     for suffix, (one, other) in (pairs | {"_init": ("init", "purified")}).items():
+        if not {one, other} <= nets.keys():
+            continue
         medians = {layer: v.median().item() for layer, v in explained(nets[one], nets[other], *x.split(count)).items()}
         out |= {f"explained_share{suffix}/{layer}": share for layer, share in medians.items()}
         out[f"explained_share{suffix}_lowest"] = min(medians.values())
     return out
 
 
+def measure_accuracies(nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment) -> dict[str, float]:
+    """Of each network its accuracy, "name/clean_accuracy", and under PGD at the training's threat, "name/robust_accuracy"."""
+    out: dict[str, float] = {}
+    for name, net in nets.items():
+        out[f"{name}/clean_accuracy"] = accuracy(net, test.x, test.y)
+        out[f"{name}/robust_accuracy"] = attacked_accuracy(net, test, config.radius, config.attacked, config.norm)
+    return out
+
+
 def measure_cifar(nets: dict[str, nn.Module], test: Images, config: CifarExperiment) -> dict[str, float]:
-    """The ledger's figures of one seed: accuracies on test images, cosines as medians over neurons, controls beside them."""
+    """The ledger's figures of one seed: accuracies on test images, cosines as medians over neurons, controls beside them.
+
+    Of w0, w and w', and of the control and w'' if they are given.
+    """
     out = {"radius": config.radius}
-    for name, suffix in SUFFIXES.items():
+    for name, suffix in ((name, suffix) for name, suffix in SUFFIXES.items() if name in nets):
         out[f"clean_accuracy{suffix}"] = accuracy(nets[name], test.x, test.y)
         out[f"robust_accuracy{suffix}"] = attacked_accuracy(nets[name], test, config.radius, config.attacked, config.norm)
     out["robust_gain"] = out["robust_accuracy_adv"] - out["robust_accuracy"]
@@ -211,6 +225,8 @@ def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
     hidden = [*switched_on(nets["purified"]).values()][:-1]
     out = {"live_share": torch.cat(hidden).float().mean().item()}
     for name, (one, other) in PAIRS.items():
+        if not {one, other} <= nets.keys():
+            continue
         each = layer_relations(nets[one], nets[other])
         pooled = torch.cat([*each.values()])
         out[name] = pooled.median().item()
@@ -223,7 +239,8 @@ def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
             out |= {f"share_dominant{suffix}/{layer}": share for layer, share in shares.items()}
             out[f"share_dominant{suffix}_lowest"] = min(shares.values())
             out[f"same_neuron_share{suffix}"] = same_neuron(nets[one], nets[other])
-    out["cos_clean_adv_difference"] = out["cos_clean_adv_control"] - out["cos_clean_adv"]
+    if "control" in nets:
+        out["cos_clean_adv_difference"] = out["cos_clean_adv_control"] - out["cos_clean_adv"]
     return out
 
 

@@ -1,6 +1,7 @@
 """Low-rank updates and linearisations of the CIFAR-10 networks, measured beside what they are compared with."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,8 +9,8 @@ from torch import Tensor, nn
 
 from fpcore.attacks import Ball, transfer
 from fpcore.cifar import Images
-from fpcore.cifar_experiments import CifarExperiment, run_low_rank
-from fpcore.cifar_measures import attacked_accuracy, first, survivors
+from fpcore.cifar_experiments import CifarExperiment, run_linearised, run_low_rank
+from fpcore.cifar_measures import first, measure_accuracies, survivors
 from fpcore.decomposition import neurons
 from fpcore.low_rank import trained_parameters, truncated
 from fpcore.models import accuracy, classified
@@ -43,11 +44,8 @@ def measure_low_rank(
     `regained` is 0 for w and 1 for w'. `regained_of_full` is 1 for "full" in place of w', all of w trained on the very
     schedule of the updates: what the rank costs, and not the schedule.
     """
-    out: dict[str, float] = {}
+    out = measure_accuracies({"start": clean, "end": purified, **rows}, test, config)
     attacked = config.attacked
-    for name, net in {"start": clean, "end": purified, **rows}.items():
-        out[f"{name}/clean_accuracy"] = accuracy(net, test.x, test.y)
-        out[f"{name}/robust_accuracy"] = attacked_accuracy(net, test, config.radius, attacked, config.norm)
     robust = {name: out[f"{name}/robust_accuracy"] for name in ("start", "end", *rows)}
     low, high, total = robust["start"], robust["end"], trained_parameters(purified)
     for name, net in rows.items():
@@ -77,6 +75,28 @@ def effective_rank(spectrum: Tensor) -> float:
     """exp of the entropy of the singular values' shares of their sum: k for k equal ones (Roy and Vetterli, 2007)."""
     share = spectrum / spectrum.sum()
     return torch.exp(-(share * share.clamp(min=1e-30).log()).sum()).item()
+
+
+def tangent_rows(
+    config: CifarExperiment, data: Images, clean: nn.Module, seed: int, more: bool = False
+) -> tuple[dict[str, nn.Module], dict[str, float]]:
+    """A seed's linearisations at w0, and around its clean network w: {"ntk, adversarial": model}; and their losses.
+
+    With `more`, two that take longer: "ntk, longer" in four times as many steps, each a quarter as long, and "ntk, PGD" on
+    three steps of PGD. The losses are those of the epochs, {"ntk, adversarial/loss/1": value}.
+    """
+    fitted = {
+        "ntk, clean": run_linearised(config, data, seed, attack=False),
+        "ntk, adversarial": run_linearised(config, data, seed),
+        "informed, adversarial": run_linearised(config, data, seed, clean),
+    }
+    if more:
+        epochs, lr = 4 * config.tangent_epochs, config.tangent_adversarial_lr / 4
+        longer = replace(config, tangent_epochs=epochs, tangent_adversarial_lr=lr)
+        fitted["ntk, longer"] = run_linearised(longer, data, seed)
+        fitted["ntk, PGD"] = run_linearised(replace(config, attack_steps=3), data, seed)
+    losses = {f"{name}/loss/{epoch}": v for name, (_, each) in fitted.items() for epoch, v in enumerate(each, 1)}
+    return {name: model for name, (model, _) in fitted.items()}, losses
 
 
 def measure_tangent(

@@ -1,13 +1,13 @@
 """Taking v out of a trained network, w - alpha v, without training: an intervention, with its control."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from fpcore import checks
+from fpcore import checks, seeding
 from fpcore.batch_norm import recalibrated
-from fpcore.decomposition import decompose, paired
+from fpcore.decomposition import decompose, neurons, paired
 from fpcore.low_rank import merged
 
 
@@ -81,6 +81,33 @@ def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Mo
             assert isinstance(target, Tensor) and isinstance(source, Tensor)
             target.copy_(source)
     return recalibrated(twin, calibration)
+
+
+def removal_rows(
+    nets: Mapping[str, nn.Module], calibration: Tensor, seed: int, alphas: Sequence[float]
+) -> dict[str, nn.Module]:
+    """A seed's clean network w without what adversarial training removed, and without what its controls take out instead.
+
+    "v/0.5" is w - v/2, "v in conv1" w without the v of one layer; for v stand also "random", "dealt" and "v_c", the
+    residual of w along the control w_c, as long as v. "v_c at its length", "swapped" both ways, and w' itself stand beside
+    them. Statistics of batch normalisation are estimated anew on the images `calibration`, but in "v, old statistics".
+    """
+    w, w_adv, w_c = (nets[name] for name in ("clean", "purified", "control"))
+
+    def without(way: str, alpha: float, layers: Collection[str] | None = None) -> nn.Module:
+        control = w_c if way == "v_c" else seeding.generator(seed, "control") if way in ("random", "dealt") else None
+        return removed(w, w_adv, alpha, layers, control, None if "old" in way else calibration, way == "dealt")
+
+    ways = ("v", "random", "dealt", "v_c")
+    rows = {f"{way}/{alpha:g}": without(way, alpha) for way in (*ways, "v, old statistics") for alpha in alphas}
+    rows |= {f"{way} in {layer}": without(way, 1.0, [layer]) for way in ways for layer in neurons(w)}
+    return rows | {
+        "v_c at its length": removed(w, w_c, 1.0, calibration=calibration),
+        "swapped": swapped(w, w_adv, calibration),
+        "swapped back": swapped(w_adv, w, calibration),
+        "purified, anew": recalibrated(w_adv, calibration),
+        "purified": w_adv,
+    }
 
 
 def roughness(w: Tensor) -> Tensor:

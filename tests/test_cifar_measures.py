@@ -17,6 +17,7 @@ from fpcore import (
     held_out,
     layer_relations,
     low_rank_rows,
+    measure_accuracies,
     measure_autoattack,
     measure_cifar,
     measure_low_rank,
@@ -28,6 +29,7 @@ from fpcore import (
     published_networks,
     smallest_rank,
     switched_on,
+    tangent_rows,
     update_spectra,
     withstood,
 )
@@ -212,6 +214,24 @@ def test_the_figures_of_a_run_are_those_that_the_ledger_names(check_figures, mon
     }
 
 
+def test_accuracies_are_those_of_the_networks_ledger():
+    nets, data = family(), random_images(24)
+    config = dataclasses.replace(TINY, attacked=4)
+    found, ledger = measure_accuracies(nets, data, config), measure_cifar(nets, data, config)
+    for name, suffix in SUFFIXES.items():
+        for kind in ("clean", "robust"):
+            assert found[f"{name}/{kind}_accuracy"] == ledger[f"{kind}_accuracy{suffix}"]
+
+
+def test_without_a_control_or_a_network_from_scratch_their_figures_alone_are_missing():
+    nets, data = family(), random_images(24)
+    config = dataclasses.replace(TINY, attacked=4)
+    whole = measure_cifar(nets, data, config)
+    for missing, marks in {"scratch": ("scratch",), "control": ("control", "difference")}.items():
+        found = measure_cifar({name: net for name, net in nets.items() if name != missing}, data, config)
+        assert found == {key: v for key, v in whole.items() if not any(mark in key for mark in marks)}
+
+
 def test_attacked_accuracy_is_below_clean_accuracy_and_falls_with_the_radius():
     net, data = family()["clean"], random_images(40)
     data = dataclasses.replace(data, y=net(data.x).argmax(1))
@@ -252,7 +272,7 @@ def test_low_rank_updates_are_measured_between_the_clean_and_the_purified_networ
     trained = ["adversarial/0", "adversarial/2", "random/2", "clean/2", "full"]
     assert [*rows] == [*trained, "truncated/0", "truncated/2"]
     robust = {nets["clean"]: 0.2, nets["purified"]: 0.6, rows["full"]: 0.7, rows["adversarial/2"]: 0.5}
-    monkeypatch.setattr("fpcore.cifar_updates.attacked_accuracy", lambda net, *_: robust.get(net, 0.1))
+    monkeypatch.setattr("fpcore.cifar_measures.attacked_accuracy", lambda net, *_: robust.get(net, 0.1))
     found = measure_low_rank({**rows, "adversarial/99": nets["purified"]}, nets["clean"], nets["purified"], test, config)
     for name, regained, of_full in (("adversarial/2", 0.75, 0.6), ("adversarial/99", 1, 0.8), ("clean/2", -0.25, -0.2)):
         assert found[f"{name}/regained"] == pytest.approx(regained)
@@ -297,6 +317,18 @@ def test_what_breaks_a_source_is_tried_on_a_model_that_hides_its_gradient():
     found = [measure_tangent({"h": hidden}, sources, data, (4.0,), 20) for sources in ([], [nets["clean"]])]
     alone, transferred = (one["h/robust_accuracy/4"] for one in found)
     assert transferred < 0.5 < alone
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_the_linearisations_of_a_seed_with_their_losses(more, cache):
+    data, tiny = random_images(64), dataclasses.replace(TINY, tangent_epochs=1, batch=16)
+    models, losses = tangent_rows(tiny, data, TINY.initial(1), 0, more)
+    epochs = {"ntk, clean": 1, "ntk, adversarial": 1, "informed, adversarial": 1}
+    epochs |= {"ntk, longer": 4, "ntk, PGD": 1} if more else {}
+    assert [*models] == [*epochs]
+    assert [*losses] == [f"{name}/loss/{i}" for name, count in epochs.items() for i in range(1, count + 1)]
+    deltas = {name: torch.cat([d.detach().flatten() for d in model.delta]) for name, model in models.items()}
+    assert not [(a, b) for a in deltas for b in deltas if a < b and torch.equal(deltas[a], deltas[b])]
 
 
 def test_tangent_figures_hold_all_radii_and_never_exceed_clean_accuracy():

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpcore import ConvNet, decompose_layers, generator, neurons, removed, roughness, swapped
+from fpcore import ConvNet, decompose_layers, generator, neurons, recalibrated, removal_rows, removed, roughness, swapped
 from fpcore.removal import random_like, spectrum
 
 alphas = st.floats(0, 2)
@@ -134,3 +134,38 @@ def test_the_spectrum_of_white_noise_is_flat_and_that_of_a_wave_is_a_peak():
     wave = torch.cos(2 * torch.pi * torch.arange(8) / 4).expand(3, 2, 8, 8)  # a quarter of a cycle a pixel
     _, peak = spectrum(wave)
     assert (peak > 1e-6).nonzero().flatten().tolist() == (at == 0.25).nonzero().flatten().tolist()
+
+
+def test_the_rows_of_the_experiment_hold_v_and_its_controls_in_all_layers_and_in_each():
+    clean, purified = pair()
+    nets = {"clean": clean, "purified": purified, "control": removed(clean, purified, 0.5)}
+    images = torch.rand(20, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    rows = removal_rows(nets, images, 7, (0.0, 1.0))
+    assert {key.split(" in ")[0].split("/")[0] for key in rows} >= {
+        "v",
+        "random",
+        "dealt",
+        "v_c",
+        "v, old statistics",
+        "swapped",
+    }
+    taken = removed(clean, purified, 1.0, calibration=images)
+    assert same(rows["v/1"], taken) and same(rows["v/0"], recalibrated(clean, images)) and rows["purified"] is purified
+    assert same(rows["v, old statistics/0"], clean) and same(rows["purified, anew"], recalibrated(purified, images))
+    assert not same(rows["random/1"], rows["dealt/1"]) and not same(rows["random/1"], taken)
+    again, other = removal_rows(nets, images, 7, (1.0,)), removal_rows(nets, images, 8, (1.0,))
+    for way in ("random", "dealt"):
+        assert same(rows[f"{way}/1"], again[f"{way}/1"]) and not same(rows[f"{way}/1"], other[f"{way}/1"])
+    for way in ("v", "random", "dealt", "v_c"):
+        for layer, w in neurons(rows[f"{way} in conv2"]).items():
+            assert torch.equal(w, neurons(clean)[layer]) == (layer != "conv2")
+            torch.testing.assert_close(
+                (neurons(rows[f"{way}/1"])[layer] - neurons(clean)[layer]).norm(dim=1),
+                decompose_layers(clean, purified)[layer].residual.norm(dim=1),
+                atol=1e-5,
+                rtol=1e-3,
+            )
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
