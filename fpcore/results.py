@@ -236,6 +236,7 @@ def _ends(number: Mapping[str, Any]) -> tuple[float, float]:
 
 SYNTHETIC, LOWER_BOUNDS = "synthetic", "lower-bounds"
 CIFAR, ROBUSTNESS, TANGENTS, LOW_RANK = "cifar10", "cifar10-robustness", "cifar10-ntk", "cifar10-low-rank"
+RESIDUAL = "cifar10-resnet"
 CLAIMS = (
     Claim(
         "P1",
@@ -397,6 +398,34 @@ CLAIMS = (
             )
         },
         {"same_neuron_share": (">", 0.9), "same_neuron_share_scratch": ("<", 0.5)},
+    ),
+    Claim(
+        "P1-residual",
+        "The principle (P1) in every layer of a narrow ResNet-18 on CIFAR-10, trained by the ConvNet's recipe.",
+        "chapters/cifar10-layers",
+        RESIDUAL,
+        {
+            name: name
+            for name in (
+                "share_dominant",
+                "share_dominant_lowest",
+                "share_dominant_control",
+                "cos_clean_adv_lowest",
+                "robust_gain",
+                "robust_accuracy",
+                "robust_accuracy_control",
+                "cos_clean_adv",
+                "cos_clean_adv_control",
+                "cos_clean_adv_difference",
+                "cos_init_clean",
+            )
+        },
+        {  # those of P1-layers
+            "share_dominant": (">", 0.9),
+            "share_dominant_lowest": (">", 0.9),
+            "cos_clean_adv_lowest": (">", 0.85),
+            "robust_gain": (">", 0.2),
+        },
     ),
     Claim(
         "E1",

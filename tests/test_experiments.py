@@ -12,7 +12,14 @@ CPU = torch.device("cpu")
 
 def test_profiles_are_those_of_both_experiments():
     assert set(PROFILES) == set(SYNTHETIC) == {"quick", "full"}
-    assert set(CIFAR) == {*PROFILES, "resnet18"}
+    assert set(CIFAR) == {*PROFILES, "narrow-resnet", "resnet18"}
+
+
+def test_the_narrow_resnet_is_trained_by_the_convnets_recipe():
+    changed = {"width": 1.0, "architecture": "convnet", "seeds": CIFAR["full"].seeds, "tuned_seeds": CIFAR["full"].tuned_seeds}
+    assert dataclasses.replace(CIFAR["narrow-resnet"], **changed) == CIFAR["full"]
+    sizes = [sum(p.numel() for p in CIFAR[name].initial(0).parameters()) for name in ("narrow-resnet", "full")]
+    assert abs(sizes[0] - sizes[1]) < 0.05 * sizes[1]
 
 
 def test_a_checkpoint_lies_in_the_cache_folder(cache):

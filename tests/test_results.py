@@ -25,7 +25,24 @@ from fpcore import (
 )
 from fpcore.results import CLAIMS, Claim, _commit, folder, show
 
-IDS = ["P1", "P2", "P3", "P4", "T1", "T2", "L1", "L2", "L3", "P1-layers", "P2-layers", "P3-layers", "E1", "E2", "E3"]
+IDS = [
+    "P1",
+    "P2",
+    "P3",
+    "P4",
+    "T1",
+    "T2",
+    "L1",
+    "L2",
+    "L3",
+    "P1-layers",
+    "P2-layers",
+    "P3-layers",
+    "P1-residual",
+    "E1",
+    "E2",
+    "E3",
+]
 SOURCE = {
     "profile": "quick",
     "device": "cpu",
