@@ -35,6 +35,7 @@ On images   measure_cifar, measure_relations accuracies; cosines between network
             removed, swapped, removal_rows   w - alpha v without training, and its controls
             switched_on                      neurons that weight decay has left on
             maximise, exciting, activity     features people can look at
+            low_rank_rows, tangent_rows      a seed's low-rank updates; its linearisations
             measure_low_rank, measure_tangent, measure_accuracies
 Widgets     measure_grid, Explorer           sliders over the grid; with a kernel, any values live
             shoot, projector                 a slider over the time of one training

@@ -132,13 +132,14 @@ def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict
 def measure_explained(nets: Mapping[str, nn.Module], test: Images, count: int) -> dict[str, float]:
     """How much of w', of the control and of w'' a linear map of w explains, and of w' one of w0: medians, layer by layer.
 
-    Of the networks given. Fitted on the first `count` test images, measured on as many that follow.
+    Of the control and w'' if they are given. Fitted on the first `count` test images, measured on as many that follow.
     """
+    absent = _absent(nets)
     x = first(test, "two times count", 2 * count)[0]
     out: dict[str, float] = {}
     pairs = {"_adv": ("clean", "purified"), "_control": ("clean", "control"), "_scratch": ("clean", "scratch")}
     for suffix, (one, other) in (pairs | {"_init": ("init", "purified")}).items():
-        if not {one, other} <= nets.keys():
+        if {one, other} & absent:
             continue
         medians = {layer: v.median().item() for layer, v in explained(nets[one], nets[other], *x.split(count)).items()}
         out |= {f"explained_share{suffix}/{layer}": share for layer, share in medians.items()}
@@ -160,8 +161,10 @@ def measure_cifar(nets: dict[str, nn.Module], test: Images, config: CifarExperim
 
     Of w0, w and w', and of the control and w'' if they are given.
     """
-    out = {"radius": config.radius}
-    for name, suffix in ((name, suffix) for name, suffix in SUFFIXES.items() if name in nets):
+    out, absent = {"radius": config.radius}, _absent(nets)
+    for name, suffix in SUFFIXES.items():
+        if name in absent:
+            continue
         out[f"clean_accuracy{suffix}"] = accuracy(nets[name], test.x, test.y)
         out[f"robust_accuracy{suffix}"] = attacked_accuracy(nets[name], test, config.radius, config.attacked, config.norm)
     out["robust_gain"] = out["robust_accuracy_adv"] - out["robust_accuracy"]
@@ -220,12 +223,13 @@ def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
     """The cosines of `PAIRS`: the median over all neurons, for each layer, and the extreme hidden layer; shares; controls.
 
     Of neurons switched on, whose share is `live_share`. |beta w'| > |v| is cos^2 > 1/2, hence `share_dominant`, of w' or,
-    in its place, of the control w_c or of w''.
+    in its place, of the control w_c or of w'', if they are given.
     """
+    absent = _absent(nets)
     hidden = [*switched_on(nets["purified"]).values()][:-1]
     out = {"live_share": torch.cat(hidden).float().mean().item()}
     for name, (one, other) in PAIRS.items():
-        if not {one, other} <= nets.keys():
+        if {one, other} & absent:
             continue
         each = layer_relations(nets[one], nets[other])
         pooled = torch.cat([*each.values()])
@@ -239,9 +243,17 @@ def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
             out |= {f"share_dominant{suffix}/{layer}": share for layer, share in shares.items()}
             out[f"share_dominant{suffix}_lowest"] = min(shares.values())
             out[f"same_neuron_share{suffix}"] = same_neuron(nets[one], nets[other])
-    if "control" in nets:
+    if "control" not in absent:
         out["cos_clean_adv_difference"] = out["cos_clean_adv_control"] - out["cos_clean_adv"]
     return out
+
+
+def _absent(nets: Mapping[str, nn.Module]) -> set[str]:
+    """Of the control and w'' those that are not given; an error if w0, w or w' is not."""
+    absent = {"init", *SUFFIXES} - nets.keys()
+    if needed := absent - {"control", "scratch"}:
+        raise ValueError(f"networks = {[*nets]}: give {sorted(needed)} as well")
+    return absent
 
 
 def measure_two_seeds(runs: list[dict[str, nn.Module]]) -> list[dict[str, float]]:

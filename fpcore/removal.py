@@ -90,7 +90,8 @@ def removal_rows(
 
     "v/0.5" is w - v/2, "v in conv1" w without the v of one layer; for v stand also "random", "dealt" and "v_c", the
     residual of w along the control w_c, as long as v. "v_c at its length", "swapped" both ways, and w' itself stand beside
-    them. Statistics of batch normalisation are estimated anew on the images `calibration`, but in "v, old statistics".
+    them. Statistics of batch normalisation are estimated anew on the images `calibration`, also in "purified, anew", but
+    not in "v, old statistics" and "purified". `nets` are those of `run_cifar`: "clean", "purified" and "control".
     """
     w, w_adv, w_c = (nets[name] for name in ("clean", "purified", "control"))
 

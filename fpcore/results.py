@@ -534,7 +534,8 @@ def ledger_sources(entries: list[dict[str, Any]]) -> str:
             setting = source.get("setting", source["profile"])
             if "amended" in source:  # figures measured again by themselves, after the rest
                 setting += f"; amended {source['amended']}"
-            cells = (setting, source["device"], len(source["seeds"]), versions, source["date"], f"`{source['commit']}`")
-            runs.setdefault(" | ".join(map(str, cells)), {})[entry["id"]] = None  # once, in the ledger's order
+            seeds = ", ".join(map(str, source["seeds"]))
+            run = " | ".join((setting, source["device"], seeds, versions, source["date"], f"`{source['commit']}`"))
+            runs.setdefault(run, {})[entry["id"]] = None  # once, in the ledger's order
     rows = ["| claims | setting | device | seeds | versions | date | commit |", "|---|---|---|---|---|---|---|"]
     return "\n".join([*rows, *(f"| {', '.join(ids)} | {run} |" for run, ids in runs.items())])

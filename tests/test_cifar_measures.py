@@ -27,6 +27,7 @@ from fpcore import (
     open_cifar10,
     publish_arrays,
     published_networks,
+    run_linearised,
     smallest_rank,
     switched_on,
     tangent_rows,
@@ -216,20 +217,28 @@ def test_the_figures_of_a_run_are_those_that_the_ledger_names(check_figures, mon
 
 def test_accuracies_are_those_of_the_networks_ledger():
     nets, data = family(), random_images(24)
-    config = dataclasses.replace(TINY, attacked=4)
+    data = dataclasses.replace(data, y=nets["clean"](data.x).argmax(1))  # right on all, until attacked
+    config = dataclasses.replace(TINY, attacked=20, radius=1.5)
     found, ledger = measure_accuracies(nets, data, config), measure_cifar(nets, data, config)
+    assert 0 < found["clean/robust_accuracy"] < found["clean/clean_accuracy"] == 1
     for name, suffix in SUFFIXES.items():
         for kind in ("clean", "robust"):
             assert found[f"{name}/{kind}_accuracy"] == ledger[f"{kind}_accuracy{suffix}"]
 
 
-def test_without_a_control_or_a_network_from_scratch_their_figures_alone_are_missing():
+def test_without_a_control_or_a_network_from_scratch_their_figures_alone_are_missing(check_figures):
     nets, data = family(), random_images(24)
     config = dataclasses.replace(TINY, attacked=4)
     whole = measure_cifar(nets, data, config)
     for missing, marks in {"scratch": ("scratch",), "control": ("control", "difference")}.items():
         found = measure_cifar({name: net for name, net in nets.items() if name != missing}, data, config)
         assert found == {key: v for key, v in whole.items() if not any(mark in key for mark in marks)}
+        if missing == "scratch":
+            check_figures(found, "cifar10-resnet")
+    del nets["purified"]
+    for measure in (lambda: measure_cifar(nets, data, config), lambda: measure_relations(nets)):
+        with pytest.raises(ValueError, match=r"give \['purified'\] as well"):
+            measure()
 
 
 def test_attacked_accuracy_is_below_clean_accuracy_and_falls_with_the_radius():
@@ -320,12 +329,20 @@ def test_what_breaks_a_source_is_tried_on_a_model_that_hides_its_gradient():
 
 
 @pytest.mark.parametrize("more", [False, True])
-def test_the_linearisations_of_a_seed_with_their_losses(more, cache):
+def test_the_linearisations_of_a_seed_with_their_losses(more, cache, monkeypatch):
+    def run(config, *given, **named):
+        configs.append(config)
+        return run_linearised(config, *given, **named)
+
+    configs = []
+    monkeypatch.setattr("fpcore.cifar_updates.run_linearised", run)
     data, tiny = random_images(64), dataclasses.replace(TINY, tangent_epochs=1, batch=16)
     models, losses = tangent_rows(tiny, data, TINY.initial(1), 0, more)
     epochs = {"ntk, clean": 1, "ntk, adversarial": 1, "informed, adversarial": 1}
     epochs |= {"ntk, longer": 4, "ntk, PGD": 1} if more else {}
     assert [*models] == [*epochs]
+    changed = {"tangent_epochs": 4, "tangent_adversarial_lr": tiny.tangent_adversarial_lr / 4}, {"attack_steps": 3}
+    assert configs == [tiny] * 3 + [dataclasses.replace(tiny, **change) for change in changed] * more
     assert [*losses] == [f"{name}/loss/{i}" for name, count in epochs.items() for i in range(1, count + 1)]
     deltas = {name: torch.cat([d.detach().flatten() for d in model.delta]) for name, model in models.items()}
     assert not [(a, b) for a in deltas for b in deltas if a < b and torch.equal(deltas[a], deltas[b])]

@@ -11,11 +11,12 @@ from fpcore.removal import random_like, spectrum
 alphas = st.floats(0, 2)
 
 
-def pair():
-    """A clean network with statistics, and another one near it."""
+def pair(seed=0):
+    """A clean network with statistics, the same for every seed, and another one near it."""
     torch.manual_seed(0)
     clean = ConvNet(1 / 8).eval()
     other = copy.deepcopy(clean)
+    torch.manual_seed(seed)
     with torch.no_grad():
         for p in other.parameters():
             p.add_(0.1 * torch.randn_like(p))
@@ -138,7 +139,7 @@ def test_the_spectrum_of_white_noise_is_flat_and_that_of_a_wave_is_a_peak():
 
 def test_the_rows_of_the_experiment_hold_v_and_its_controls_in_all_layers_and_in_each():
     clean, purified = pair()
-    nets = {"clean": clean, "purified": purified, "control": removed(clean, purified, 0.5)}
+    nets = {"clean": clean, "purified": purified, "control": pair(seed=1)[1]}
     images = torch.rand(20, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     rows = removal_rows(nets, images, 7, (0.0, 1.0))
     assert {key.split(" in ")[0].split("/")[0] for key in rows} >= {
@@ -152,6 +153,12 @@ def test_the_rows_of_the_experiment_hold_v_and_its_controls_in_all_layers_and_in
     taken = removed(clean, purified, 1.0, calibration=images)
     assert same(rows["v/1"], taken) and same(rows["v/0"], recalibrated(clean, images)) and rows["purified"] is purified
     assert same(rows["v, old statistics/0"], clean) and same(rows["purified, anew"], recalibrated(purified, images))
+    assert same(rows["v_c/1"], removed(clean, purified, 1.0, control=nets["control"], calibration=images))
+    assert same(rows["v_c at its length"], removed(clean, nets["control"], 1.0, calibration=images))
+    assert same(rows["swapped"], swapped(clean, purified, images)) and same(
+        rows["swapped back"], swapped(purified, clean, images)
+    )
+    assert not same(rows["v_c/1"], taken) and not same(rows["swapped"], rows["swapped back"])
     assert not same(rows["random/1"], rows["dealt/1"]) and not same(rows["random/1"], taken)
     again, other = removal_rows(nets, images, 7, (1.0,)), removal_rows(nets, images, 8, (1.0,))
     for way in ("random", "dealt"):
