@@ -26,7 +26,8 @@ Experiments SYNTHETIC, run_synthetic         the book's runs, by profile
             variations                       other sizes, and what breaks it
             CIFAR, run_cifar                 w0 -> w -> w' and the control; from scratch; low rank; NTK
             run_adversarial_scratch, run_low_rank, run_linearised
-            open_cifar10, cifar_runs         the networks of all seeds, trained, read, or the published ones
+            open_cifar10, cifar_runs         the networks of all seeds, trained or read
+            published_networks               the published ones, rebuilt
             LOW_COMPLEXITY, attacked         the classes side by side at one radius
             explorer_grid, run_grid          training radius x width x seed, all networks at once
 On images   measure_cifar, measure_relations accuracies; cosines between networks, layer by layer, with controls
@@ -63,7 +64,7 @@ from fpcore.cifar_measures import (
     measure_two_seeds,
     withstood,
 )
-from fpcore.cifar_networks import NETWORKS, as_arrays, cifar_runs, open_cifar10, published_networks
+from fpcore.cifar_networks import NETWORKS, cifar_runs, open_cifar10, publish_networks, published_networks
 from fpcore.cifar_updates import (
     effective_rank,
     low_rank_rows,
@@ -107,7 +108,6 @@ from fpcore.results import (
     ledger_table,
     provenance,
     publish,
-    publish_arrays,
     publish_figure,
     published,
     published_arrays,
@@ -172,7 +172,6 @@ __all__ = [
     "activity",
     "alike",
     "along",
-    "as_arrays",
     "attacked",
     "attacked_accuracy",
     "autoattack",
@@ -242,8 +241,8 @@ __all__ = [
     "projector",
     "provenance",
     "publish",
-    "publish_arrays",
     "publish_figure",
+    "publish_networks",
     "published",
     "published_arrays",
     "published_networks",

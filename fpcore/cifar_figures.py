@@ -9,11 +9,12 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fpcore.autoattacks import THREATS
-from fpcore.cifar_measures import SUFFIXES
+from fpcore.cifar_measures import SUFFIXES, layer_relations
 from fpcore.cifar_networks import NETWORKS
+from fpcore.decomposition import chance_cosine, neurons
 from fpcore.figures import CLEAN, CONTROL, INIT, PURIFIED, means, with_intervals
 from fpcore.removal import spectrum
 
@@ -69,7 +70,7 @@ def bars(
             with_intervals(axis, at, numbers, " ", "black", "")
         if level is not None:
             axis.axhline(measured[level]["value"], color="black", linestyle="--", linewidth=0.9)
-        axis.set_xticks(range(len(groups)), groups, rotation=30 if len(groups) > 4 else 0)
+        axis.set_xticks(range(len(groups)), groups, rotation=0 if len(groups) <= 4 else 30 if len(groups) <= 8 else 90)
         axis.set_title(title)
     axes[0, 0].set_ylabel(ylabel)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(rows))
@@ -172,6 +173,49 @@ def threats(measured: Mapping[str, dict[str, Any]]) -> Figure:
     axis.set(ylabel="accuracy", xlim=(-0.6, len(THREATS) - 0.4))
     handles = [Patch(color=COLORS[name], label=NETWORKS[name]) for name in SUFFIXES]
     figure.legend(handles=[*handles, Patch(color="gray", alpha=0.35, label="PGD alone")], loc="outside lower center", ncols=5)
+    return figure
+
+
+def pairwise(
+    nets: Mapping[str, nn.Module], pairs: Mapping[str, tuple[str, str, str]]
+) -> tuple[dict[str, dict[str, tuple[Tensor, str]]], dict[str, float]]:
+    """What `layer_histograms` and `over_depth` draw: {layer: {label: (cosines, colour)}}, and {layer: 1/sqrt(d)}.
+
+    `pairs` maps a label to (one network, another, colour); neuron by neuron, of those switched on in both.
+    """
+    each = {label: (layer_relations(nets[one], nets[other]), color) for label, (one, other, color) in pairs.items()}
+    rows = {layer: w.shape[1] for layer, w in neurons(next(iter(nets.values()))).items()}
+    cosines = {layer: {label: (found[layer], color) for label, (found, color) in each.items()} for layer in rows}
+    return cosines, {layer: chance_cosine(d) for layer, d in rows.items()}
+
+
+def over_depth(layers: Mapping[str, Mapping[str, tuple[Tensor, str]]], chance: Mapping[str, float]) -> Figure:
+    """What `layer_histograms` shows, for networks of many layers: boxes hold half of a layer's neurons, lines nine in ten."""
+    figure, axis = plt.subplots(figsize=(7.8, 3.4))
+    labels = [*next(iter(layers.values()))]
+    width = 0.8 / len(labels)
+    for i, label in enumerate(labels):
+        color = next(iter(layers.values()))[label][1]
+        axis.boxplot(
+            [groups[label][0].cpu().numpy() for groups in layers.values()],
+            positions=[j + (i - (len(labels) - 1) / 2) * width for j in range(len(layers))],
+            widths=0.8 * width,
+            whis=(5, 95),
+            showfliers=False,
+            showcaps=False,
+            patch_artist=True,
+            manage_ticks=False,
+            boxprops={"facecolor": color, "edgecolor": color},
+            whiskerprops={"color": color},
+            medianprops={"color": "white"},
+            label=label,
+        )
+    for j, layer in enumerate(layers):
+        axis.fill_between([j - 0.5, j + 0.5], -2 * chance[layer], 2 * chance[layer], color="black", alpha=0.08, linewidth=0)
+    axis.axhline(0.5**0.5, color="black", linewidth=0.8, linestyle="--")
+    axis.set_xticks(range(len(layers)), [layer.replace("blocks.", "") for layer in layers], rotation=90)
+    axis.set(ylabel="cosine", xlim=(-0.6, len(layers) - 0.4))
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=len(labels))
     return figure
 
 

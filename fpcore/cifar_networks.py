@@ -3,11 +3,11 @@
 from collections.abc import Collection
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fpcore.cifar import DataNotFoundError, Images, load_cifar10
 from fpcore.cifar_experiments import CIFAR, CifarExperiment, run_cifar
-from fpcore.results import published_arrays
+from fpcore.results import publish_arrays, published_arrays
 
 NETWORKS = {"init": "$w^0$", "clean": "$w$", "purified": "$w'$", "control": "$w_c$", "scratch": "$w''$"}
 
@@ -40,17 +40,22 @@ def cifar_runs(
     return [run_cifar(config, data, s, names) for s in range(seed, seed + count)]
 
 
-def as_arrays(nets: dict[str, nn.Module]) -> dict[str, Tensor]:
-    """Networks as float16 arrays to publish, "network/parameter"."""
-    states = {name: net.state_dict() for name, net in nets.items()}
-    return {f"{name}/{key}": v.half() for name, state in states.items() for key, v in state.items() if v.is_floating_point()}
+def _file(config: CifarExperiment, seed: int) -> str:
+    """The name under which a seed's networks are published; the ConvNet, the book's main network, needs no mention."""
+    return f"cifar10-seed{seed}" + ("" if config.architecture == "convnet" else f"-{config.architecture}")
+
+
+def publish_networks(nets: dict[str, nn.Module], seed: int, config: CifarExperiment = CIFAR["full"]) -> None:
+    """Write a seed's networks to results/, atomically, as float16 arrays "network/parameter"."""
+    states = {f"{name}/{key}": v for name, net in nets.items() for key, v in net.state_dict().items()}
+    publish_arrays(_file(config, seed), {key: v.half() for key, v in states.items() if v.is_floating_point()})
 
 
 def published_networks(
     device: torch.device | str = "cpu", seed: int = 0, config: CifarExperiment = CIFAR["full"]
 ) -> dict[str, nn.Module]:
     """The networks published of a seed, {name: network}, rebuilt from their float16 arrays."""
-    name, nets = f"cifar10-seed{seed}", {}
+    name, nets = _file(config, seed), {}
     for network, state in published_arrays(name).items():
         net = config.initial(0)
         try:

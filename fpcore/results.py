@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from scipy import stats
 from torch import Tensor
 
-from fpcore.training import write_atomically
+from fpcore.training import arithmetic, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,14 +47,14 @@ def interval(values: list[float], share: bool = False) -> dict[str, Any]:
 
 
 def provenance(profile: str, device: torch.device, seeds: list[int], **more: Any) -> dict[str, Any]:
-    """Where a number comes from: profile, device, versions, seeds, date, commit, and whatever else is passed.
+    """Where a number comes from: profile, device and what it trains in, versions, seeds, date, commit, whatever else is passed.
 
     The commit is "-dirty" if anything but results, which a run writes itself, differs from it.
     """
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
     return {
         "profile": profile,
-        "device": f"{device.type} ({hardware}, {platform.machine()})",
+        "device": f"{device.type} ({hardware}, {platform.machine()}, {str(arithmetic(device)).removeprefix('torch.')})",
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": version("torchvision")},
         "seeds": list(seeds),
         "date": datetime.date.today().isoformat(),

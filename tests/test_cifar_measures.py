@@ -9,7 +9,6 @@ from fpcore import (
     NETWORKS,
     ConvNet,
     Images,
-    as_arrays,
     attacked_accuracy,
     cifar_runs,
     decompose_layers,
@@ -25,7 +24,7 @@ from fpcore import (
     measure_tangent,
     measure_two_seeds,
     open_cifar10,
-    publish_arrays,
+    publish_networks,
     published_networks,
     run_linearised,
     smallest_rank,
@@ -251,14 +250,19 @@ def test_attacked_accuracy_is_below_clean_accuracy_and_falls_with_the_radius():
 def test_published_networks_come_back_as_they_went_in(results):
     nets = family()
     small = dataclasses.replace(TINY, width=1 / 4)
-    publish_arrays("cifar10-seed7", as_arrays(nets))
+    publish_networks(nets, 7, small)
     again, x = published_networks(seed=7, config=small), random_images(5).x
     assert again.keys() == nets.keys() == NETWORKS.keys()
     for name, net in nets.items():
         torch.testing.assert_close(again[name](x), net(x), atol=2e-2, rtol=2e-2)
-    for other in (TINY, dataclasses.replace(small, architecture="resnet18")):
-        with pytest.raises(ValueError, match="holds another network"):
-            published_networks(seed=7, config=other)
+    residual = dataclasses.replace(small, architecture="resnet18")
+    with pytest.raises(ValueError, match=r"cifar10-seed7\.safetensors holds another network"):
+        published_networks(seed=7, config=TINY)
+    with pytest.raises(FileNotFoundError, match="cifar10-seed7-resnet18"):
+        published_networks(seed=7, config=residual)
+    publish_networks(nets, 7, residual)
+    with pytest.raises(ValueError, match=r"cifar10-seed7-resnet18\.safetensors holds another network"):
+        published_networks(seed=7, config=residual)
 
 
 def test_the_networks_of_all_seeds_are_published_in_less_than_20_mb():

@@ -190,6 +190,12 @@ def test_the_provenance_says_where_a_number_comes_from():
     json.dumps(source)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_provenance_says_what_networks_are_trained_in(dtype, monkeypatch):
+    monkeypatch.setattr("fpcore.results.arithmetic", lambda device: getattr(torch, dtype))
+    assert provenance("quick", torch.device("cpu"), [0])["device"].endswith(f", {dtype})")
+
+
 def test_the_ledger_has_an_entry_for_every_claim_of_the_mission(results):
     entries = claims()
     assert [entry["id"] for entry in entries] == IDS

@@ -358,8 +358,38 @@ def test_more_attack_steps_train_on_pgd_examples(data, monkeypatch):
     assert sizes.min() > 0.19  # nobody is spared, however wrong the network is on a sample
 
 
+@pytest.mark.parametrize(
+    ("able", "dtype"),
+    [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "avx512_f": True}, torch.float32),
+        ({"bf16": True, "architecture": "arm64"}, torch.float32),
+    ],
+)
+def test_networks_are_trained_in_bfloat16_where_the_processor_multiplies_in_it(able, dtype, data, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert training.arithmetic(torch.device("cpu")) == dtype
+    seen, net = [], network()
+    handle = net.register_forward_hook(
+        lambda module, inputs, output: seen.append(
+            torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+        )
+    )
+    train(net, data, Training(steps=1, lr=0.1, batch=4, radius=0.1))
+    handle.remove()
+    assert seen and set(seen) == {dtype} and net.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_gpu_without_bfloat16_trains_in_float32(able, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: able and not including_emulation)
+    assert training.arithmetic(torch.device("cuda")) == (torch.bfloat16 if able else torch.float32)
+
+
 @pytest.mark.parametrize("steps", [1, 2])
-def test_class_scores_in_bfloat16_are_attacked_in_training(steps):
+def test_class_scores_in_bfloat16_are_attacked_in_training(steps, monkeypatch):
+    monkeypatch.setattr(training, "arithmetic", lambda device: torch.bfloat16)
     images = Images(torch.rand(16, 3, 32, 32), torch.arange(16) % 10, "random")
     torch.manual_seed(0)
     net = ConvNet(1 / 16)
