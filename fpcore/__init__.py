@@ -81,6 +81,7 @@ from fpcore.film import positions, projector, shoot
 from fpcore.grid import Grid, explorer_grid, run_grid
 from fpcore.image_explorer import examples, first_layer, image_explorer, strongest
 from fpcore.kernels import Cubic, KernelMachine, Linear, Tangent, polynomial, tangent_kernel, train_kernel
+from fpcore.ledger import claims, ledger_sources, ledger_table, publish
 from fpcore.linearised import Linearised
 from fpcore.low_rank import low_rank, trained_parameters
 from fpcore.lower_bounds import (
@@ -101,13 +102,9 @@ from fpcore.removal import removal_rows, removed, roughness, swapped
 from fpcore.resnet import ResNet
 from fpcore.results import (
     beside,
-    claims,
     comparison,
     interval,
-    ledger_sources,
-    ledger_table,
     provenance,
-    publish,
     publish_figure,
     published,
     published_arrays,

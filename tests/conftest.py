@@ -1,4 +1,4 @@
-"""What several test files share: one thread, short hypothesis runs, fake CIFAR-10 files, temporary folders, known networks."""
+"""What several test files share: one thread, short hypothesis runs, published figures, fake CIFAR-10 files, known networks."""
 
 import dataclasses
 import io
@@ -14,11 +14,25 @@ from hypothesis import settings
 from PIL import Image
 
 from fpcore import SYNTHETIC, Images, SparseCoding, TwoLayer, cifar
-from fpcore.results import CLAIMS
+from fpcore.ledger import CLAIMS
 
 torch.set_num_threads(1)
 settings.register_profile("fpcore", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("fpcore")
+
+SOURCE = {
+    "profile": "quick",
+    "device": "cpu",
+    "versions": {"torch": "2"},
+    "seeds": [0, 1],
+    "date": "2025-01-01",
+    "commit": "abc",
+}
+
+
+def number(value, low=None, high=None):
+    """A published figure, of one seed or with its interval."""
+    return {"value": value, "low": low, "high": high, "n": 1 if low is None else 3}
 
 
 @pytest.fixture
@@ -79,7 +93,7 @@ def check_figures():
     """
 
     def check(figures, experiment, elsewhere=()):
-        needed = {source for claim in CLAIMS if claim.experiment == experiment for source in claim.rename.values()}
+        needed = {source for claim in CLAIMS if claim.experiment == experiment for source in claim.figures.values()}
         assert figures.keys() >= needed - {*elsewhere}
         for name, value in figures.items():
             signed = name.startswith(("cos", "clean_lost", "robust_gain"))
