@@ -160,7 +160,7 @@ CLAIMS = (
     ),
     Claim(
         "L3",
-        "The NTK of this network cannot defend against perturbations of that radius.",
+        "The NTK of this network, at any width, cannot defend against perturbations of that radius.",
         "chapters/ntk",
         LOWER_BOUNDS,
         {
@@ -205,7 +205,8 @@ CLAIMS = (
     ),
     Claim(
         "P3-layers",
-        "Purification instead of new features (P3) in that ConvNet: each neuron of w' is nearest to its own ancestor in w.",
+        "Neurons keep their identity in that ConvNet (necessary for P3, not sufficient): those of w' are nearest to their own "
+        "ancestors in w.",
         "chapters/cifar10-layers",
         CIFAR,
         _same(
@@ -276,7 +277,7 @@ CLAIMS = (
     ),
     Claim(
         "E2",
-        "NTK models stay non-robust on CIFAR-10, even when adversarially trained.",
+        "NTK models, as trained here, stay non-robust on CIFAR-10, even when adversarially trained.",
         "chapters/cifar10-ntk",
         TANGENTS,
         {

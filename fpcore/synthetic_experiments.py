@@ -277,10 +277,15 @@ def worst_attack(
 def robustness(run: SyntheticRun, net: TwoLayer, restarts: int = 5, branches: int = BRANCHES) -> dict[str, float]:
     """Clean, robust (worst attack: an upper bound) and certified (a lower bound) accuracy at the run's radius.
 
-    Networks that are far from robust cost the certificate most and gain least: give `branches` = 1 for them.
+    Networks that are far from robust cost the certificate most and gain least: give `branches` = 1 for them. A certified
+    sample that an attack breaks is an error: it would disprove the certificate.
     """
     survived = worst_attack(net, run.data, run.x, run.y, run.experiment.radius, restarts)
     certificate = certify(net, run.x, run.y, run.experiment.radius, branches)
+    if broken := int((certificate.robust & ~survived).sum()):
+        raise ArithmeticError(
+            f"an attack broke {broken} samples that are certified at {run.experiment.radius}: report this bug"
+        )
     return {
         "clean_accuracy": accuracy(net, run.x, run.y),
         "robust_accuracy": survived.float().mean().item(),

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import yaml
 
-from fpcore import book, pages
+from fpcore import SYNTHETIC, book, pages, published
 
 APART = {"chapters/intro", "chapters/claims", "chapters/references"}  # the opening page, the ledger, the bibliography
 CHAPTERS = [file for file in pages.table_of_contents() if file.startswith("chapters/") and file not in APART]
@@ -70,3 +70,11 @@ def test_workflows_run_what_the_makefile_and_continuous_integration_run():
 def test_the_page_on_how_to_run_it_names_the_repository():
     url = yaml.safe_load((book.ROOT / "_config.yml").read_text())["repository"]["url"]
     assert url in (book.ROOT / "pages" / "how-to-read.md").read_text()
+
+
+def test_the_readme_shows_the_published_headline():
+    found, text = published("synthetic"), (book.ROOT / "README.md").read_text()
+    assert f"({SYNTHETIC['full'].d:,} of them" in text and len(found["provenance"]["seeds"]) == 5 and "five seeds" in text
+    table = [row.strip("| ").split(" | ")[1:] for row in re.findall(r"^\| clean.*$", text, re.M)]
+    figures = [[f"{kind}_accuracy{suffix}" for kind in ("clean", "robust", "certified")] for suffix in ("", "_control", "_adv")]
+    assert table == [[f"{found['measured'][name]['value']:.1%}" for name in row] for row in figures]

@@ -23,6 +23,7 @@ from fpcore import (
     run_synthetic,
     training,
 )
+from fpcore.certificates import Certificate
 from fpcore.synthetic_experiments import SyntheticRun, watch
 
 CPU = torch.device("cpu")
@@ -358,6 +359,15 @@ def test_robustness_counts_the_attack_along_the_dense_direction(sparse, planted_
         monkeypatch.setattr(f"fpcore.attacks.{name}", lambda _, x, *args, **options: x)
     found = robustness(run, run.clean, restarts=1)
     assert found["robust_accuracy"] == accuracy(run.clean, moved, run.y) < found["clean_accuracy"]
+
+
+def test_a_certified_sample_that_an_attack_breaks_is_an_error(planted_run, planted, monkeypatch):
+    run = planted_run(planted(dense=3.0, threshold=0.1), planted())
+    ones = torch.ones(len(run.x))
+    wrong = Certificate(ones, ones, ones.bool())
+    monkeypatch.setattr("fpcore.synthetic_experiments.certify", lambda *_: wrong)
+    with pytest.raises(ArithmeticError, match=r"an attack broke [1-9]"):
+        robustness(run, run.clean, restarts=1)
 
 
 def test_robustness_repeats_itself(planted_run, planted):
