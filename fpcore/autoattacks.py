@@ -54,7 +54,10 @@ def _survivors(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> T
     from pyautoattack import AutoAttack
 
     with torch.random.fork_rng():  # the library seeds the global generator
-        attack = AutoAttack(frozen(net), norm=NORMS[ball.norm], eps=ball.radius, seed=seed, device=x.device)
+        twin = frozen(net)
+        attack = AutoAttack(twin, norm=NORMS[ball.norm], eps=ball.radius, seed=seed, device=x.device)
+        # Its targeted attacks try nine wrong classes, of which there may be fewer.
+        attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, twin(x[:1]).shape[1] - 1)
         found, _ = attack.run_standard_evaluation(x, y, batch_size=len(x))
         found = x + ball.project(found - x, x)  # whatever the library's rounding, inside the ball and the box
         with torch.no_grad(), evaluating(net):

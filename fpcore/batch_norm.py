@@ -12,7 +12,8 @@ from fpcore.models import evaluating
 def recalibrated(model: nn.Module, x: Tensor, chunk: int = 500) -> nn.Module:
     """A copy of `model`, in evaluation mode, whose running means and variances are those of the images x (n, ...).
 
-    Each is the mean over chunks of x, all of one size but the last; no augmentation. Nothing else changes.
+    Each is the mean over chunks of x, at most `chunk` images and all of one size to within one; no augmentation. Nothing
+    else changes.
     """
     twin = copy.deepcopy(model).eval()
     norms = [m for m in twin.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -21,7 +22,7 @@ def recalibrated(model: nn.Module, x: Tensor, chunk: int = 500) -> nn.Module:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum, norm.training = None, True  # a cumulative mean instead of a running one
-        for part in x.split(chunk):
+        for part in x.tensor_split(-(-len(x) // chunk)):
             twin(part)
     for norm, momentum in zip(norms, before):
         norm.momentum = momentum

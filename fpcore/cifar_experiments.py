@@ -10,7 +10,7 @@ from torch import nn
 
 from fpcore import checks
 from fpcore.attacks import Ball
-from fpcore.cifar import Images
+from fpcore.cifar import Images, digest
 from fpcore.experiments import cache_path
 from fpcore.linearised import Linearised
 from fpcore.low_rank import low_rank
@@ -248,8 +248,10 @@ def run_low_rank(
     checks.choice("kind", kind, ("adversarial", "random", "clean", "full"))
     net = copy.deepcopy(clean) if kind == "full" else low_rank(clean, rank, seed, fixed=kind == "random")
     trainings = [config.clean(data, seed), config.low_rank(data, seed, 0.0 if kind == "clean" else config.radius)]
+    # `stage` compares frozen weights with the checkpoint's; of "full" none is frozen, so it is named by where it starts.
+    start = [digest([*clean.state_dict().values()])] if kind == "full" else []
     name = f"rank{rank}-{kind}"
-    config.stage(name, net, data, trainings, seed, rank, kind, progress=progress, sources=("low_rank",))
+    config.stage(name, net, data, trainings, seed, rank, kind, *start, progress=progress, sources=("low_rank",))
     return net
 
 

@@ -42,7 +42,7 @@ def cifar_runs(
 
 def _file(config: CifarExperiment, seed: int) -> str:
     """The name under which a seed's networks are published; the ConvNet, the book's main network, needs no mention."""
-    return f"cifar10-seed{seed}" + ("" if config.architecture == "convnet" else f"-{config.architecture}")
+    return f"cifar10-seed{seed}" + ("" if config.architecture == "convnet" else f"-{config.architecture}-width{config.width:g}")
 
 
 def publish_networks(nets: dict[str, nn.Module], seed: int, config: CifarExperiment = CIFAR["full"]) -> None:

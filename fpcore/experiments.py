@@ -12,6 +12,7 @@ import torch
 
 from fpcore import checks, figures
 from fpcore.results import ROOT, interval, provenance, write_json
+from fpcore.training import arithmetic
 
 PROFILES = ("quick", "full")  # minutes on two CPU cores; the published sizes
 
@@ -22,12 +23,15 @@ SOURCES = ("seeding", "sparse_coding", "cifar", "models", "attacks", "decomposit
 def cache_path(label: str, *lineage: Any, sources: tuple[str, ...] | None = None) -> Path:
     """Where a training keeps its checkpoint: $FPCORE_CACHE, else `_build/cache`, under a name made from its lineage.
 
-    The lineage is all that decides the outcome: trainings, seeds, data, earlier stages; and the code.
+    The lineage is all that decides the outcome: trainings, seeds, data, earlier stages; and the code, torch's version, and
+    what the processor trains in.
     `sources` are the modules whose code that is, if fewer or others than most experiments'. A folder in which nothing can be
     written is an error, unless what is asked for lies in it.
     """
     folder = Path(os.environ.get("FPCORE_CACHE") or ROOT / "_build" / "cache")
     plain = [repr(part) for part in lineage]
+    if arithmetic(torch.device("cpu")) == torch.bfloat16:  # a cache may be carried to a machine that trains in float32
+        plain.append("bfloat16")
     digest = hashlib.sha256(json.dumps([*plain, torch.__version__]).encode())
     for source in sources or SOURCES:
         digest.update((Path(__file__).parent / f"{source}.py").read_bytes())

@@ -222,7 +222,8 @@ CLAIMS = (
     ),
     Claim(
         "P1-residual",
-        "The principle (P1) in every layer of a narrow ResNet-18 on CIFAR-10, trained by the ConvNet's recipe.",
+        "The principle (P1), for nine neurons in ten of every layer, in a narrow ResNet-18 on CIFAR-10, trained by the recipe "
+        "of the ConvNet.",
         "chapters/cifar10-layers",
         RESIDUAL,
         _same(
@@ -321,7 +322,7 @@ CLAIMS = (
 
 
 def publish(name: str, measured: dict[str, Any], source: dict[str, Any], arrays: dict[str, Tensor] | None = None) -> None:
-    """Write results/<name>.json, and results/<name>.safetensors for arrays, atomically; then refresh the ledger.
+    """Write results/<name>.json, and results/<name>.safetensors for arrays, each atomically; then refresh the ledger.
 
     The same figures as are published already are left as they are, with the provenance of the run that found them first,
     unless that was of code that was not committed.

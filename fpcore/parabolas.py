@@ -28,7 +28,8 @@ def shared_budget(
     """
     if gram is None:
         gram = model.weight @ model.weight.T
-    w, b, norm = model.weight.double(), model.bias.double(), model.weight.double().norm(dim=1)
+    w, norm = model.weight.double(), model.weight.double().norm(dim=1)
+    b = model.threshold.double() * norm
     q, radius = y[:, None].double() * (x.double() @ w.T), radius[:, None].double()  # (n, m)
     reach, gap = radius * norm, (q + b).abs()
     bent = (q < b) & (q - reach < -b) & (q + reach > -b) & (gap > 0.15 * reach)
@@ -61,7 +62,14 @@ def shared_budget(
             break
         t = torch.where(failed == 0, t, 1.6 * t)
     base = (slope * q + offset).sum(1)
-    return base - worst - 1e-9 * ((slope * q).abs().sum(1) + offset.abs().sum(1) + worst)
+    return (
+        base
+        - worst
+        - 1e-7
+        * (  # the radius, too, comes in float32
+            (slope * q).abs().sum(1) + offset.abs().sum(1) + worst
+        )
+    )
 
 
 def _lines(q: Tensor, reach: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,7 @@ def folder() -> Path:
 def interval(values: list[float], share: bool = False) -> dict[str, Any]:
     """Mean and 95% Student-t interval over seeds: {"value", "low", "high", "n"}; no interval from a single seed.
 
-    With `share`, the interval is cut to [0, 1].
+    With `share`, the interval is cut to [0, 1], unless a value lies outside (an explained share may be negative).
     """
     array = np.asarray(values, dtype=float)
     if not len(array) or not np.isfinite(array).all():
@@ -42,6 +42,7 @@ def interval(values: list[float], share: bool = False) -> dict[str, Any]:
         return {"value": mean, "low": None, "high": None, "n": 1}
     half = float(stats.t.ppf(0.975, n - 1) * array.std(ddof=1) / np.sqrt(n))
     low, high = mean - half, mean + half
+    share = share and bool((array >= 0).all() and (array <= 1).all())
     return {"value": mean, "low": max(low, 0.0) if share else low, "high": min(high, 1.0) if share else high, "n": n}
 
 

@@ -241,7 +241,7 @@ def run_separation(profile: str, seeds: list[int], device: torch.device) -> dict
     return summarise([*found.values()])
 
 
-def ledger(rows: list[dict[str, dict[str, float]]], radius: float) -> list[dict[str, float]]:
+def lower_bound_figures(rows: list[dict[str, dict[str, float]]], radius: float) -> list[dict[str, float]]:
     """The figures of claims L1 to L3 for each seed; robust accuracies are those of the better of the two trainings."""
     figures = []
     for row in rows:

@@ -32,7 +32,7 @@ class SparseCoding:
         self._counts, self._law = counts.to(self.device), (law / law[-1]).to(self.device)
 
     def __repr__(self):
-        return f"SparseCoding(d={self.d}, k={self.k}, margin={self.margin:g}, noise={self.noise:g}, device={self.device})"
+        return f"SparseCoding(d={self.d}, k={self.k}, margin={self.margin!r}, noise={self.noise!r}, device={self.device})"
 
     def codes(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw n sparse codes z (n, d) with |<w*, z>| >= margin, exactly and without rejection.

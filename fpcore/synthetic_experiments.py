@@ -157,7 +157,8 @@ def _run(
     for name, training in stages.items():
         start, model = networks[-1], copy.deepcopy(networks[-1])
         # A history holds what `watch` found, so its code is part of what the checkpoint is.
-        origin = (data, init.weight.shape, experiment.init_norm, experiment.training_radius, inspect.getsource(watch), seed)
+        code = [inspect.getsource(function) for function in (watch, live, active_share)]
+        origin = (data, init.weight.shape, experiment.init_norm, experiment.training_radius, code, seed)
         path = cache_path(f"synthetic-{name}", training, *before, *origin)
 
         def measure(_: nn.Module, model: TwoLayer = model, start: TwoLayer = start) -> dict[str, Any]:
@@ -231,7 +232,10 @@ def measure_synthetic(run: SyntheticRun, restarts: int = 5) -> dict[str, float]:
 
 
 def measure_control(run: SyntheticRun, restarts: int = 5) -> dict[str, float]:
-    """Of a run of `run_control`: what the figures of FGM training are to be told from, each as "name_control"."""
+    """Of a run of `run_control`: what the figures of FGM training are to be told from, each as "name_control".
+
+    Its certificate does not branch (`branches` = 1): hardly anything is certified, and branching takes longest where it fails.
+    """
     w, w_c, alive = run.clean.weight.detach(), run.purified.weight.detach(), live(run.purified)
     held, parts = features(w_c[alive], run.data.features, run.data.u_star), decompose(w, w_c)
     out = robustness(run, run.purified, restarts, branches=1)

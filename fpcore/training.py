@@ -50,11 +50,11 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Training:
-    """The configuration of one training run: plain SGD, optionally with momentum, on fresh or shuffled mini-batches.
+    """The configuration of one training run: SGD, with Nesterov momentum if any, on fresh or shuffled mini-batches.
 
-    `lr`, `radius` (of the l2 or linf FGM adversary; 0: clean training) and `threshold` (of `TwoLayer`; None: leave it)
-    are numbers or Schedules. `weight_decay` is that of `torch.optim.SGD`. `attack_steps` > 1 trains on PGD. Networks, and
-    attacks on them, run in the device's `arithmetic`; weights and losses are float32.
+    `lr`, `radius` (of the l2 or linf FGM adversary; 0: clean training) and `threshold` (None: leave it; networks other
+    than `TwoLayer` have none) are numbers or Schedules. `weight_decay` is that of `torch.optim.SGD`. `attack_steps` > 1
+    trains on PGD. Networks, and attacks on them, run in the device's `arithmetic`; weights and losses are float32.
     """
 
     steps: int
@@ -156,7 +156,7 @@ def train(
 
 
 def arithmetic(device: torch.device) -> torch.dtype:
-    """What networks are trained in: bfloat16 where the hardware multiplies in it, else float32, two to four times faster."""
+    """What networks are trained in: bfloat16 where the hardware multiplies in it, else float32; emulated, it would be slow."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     able = torch.cpu.get_capabilities() if device.type == "cpu" else {}

@@ -1,6 +1,7 @@
 """The protocol at other sizes and outside its regime: what scales how with d and k, and what breaks it."""
 
 import math
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -93,10 +94,23 @@ def run_scaling(profile: str, seeds: list[int], device: torch.device) -> list[di
 def exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """The power laws that the theory predicts, fitted to rows of `run_scaling`: name -> exponent, 95% interval.
 
-    Each is fitted inside the theory's regime, k < sqrt(d), and once more, as "name (all sizes)", with what lies beyond.
+    Each is fitted inside the theory's regime, k < sqrt(d), and once more, as "name (all sizes)", with what lies beyond; to
+    one point a size, since what keeps a size off a law is common to its seeds.
     """
+    rows = _by_size(rows)
     inside = [row for row in rows if row["k"] < math.sqrt(row["d"])]
     return _exponents(inside) | {f"{name} (all sizes)": fit for name, fit in _exponents(rows).items()}
+
+
+def _by_size(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each (d, k): the geometric mean of each figure over the seeds that have it, None if none has."""
+    found = []
+    for d, k in dict.fromkeys((row["d"], row["k"]) for row in rows):
+        some = [row for row in rows if (row["d"], row["k"]) == (d, k)]
+        figures = {name: [row[name] for row in some if row[name]] for name in some[0].keys() - {"d", "k", "seed"}}
+        means = {name: statistics.geometric_mean(values) if values else None for name, values in figures.items()}
+        found.append({"d": d, "k": k, **means})
+    return found
 
 
 def _exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -144,4 +144,5 @@ def coding_error(dictionary: Tensor, rows: Tensor, atoms: int) -> float:
     unit = F.normalize(dictionary.double(), dim=1).cpu().numpy()
     target = rows.double().cpu().numpy()
     code = orthogonal_mp(unit.T, target.T, n_nonzero_coefs=min(atoms, *unit.shape))
+    code = code.reshape(len(unit), len(target))  # of a single row it drops the axis
     return float(np.square(target.T - unit.T @ code).sum() / np.square(target).sum())

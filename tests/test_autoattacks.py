@@ -9,11 +9,11 @@ BOX = (0.0, 1.0)
 
 
 class Brightness(nn.Module):
-    """Ten scores; the largest is that of the bin which the mean brightness falls in: its exact robustness is known."""
+    """A score a bin; the largest is that of the bin which the mean brightness falls in: its exact robustness is known."""
 
-    def __init__(self):
+    def __init__(self, bins=10):
         super().__init__()
-        self.centres = nn.Parameter((torch.arange(10) + 0.5) / 10)
+        self.centres = nn.Parameter((torch.arange(bins) + 0.5) / bins)
 
     def forward(self, x):
         return -100 * (x.flatten(1).mean(1)[:, None] - self.centres) ** 2
@@ -31,6 +31,13 @@ def test_what_can_be_broken_is_broken_and_nothing_else(norm, radius, cache):
     survived = autoattack(net := Brightness(), x, y, Ball(norm, radius, BOX), chunk=5)
     assert survived.tolist() == [True] * 4 + [False] * 4
     assert net.training and net.centres.grad is None  # the network is left as it was
+
+
+def test_of_fewer_than_ten_classes_all_wrong_ones_are_tried(cache):
+    bright = torch.tensor([0.3, 0.5, 0.399, 0.599])  # of five bins: the middle of two, and the edge of two
+    x = bright.view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
+    survived = autoattack(Brightness(5), x, (bright * 5).long(), Ball("linf", 0.02, BOX))
+    assert survived.tolist() == [True] * 2 + [False] * 2
 
 
 @pytest.mark.parametrize("kind", [ConvNet, ResNet])

@@ -12,6 +12,7 @@ from fpcore import (
     run_cifar,
     run_linearised,
     run_low_rank,
+    train,
 )
 from fpcore.cifar_experiments import CifarExperiment
 
@@ -181,3 +182,8 @@ def test_a_checkpoint_around_other_clean_weights_is_not_taken_for_this_ones(cach
         run_low_rank(TINY, data, TINY.initial(1), 0, 2, progress=False)
     with pytest.raises(ValueError, match=r"was trained around another net\.conv1"):
         run_linearised(TINY, data, 0, TINY.initial(1), progress=False)
+    for origin in (0, 1, 0):  # where all weights move, none can be compared
+        full = run_low_rank(TINY, data, TINY.initial(origin), 0, 2, "full", progress=False)
+        alone = TINY.initial(origin)
+        train(alone, data, TINY.low_rank(data, 0, TINY.radius))
+        assert torch.equal(full.conv1.weight, alone.conv1.weight)

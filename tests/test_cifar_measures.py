@@ -258,10 +258,10 @@ def test_published_networks_come_back_as_they_went_in(results):
     residual = dataclasses.replace(small, architecture="resnet18")
     with pytest.raises(ValueError, match=r"cifar10-seed7\.safetensors holds another network"):
         published_networks(seed=7, config=TINY)
-    with pytest.raises(FileNotFoundError, match="cifar10-seed7-resnet18"):
+    with pytest.raises(FileNotFoundError, match=r"cifar10-seed7-resnet18-width0\.25"):
         published_networks(seed=7, config=residual)
     publish_networks(nets, 7, residual)
-    with pytest.raises(ValueError, match=r"cifar10-seed7-resnet18\.safetensors holds another network"):
+    with pytest.raises(ValueError, match=r"cifar10-seed7-resnet18-width0\.25\.safetensors holds another network"):
         published_networks(seed=7, config=residual)
 
 

@@ -48,6 +48,14 @@ def test_a_checkpoint_has_another_name_for_another_lineage_label_and_code(cache,
     assert len(paths | {cache_path("a", one)}) == 7
 
 
+def test_a_checkpoint_has_another_name_where_networks_are_trained_in_another_arithmetic(cache, monkeypatch):
+    paths = set()
+    for dtype in (torch.float32, torch.bfloat16, torch.float32):
+        monkeypatch.setattr(experiments, "arithmetic", lambda device, dtype=dtype: dtype)
+        paths.add(cache_path("a", Training(1, 0.1), 0))
+    assert len(paths) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -15,7 +15,7 @@ from fpcore.separation import (
     LowComplexity,
     attacked,
     cubic_accuracy,
-    ledger,
+    lower_bound_figures,
     measure_low_complexity,
     run_low_complexity,
     run_separation,
@@ -192,7 +192,7 @@ def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
         assert 0 <= row["robust_accuracy"] <= row["gradient_accuracy"] <= row["clean_accuracy"] <= 1, name
         assert row["robust_accuracy"] <= row.get("class_bound", 1.0) + 2 / math.sqrt(30), name
     assert rows["linear, clean"]["clean_accuracy"] > 0.9
-    (figures,) = ledger([rows], experiment.radius)
+    (figures,) = lower_bound_figures([rows], experiment.radius)
     assert figures["class_bound_degree2_accuracy"] == pytest.approx(0.5 + figures["class_bound_linear_accuracy"] / 2)
     both = run_low_complexity(config, short, 0, torch.device("cpu"))
     nets = {name: row for name, row in both.items() if name not in rows}

@@ -77,6 +77,13 @@ def test_recalibrated_statistics_are_those_of_the_images():
     assert not twin.training and twin.bn1.momentum == net.bn1.momentum
 
 
+def test_a_chunk_that_is_left_over_counts_no_more_than_its_images():
+    net, x = ConvNet(1 / 16), torch.rand(41, 3, 32, 32)
+    x[40] = 0
+    found, whole = (recalibrated(net, x, chunk=chunk).bn1.running_mean for chunk in (40, 41))
+    assert (found - whole).norm() < 0.02 * whole.norm()
+
+
 def test_recalibration_keeps_the_weights_and_is_the_same_again():
     torch.manual_seed(0)
     net, x = ConvNet(1 / 8), images(30)

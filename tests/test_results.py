@@ -42,6 +42,7 @@ def test_the_interval_of_a_share_is_cut_to_0_and_1():
     assert interval([0.9, 1.0])["high"] > 1 and interval([0.0, 0.1])["low"] < 0
     inner = [0.5, 0.52, 0.51]
     assert interval(inner, share=True) == interval(inner)
+    assert interval([-0.3, -0.1], share=True) == interval([-0.3, -0.1])  # no share after all
 
 
 @pytest.mark.parametrize("values", [[], [math.nan], [0.5, math.nan], [0.5, math.inf]])

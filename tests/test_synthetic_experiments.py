@@ -155,6 +155,7 @@ def test_a_small_run_goes_from_end_to_end_and_is_read_the_second_time(tiny, cach
         {"init_norm": 0.1},
         {"decay": 0.0},
         {"last_threshold": 0.5},
+        {"training_reach": 0.9},
     ],
 )
 def test_another_setting_does_not_read_the_checkpoints(change, tiny, cache, no_batches):
@@ -179,9 +180,10 @@ def test_another_adversary_reads_the_clean_training_alone(tiny, cache):
 
 
 def test_histories_are_measured_at_the_radius_of_their_own_experiment(tiny, cache, monkeypatch):
-    wider = dataclasses.replace(tiny, reach=2 * tiny.reach)
-    run_synthetic(tiny, 0, CPU, progress=False)
+    wider = dataclasses.replace(tiny, training_reach=2 * tiny.training_reach)  # the first stage is the same
+    before = run_synthetic(tiny, 0, CPU, progress=False).histories["clean"]
     after = run_synthetic(wider, 0, CPU, progress=False).histories["clean"]
+    assert repr(after) != repr(before)
     monkeypatch.setenv("FPCORE_CACHE", str(cache / "fresh"))
     assert repr(after) == repr(run_synthetic(wider, 0, CPU, progress=False).histories["clean"])
 

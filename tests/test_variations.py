@@ -271,6 +271,19 @@ def test_intervals_of_exponents_cover_the_truth_at_their_rate():
     assert abs(covered / trials - 0.95).max() < 4 * math.sqrt(0.05 * 0.95 / trials)
 
 
+def test_seeds_of_a_size_are_no_sizes_of_their_own():
+    rng = np.random.default_rng(0)
+    off = {size: math.exp(0.2 * rng.normal()) for size in SCALING["full"]}  # common to the seeds of a size
+    rows = [row | {"broken_radius": off[row["d"], row["k"]] * row["broken_radius"]} for row in rows_of(SCALING["full"])]
+    seeds = [
+        row | {"seed": seed, "broken_radius": row["broken_radius"] * by} for row in rows for seed, by in ((0, 2.0), (1, 0.5))
+    ]
+    seeds[0]["steps"] = None
+    once, twice = exponents(rows), exponents(seeds)
+    for name, fit in once.items():
+        assert twice[name] == pytest.approx(fit)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0])
 def test_a_measurement_that_has_no_logarithm_is_left_out(bad):
     fitted = power_law({"d": [1.0, 2, 3, 4]}, [1.0, 4.0, bad, 16.0])["d"]

@@ -98,6 +98,7 @@ def test_sums_of_few_atoms_are_coded_by_as_many_and_more_atoms_never_leave_more(
     noise = torch.randn(50, 30, generator=rng)
     left = [coding_error(atoms, noise, k) for k in (1, 5, 20)]
     assert 1 > left[0] > left[1] > left[2] > 0
+    assert coding_error(atoms, 2 * atoms[:1], 1) == pytest.approx(0, abs=1e-12)
     with pytest.raises(ValueError, match="atoms = 0"):
         coding_error(atoms, noise, 0)
 
