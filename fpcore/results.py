@@ -51,7 +51,7 @@ def provenance(profile: str, device: torch.device, seeds: list[int], **more: Any
 
     The commit is "-dirty" if anything but results, which a run writes itself, differs from it.
     """
-    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} cores"
     return {
         "profile": profile,
         "device": f"{device.type} ({hardware}, {platform.machine()}, {str(arithmetic(device)).removeprefix('torch.')})",
