@@ -62,14 +62,8 @@ def shared_budget(
             break
         t = torch.where(failed == 0, t, 1.6 * t)
     base = (slope * q + offset).sum(1)
-    return (
-        base
-        - worst
-        - 1e-7
-        * (  # the radius, too, comes in float32
-            (slope * q).abs().sum(1) + offset.abs().sum(1) + worst
-        )
-    )
+    slack = 1e-7 * ((slope * q).abs().sum(1) + offset.abs().sum(1) + worst)  # the radius comes in float32
+    return base - worst - slack
 
 
 def _lines(q: Tensor, reach: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
