@@ -8,20 +8,19 @@ PROFILE ?= quick
 DEVICE  ?= auto
 SEED    ?= 0
 BIN     := .venv/bin
-BOOK    := $(BIN)/python -m fpcore.book
-SITE    := $(BIN)/python -m fpcore.site
+BOOK    := $(BIN)/python -m fpbook
 READY   := .venv/.ready
 
 .PHONY: book test lint lab full pdf execute clean
 
 book: execute
-	@$(SITE) build --profile $(PROFILE)
+	@$(BOOK) build --profile $(PROFILE)
 
 execute: $(READY)
 	@$(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED)
 
 pdf: execute
-	@$(SITE) pdf --profile $(PROFILE)
+	@$(BOOK) pdf --profile $(PROFILE)
 
 test: lint book
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile

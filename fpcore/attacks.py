@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from fpcore import checks
-from fpcore.models import correct, evaluating, fitting, one_label_each
+from fpcore.models.outputs import correct, evaluating, fitting, one_label_each
 
-Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, x, y) -> adversarial x of the same shape
+Attack = Callable[
+    [nn.Module, Tensor, Tensor], Tensor
+]  # (model, x, y) -> adversarial x of the same shape
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Ball:
             (low, high), (least, most) = self.box, (value.item() for value in x.detach().aminmax())
             slack = 1e-5 * (high - low)
             if not (low - slack <= least and most <= high + slack):
-                raise ValueError(f"x spans {least:g} to {most:g}, box = {self.box}: scale x into it, or give x's own box")
+                raise ValueError(
+                    f"x spans {least:g} to {most:g}, box = {self.box}: scale x into it, or give x's own box"
+                )
 
     def size(self, delta: Tensor) -> Tensor:
         """|delta| of each sample, shape (n,)."""
@@ -63,7 +67,9 @@ class Ball:
     def random(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
         """A uniformly random point of the ball for each sample of x, before clipping to the box."""
         if self.norm == "linf":
-            return ((2 * torch.rand(x.shape, generator=rng, device=x.device) - 1) * self.radius).to(x.dtype)
+            return ((2 * torch.rand(x.shape, generator=rng, device=x.device) - 1) * self.radius).to(
+                x.dtype
+            )
         direction = self.steepest(torch.randn(x.shape, generator=rng, device=x.device))
         dimension = math.prod(x.shape[1:])
         share = torch.rand(len(x), generator=rng, device=x.device) ** (1 / dimension)
@@ -165,7 +171,13 @@ def pgd(
                     alive = correct(output, y0)
                     # A broken sample's worst point is one that is misclassified, whatever its loss.
                     best[todo[~alive]] = (x0 + delta)[~alive]
-                    todo, x0, y0, delta, grad = todo[alive], x0[alive], y0[alive], delta[alive], grad[alive]
+                    todo, x0, y0, delta, grad = (
+                        todo[alive],
+                        x0[alive],
+                        y0[alive],
+                        delta[alive],
+                        grad[alive],
+                    )
                     if len(todo) == 0:
                         return best
                 if step < steps:
@@ -177,7 +189,9 @@ def along(direction: Tensor, radius: float) -> Attack:
     """The attack x - y radius u with the fixed unit vector u = `direction` (d,), for binary labels y in {-1, +1}."""
     checks.finite("radius", radius)
     if not abs((length := direction.norm().item()) - 1) < 1e-3:
-        raise ValueError(f"|direction| = {length:g}: give a unit vector, direction / direction.norm()")
+        raise ValueError(
+            f"|direction| = {length:g}: give a unit vector, direction / direction.norm()"
+        )
 
     def attack(_, x: Tensor, y: Tensor) -> Tensor:
         return x - radius * y[:, None] * direction
@@ -201,8 +215,12 @@ def _kept_to(ball: Ball, attack: Attack) -> Attack:
             moved = attack(model, x, y).detach()
         gone = ball.size(moved - x)
         # 1e-4, and the rounding of x + delta
-        if not (gone <= (1 + 1e-4) * ball.radius + 4 * torch.finfo(x.dtype).eps * ball.size(x)).all():
-            raise ValueError(f"an extra attack moved x by {gone.max():g}: give one of radius {ball.radius:g}")
+        if not (
+            gone <= (1 + 1e-4) * ball.radius + 4 * torch.finfo(x.dtype).eps * ball.size(x)
+        ).all():
+            raise ValueError(
+                f"an extra attack moved x by {gone.max():g}: give one of radius {ball.radius:g}"
+            )
         ball.check(moved)
         return moved
 
@@ -243,3 +261,8 @@ def robust_correct(
                     todo = todo[correct(fitting(model(adversarial), y[todo]), y[todo])]
         survived[todo] = True
     return survived
+
+
+def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, **options: Any) -> float:
+    """Share of samples that survive `robust_correct`, with its `options`: an *upper* bound."""
+    return robust_correct(model, x, y, ball, **options).float().mean().item()

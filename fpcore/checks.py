@@ -21,7 +21,11 @@ def positive_int(name: str, value: int) -> int:
 
 def finite(name: str, value: float, low: float = 0.0, high: float = math.inf) -> float:
     """Return `value` as a float if low <= value <= high and it is neither NaN nor infinite, else raise ValueError."""
-    number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    number = (
+        float(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        else math.nan
+    )
     if not (math.isfinite(number) and low <= number <= high):
         span = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}"
         raise ValueError(f"{_shown(name, value)} finite number {span}")
@@ -61,3 +65,17 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     name = "cuda:0" if str(device) == "cuda" else str(device)
     choice("device", name, have)
     return torch.device(name)
+
+
+def arithmetic(device: torch.device) -> torch.dtype:
+    """What networks are trained in: bfloat16 where the hardware multiplies in it, else float32; emulated, it would be slow."""
+    if device.type == "cuda":
+        return (
+            torch.bfloat16
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float32
+        )
+    able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return (
+        torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+    )  # not measured on Arm

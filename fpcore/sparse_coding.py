@@ -19,12 +19,16 @@ class SparseCoding:
     Source: Allen-Zhu & Li (2020), section 2.
     """
 
-    def __init__(self, d: int, k: int, margin: float = 1.5, noise: float = 0.2, seed: int = 0, device="cpu"):
+    def __init__(
+        self, d: int, k: int, margin: float = 1.5, noise: float = 0.2, seed: int = 0, device="cpu"
+    ):
         self.d, self.k, self.margin, self.noise = check_sizes(d, k, margin, noise)
         self.device = checks.resolve_device(device)
         rng = seeding.generator(seed, "features")
         q, r = torch.linalg.qr(torch.randn(d, d, generator=rng, dtype=torch.float64))
-        self.features = (q * r.diagonal().sign()).float().to(self.device)  # sign fix: Haar-distributed
+        self.features = (
+            (q * r.diagonal().sign()).float().to(self.device)
+        )  # sign fix: Haar-distributed
         self.w_star = (2.0 * torch.randint(0, 2, (d,), generator=rng) - 1).to(self.device)
         self.u_star = self.features @ self.w_star / math.sqrt(d)
         counts, weight = sign_counts(d, k, self.margin)
@@ -40,14 +44,20 @@ class SparseCoding:
         First how many of the non-zeros agree in sign with w* and how many disagree, from their joint law given the
         margin; then which features they are: the smallest of d random keys.
         """
-        which = torch.searchsorted(self._law, torch.rand(n, generator=rng, dtype=torch.float64, device=self.device))
-        agree, disagree = self._counts[which.clamp(max=len(self._counts) - 1)].T[:, :, None]  # (n, 1) each
+        which = torch.searchsorted(
+            self._law, torch.rand(n, generator=rng, dtype=torch.float64, device=self.device)
+        )
+        agree, disagree = self._counts[which.clamp(max=len(self._counts) - 1)].T[
+            :, :, None
+        ]  # (n, 1) each
         most = int((agree + disagree).max())
         keys = torch.rand(n, self.d, generator=rng, device=self.device)
         active = keys.topk(most, dim=1, largest=False).indices  # (n, most), in random order
         place = torch.arange(most, device=self.device)
         sign = (place < agree).float() - ((place >= agree) & (place < agree + disagree)).float()
-        return torch.zeros_like(keys).scatter_(1, active, sign * self.w_star[active] / math.sqrt(self.k))
+        return torch.zeros_like(keys).scatter_(
+            1, active, sign * self.w_star[active] / math.sqrt(self.k)
+        )
 
     def sample(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw n samples x (n, d) and labels y (n,) in {-1., +1.}; `rng` lives on the same device."""
@@ -72,7 +82,12 @@ def check_sizes(d: int, k: int, margin: float, noise: float) -> tuple[int, int, 
     if k > d:
         raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
     # <w*, z> has standard deviation 1: of a margin far in its tail, (almost) nothing of the model is left.
-    return d, k, checks.finite("margin", margin, high=min(3.0, math.sqrt(k))), checks.finite("noise", noise)
+    return (
+        d,
+        k,
+        checks.finite("margin", margin, high=min(3.0, math.sqrt(k))),
+        checks.finite("noise", noise),
+    )
 
 
 def sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:
@@ -83,13 +98,30 @@ def sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:
     n = torch.arange(d + 1, dtype=torch.float64)
     log_fact = torch.lgamma(n + 1)
     p = k / d
-    log_n = log_fact[d] - log_fact - log_fact.flip(0) + n * math.log(p) + torch.xlogy(d - n, torch.tensor(1 - p))
+    log_n = (
+        log_fact[d]
+        - log_fact
+        - log_fact.flip(0)
+        + n * math.log(p)
+        + torch.xlogy(d - n, torch.tensor(1 - p))
+    )
     likely = n[log_n > -50].long()  # the rest has a probability below 1e-20
-    total, agree = (grid.flatten() for grid in torch.meshgrid(likely, torch.arange(int(likely.max()) + 1), indexing="ij"))
+    total, agree = (
+        grid.flatten()
+        for grid in torch.meshgrid(likely, torch.arange(int(likely.max()) + 1), indexing="ij")
+    )
     # 1e-6 below the margin is rounding; a zero score has no label
     inside = (agree <= total) & ((2 * agree - total).abs() >= max(margin * math.sqrt(k) - 1e-6, 1))
     if not inside.any():
-        raise ValueError(f"margin = {margin!r}: no sample of d = {d}, k = {k} has it; give a smaller one")
+        raise ValueError(
+            f"margin = {margin!r}: no sample of d = {d}, k = {k} has it; give a smaller one"
+        )
     total, agree = total[inside], agree[inside]
-    log_p = log_n[total] + log_fact[total] - log_fact[agree] - log_fact[total - agree] - total * math.log(2)
+    log_p = (
+        log_n[total]
+        + log_fact[total]
+        - log_fact[agree]
+        - log_fact[total - agree]
+        - total * math.log(2)
+    )
     return torch.stack([agree, total - agree], dim=1), (log_p - log_p.max()).exp()

@@ -13,27 +13,16 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from fpcore import SYNTHETIC, Images, SparseCoding, TwoLayer, cifar
-from fpcore.ledger import CLAIMS
+from fpbook.first import CLAIMS
+from fpbook.synthetic.protocol import SYNTHETIC
+from fpcore import images as cifar
+from fpcore.images import Images
+from fpcore.models.two_layer import TwoLayer
+from fpcore.sparse_coding import SparseCoding
 
 torch.set_num_threads(1)
 settings.register_profile("fpcore", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("fpcore")
-
-SOURCE = {
-    "profile": "quick",
-    "device": "cpu",
-    "versions": {"torch": "2"},
-    "seeds": [0, 1],
-    "date": "2025-01-01",
-    "commit": "abc",
-}
-
-
-def number(value, low=None, high=None):
-    """A published figure, of one seed or with its interval."""
-    return {"value": value, "low": low, "high": high, "n": 1 if low is None else 3}
-
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
@@ -81,8 +70,18 @@ def no_batches(monkeypatch):
 @pytest.fixture(scope="session")
 def tiny():
     """A synthetic experiment that takes a blink."""
-    sizes = {"d": 40, "k": 4, "width": 80, "seeds": 1, "clean_steps": 6, "adversarial_steps": 9, "batch": 32}
-    return dataclasses.replace(SYNTHETIC["quick"], **sizes, margin=1.2, test_samples=60, first_threshold=1.0)
+    sizes = {
+        "d": 40,
+        "k": 4,
+        "width": 80,
+        "seeds": 1,
+        "clean_steps": 6,
+        "adversarial_steps": 9,
+        "batch": 32,
+    }
+    return dataclasses.replace(
+        SYNTHETIC["quick"], **sizes, margin=1.2, test_samples=60, first_threshold=1.0
+    )
 
 
 @pytest.fixture
@@ -93,7 +92,12 @@ def check_figures():
     """
 
     def check(figures, experiment, elsewhere=()):
-        needed = {source for claim in CLAIMS if claim.experiment == experiment for source in claim.figures.values()}
+        needed = {
+            source
+            for claim in CLAIMS
+            if claim.experiment == experiment
+            for source in claim.figures.values()
+        }
         assert figures.keys() >= needed - {*elsewhere}
         for name, value in figures.items():
             signed = name.startswith(("cos", "clean_lost", "robust_gain"))
@@ -120,10 +124,15 @@ def fake_cifar(monkeypatch, no_data_anywhere):
         written, rng = {}, np.random.default_rng(0)
         for split in splits:
             n = rows or cifar.COUNTS[split]
-            images = [encode(rng.integers(0, 256, (*size, 3), dtype=np.uint8), kind) for _ in range(n)]
+            images = [
+                encode(rng.integers(0, 256, (*size, 3), dtype=np.uint8), kind) for _ in range(n)
+            ]
             labels = [i % 10 if label is None else label for i in range(n)]
             column = pa.array([{"bytes": b, "path": "x.png"} for b in images])
-            pq.write_table(pa.table({"img": column, "label": labels}), folder / cifar.PARQUET.format(split=split))
+            pq.write_table(
+                pa.table({"img": column, "label": labels}),
+                folder / cifar.PARQUET.format(split=split),
+            )
             written[split] = images, labels
         return written
 
@@ -141,7 +150,9 @@ def planted(sparse):
     """A function that makes a network of neurons w*_j M_j + dense u* + noise: pure for dense = 0, broken for a large one."""
 
     def make(dense=0.0, noise=0.0, copies=1, threshold=0.2, seed=0):
-        rows = (sparse.features * sparse.w_star + dense * sparse.u_star[:, None]).T.repeat(copies, 1)
+        rows = (sparse.features * sparse.w_star + dense * sparse.u_star[:, None]).T.repeat(
+            copies, 1
+        )
         rng = torch.Generator().manual_seed(seed)
         net = TwoLayer(sparse.d, len(rows), threshold)
         with torch.no_grad():

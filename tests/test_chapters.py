@@ -10,10 +10,19 @@ import nbformat
 import pytest
 import yaml
 
-from fpcore import SYNTHETIC, book, pages, published
+from fpbook.build import execute as book
+from fpbook.build import pages
+from fpbook.first import published
+from fpbook.synthetic.protocol import SYNTHETIC
 
-APART = {"chapters/intro", "chapters/claims", "chapters/references"}  # the opening page, the ledger, the bibliography
-CHAPTERS = [file for file in pages.table_of_contents() if file.startswith("chapters/") and file not in APART]
+APART = {
+    "chapters/intro",
+    "chapters/claims",
+    "chapters/references",
+}  # the opening page, the ledger, the bibliography
+CHAPTERS = [
+    file for file in pages.table_of_contents() if file.startswith("chapters/") and file not in APART
+]
 
 LANGUAGE = {  # what JupyterLab writes about the kernel
     "codemirror_mode": {"name": "ipython", "version": 3},
@@ -31,12 +40,16 @@ def notebooks():
 
 
 @pytest.mark.parametrize("file", CHAPTERS)
-def test_a_chapter_says_what_it_shows_and_closes_with_summary_exercises_next_and_sources(file, notebooks):
+def test_a_chapter_says_what_it_shows_and_closes_with_summary_exercises_next_and_sources(
+    file, notebooks
+):
     text = pages.markdown(file, notebooks)
     headings = re.findall(r"^#+ (.+)$", text, re.M)
     assert re.match(r"# .+\n\n\*\*What this chapter shows\.\*\* ", text)
     assert headings[-2:] == ["Summary", "Exercises"]
-    assert re.search(r"^\*\*Next:\*\* .*\*\*Sources:\*\* ", text.split("## Exercises")[1], re.M | re.S)
+    assert re.search(
+        r"^\*\*Next:\*\* .*\*\*Sources:\*\* ", text.split("## Exercises")[1], re.M | re.S
+    )
     exercises = re.findall(r"^:{3,}\{exercise\}.*\n:label: (\S+)", text, re.M)
     hidden = re.findall(r"^:{3,}\{solution\} (\S+)\n:class: dropdown", text, re.M)
     assert exercises and hidden == exercises
@@ -52,7 +65,10 @@ def test_what_is_committed_is_what_the_hook_leaves_of_a_notebook_that_was_run(tm
         notebook.metadata["language_info"] |= LANGUAGE
         notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
         for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
-            cell.execution_count, cell.outputs = 1, [nbformat.v4.new_output("stream", text="an output")]
+            cell.execution_count, cell.outputs = (
+                1,
+                [nbformat.v4.new_output("stream", text="an output")],
+            )
             cell.metadata["execution"] = {"shell.execute_reply": "2026-01-01T00:00:00Z"}
         nbformat.write(notebook, copy)
     subprocess.run([Path(sys.executable).with_name("nbstripout"), *options, *copies], check=True)
@@ -62,7 +78,9 @@ def test_what_is_committed_is_what_the_hook_leaves_of_a_notebook_that_was_run(tm
 
 def test_workflows_run_what_the_makefile_and_continuous_integration_run():
     jobs = yaml.safe_load((book.ROOT / ".github" / "workflows" / "book.yml").read_text())["jobs"]
-    commands = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()}
+    commands = {
+        name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()
+    }
     assert commands == {"quick": [".ci/run"], "full": ["make full"]}
     assert {"self-hosted", "gpu"} <= set(jobs["full"]["runs-on"])
 
@@ -74,7 +92,14 @@ def test_the_page_on_how_to_run_it_names_the_repository():
 
 def test_the_readme_shows_the_published_headline():
     found, text = published("synthetic"), (book.ROOT / "README.md").read_text()
-    assert f"({SYNTHETIC['full'].d:,} of them" in text and len(found["provenance"]["seeds"]) == 5 and "five seeds" in text
+    assert (
+        f"({SYNTHETIC['full'].d:,} of them" in text
+        and len(found["provenance"]["seeds"]) == 5
+        and "five seeds" in text
+    )
     table = [row.strip("| ").split(" | ")[1:] for row in re.findall(r"^\| clean.*$", text, re.M)]
-    figures = [[f"{kind}_accuracy{suffix}" for kind in ("clean", "robust", "certified")] for suffix in ("", "_control", "_adv")]
+    figures = [
+        [f"{kind}_accuracy{suffix}" for kind in ("clean", "robust", "certified")]
+        for suffix in ("", "_control", "_adv")
+    ]
     assert table == [[f"{found['measured'][name]['value']:.1%}" for name in row] for row in figures]

@@ -1,0 +1,1 @@
+"""The book around `fpcore`: its experiments, results, figures, widgets and builder."""

@@ -1,0 +1,219 @@
+"""Many small networks, training radius x width x seed, trained all at once: what the explorer is made from."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import groupby, product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from fpbook.first import cache_path
+from fpbook.synthetic.protocol import SyntheticExperiment, SyntheticRun
+from fpbook.synthetic.sweeps import at_size
+from fpcore import checks, seeding
+from fpcore.models.two_layer import TwoLayer
+from fpcore.sparse_coding import SparseCoding
+from fpcore.training import Schedule, Training, train
+
+Cell = tuple[
+    float, float, int
+]  # (training radius in units of 1/sqrt(k), width in units of d, seed)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The protocol `base` at all training radii * sqrt(k) (0: clean training goes on), widths / d, and seeds given."""
+
+    base: SyntheticExperiment
+    reaches: tuple[float, ...]
+    widths: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self):
+        for name in ("reaches", "widths", "seeds"):
+            if not (values := getattr(self, name)) or len({*values}) < len(values):
+                raise ValueError(f"{name} = {values!r}: give at least one value, each once")
+        for reach in self.reaches:
+            checks.finite("training radius * sqrt(k)", reach, high=2.0)
+        for width in self.widths:
+            checks.finite("width / d", width, low=1 / self.base.d, high=64.0)
+        for seed in self.seeds:
+            checks.whole("seed", seed)
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [(r, w, s) for w, r, s in product(self.widths, self.reaches, self.seeds)]
+
+    def experiment(self, reach: float, width: float) -> SyntheticExperiment:
+        return replace(self.base, training_reach=reach, width=round(width * self.base.d))
+
+
+def explorer_grid(profile: str, seed: int) -> Grid:
+    """The grid behind the explorer; d = 100 trains in a minute. A margin of 2.5 needs k >= 7."""
+    checks.choice("profile", profile, ("quick", "full"))
+    reaches, widths = (0.0, 0.15, 0.3, 0.45, 0.65, 0.9), (0.5, 1.0, 2.0, 4.0)
+    if profile == "quick":
+        return Grid(at_size(100, 7, 300), reaches, widths, (seed, seed + 1, seed + 2))
+    return Grid(at_size(400, 9, 400), reaches, widths, tuple(range(seed, seed + 5)))
+
+
+class NetworkBatch(nn.Module):
+    """g two-layer networks of one d and threshold as one module: maps x (g n, d) to logits (g n,).
+
+    The first n rows of x go to the first network, and so on; neighbours of equal width m share one
+    batched product, with weights (networks, m, d). Network i sees scale_i x, so that a ball of
+    radius 1 around x is one of radius scale_i for it: each has its own. `threshold` is a buffer that
+    training raises, as in `TwoLayer`.
+    """
+
+    def __init__(self, nets: list[TwoLayer], scale: Tensor):
+        super().__init__()
+        by_width = groupby(nets, key=lambda net: len(net.weight))
+        groups = [torch.stack([net.weight.detach() for net in group]) for _, group in by_width]
+        self.weights = nn.ParameterList(groups)
+        self.scale = scale
+        self.register_buffer("threshold", nets[0].threshold.clone())
+        self.threshold: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled = x.view(len(self.scale), -1, x.shape[1]) * self.scale[:, None, None]  # (g, n, d)
+        parts = []
+        for w, one in zip(self.weights, scaled.split([len(w) for w in self.weights])):
+            norm = w.detach().norm(dim=2, keepdim=True).clamp(min=1e-30)  # (networks, m, 1)
+            u = one @ (w / norm).mT  # (networks, n, m)
+            parts.append((F.softshrink(u, self.threshold.item()) @ norm).flatten())
+        return torch.cat(parts)
+
+    def separate(self) -> list[TwoLayer]:
+        """The networks one by one."""
+        out = []
+        for weight in (one for w in self.weights for one in w.detach()):
+            net = TwoLayer(
+                weight.shape[1], len(weight), self.threshold.item(), rng=seeding.generator(0)
+            ).to(weight.device)
+            net.weight.data = weight.clone()
+            out.append(net)
+        return out
+
+
+@dataclass(frozen=True)
+class BatchStreams:
+    """The mini-batches of g networks, stacked: network i is at `which[i]` of `data`, and sees x / scale_i.
+
+    The stream of data[i] is that of seed + offsets[i]. `tick(step)` is called once a step; what it raises ends the training.
+    """
+
+    data: list[SparseCoding]
+    offsets: list[int]
+    which: Tensor
+    scale: Tensor
+    tick: Callable[[int], None]
+
+    def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
+        self.tick(step)
+        x, y = zip(
+            *(
+                data.batch(size, seed + offset, step)
+                for data, offset in zip(self.data, self.offsets)
+            )
+        )
+        each = torch.stack(x)[self.which] / self.scale[:, None, None]  # (g, n, d)
+        return each.flatten(0, 1), torch.stack(y)[self.which].flatten()
+
+
+def run_grid(
+    grid: Grid,
+    device: torch.device,
+    tick: Callable[[float], None] | None = None,
+    progress: bool = True,
+) -> dict[Cell, SyntheticRun]:
+    """Train all networks of the grid at once, clean then adversarially: the networks of `run_synthetic` of each cell.
+
+    Equal up to rounding, which training enlarges: at the explorer's size clean weights agree to 1e-3, the live neurons
+    of w' to a median cosine above 0.99, accuracies to 0.02. Finished or interrupted stages go on from their checkpoints.
+    `tick` is called before each step with the share of the work that is done; if it raises, training ends there.
+    """
+    base, first = grid.base, grid.seeds[0]
+    data = [base.data(seed, device) for seed in grid.seeds]
+    init = {
+        (w, s): grid.experiment(0.0, w).network(s, device) for w in grid.widths for s in grid.seeds
+    }
+    total = base.clean_steps + base.adversarial_steps
+    with tqdm(
+        total=total,
+        desc=f"{len(grid.cells)} networks at once",
+        disable=not progress,
+        mininterval=0.5,
+    ) as bar:
+
+        def stage(
+            name: str,
+            nets: list[TwoLayer],
+            seeds: list[int],
+            radii: list[float],
+            done: int,
+            *trainings: Training,
+        ):
+            # A radius of 0 would need an infinite x: 1e-6 moves nothing.
+            scale = torch.tensor(radii, device=device).clamp(min=1e-6)
+            model = NetworkBatch(nets, scale)
+            *before, config = trainings
+            config = together(config, len(nets))
+
+            def step_made(step: int) -> None:
+                bar.update(done + step - bar.n)
+                if tick:
+                    tick((done + step) / total)
+
+            offsets, which = (
+                [s - first for s in grid.seeds],
+                torch.tensor([grid.seeds.index(s) for s in seeds]),
+            )
+            streams = BatchStreams(data, offsets, which, scale, step_made)
+            widths = [len(net.weight) for net in nets]
+            lineage = (config, *before, radii, seeds, widths, base.init_norm, *data)
+            path = cache_path(f"grid-{name}", *lineage)
+            train(model, streams, config, every=max(1, config.steps // 12), checkpoint=path)
+            return model.separate()
+
+        separate = [(w, s) for w, s in init]
+        ones = [1.0] * len(separate)
+        trained = stage(
+            "clean", [*init.values()], [s for _, s in separate], ones, 0, base.clean(first)
+        )
+        clean = dict(zip(separate, trained))
+        # All radii are those of one schedule, in units of each network's own.
+        unit = replace(base, training_reach=math.sqrt(base.k)).adversarial(first)
+        radii = [grid.experiment(r, w).training_radius for r, w, _ in grid.cells]
+        starts = [clean[w, s] for _, w, s in grid.cells]
+        purified = stage(
+            "adversarial",
+            starts,
+            [s for *_, s in grid.cells],
+            radii,
+            base.clean_steps,
+            base.clean(first),
+            unit,
+        )
+        bar.update(total - bar.n)
+    runs = {}
+    for (r, w, s), net in zip(grid.cells, purified):
+        i = grid.seeds.index(s)
+        x, y = data[i].test_set(base.test_samples, s)
+        networks = {"init": init[w, s], "clean": clean[w, s], "purified": net}
+        runs[r, w, s] = SyntheticRun(grid.experiment(r, w), s, data[i], x, y, networks, {})
+    return runs
+
+
+def together(config: Training, g: int) -> Training:
+    """The configuration of g networks whose losses are averaged: each is to make the steps that it would make alone."""
+    lr = config.lr
+    faster = (
+        Schedule(*((at, g * value) for at, value in lr.points))
+        if isinstance(lr, Schedule)
+        else g * lr
+    )
+    return replace(config, lr=faster, weight_decay=config.weight_decay / g)

@@ -1,0 +1,140 @@
+"""AutoAttack, the field's standard evaluation (Croce and Hein, 2020)."""
+
+import copy
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from fpcore import checks, seeding
+from fpcore.attacks import Ball
+from fpcore.checkpoint import write_atomically
+from fpcore.images import digest
+from fpcore.models.outputs import correct, evaluating, one_label_each
+
+NORMS = {"l2": "L2", "linf": "Linf"}
+PROBED = 64  # images whose scores tell one network from another
+
+
+def autoattack(
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    ball: Ball,
+    chunk: int = 250,
+    seed: int = 0,
+    keep: str | Path | None = None,
+) -> Tensor:
+    """Which samples are right under AutoAttack's standard version: (n,), bool.
+
+    net    gives scores of four classes or more
+    x, y   images (n, 3, h, w) in [0, 1] and their class numbers (n,)
+    ball   the threat; its box is (0, 1)
+    chunk  images attacked at a time, and kept at a time
+    seed   of the attacks
+    keep   a file in which each finished chunk is kept, so that a run that was stopped goes on where
+           it was; None: nothing is kept. A file of another network, other images, another ball or
+           another seed is an error
+
+    The attacks are APGD-CE, APGD-T, FAB-T and Square; the mean is an upper bound on robust accuracy.
+    """
+    checks.positive_int("chunk", chunk)
+    checks.positive_int("number of images", len(x))
+    if ball.box != (0.0, 1.0):
+        raise ValueError(f"box = {ball.box}: AutoAttack works in (0.0, 1.0)")
+    ball.check(x)
+    one_label_each(x, y)
+    y = y.long()
+    scores = _scores(net, x[:PROBED])
+    if scores.ndim != 2 or scores.shape[1] < 4:
+        found = f"the network gives {tuple(scores.shape)}"
+        raise ValueError(f"{found}: AutoAttack wants scores of 4 classes or more, (n, classes)")
+    path = None if keep is None else Path(keep)
+    subject = _subject(net, x, y, ball, chunk, seed) if path else {}
+    done = _kept(path, subject) if path and path.exists() else []
+    for images, labels in list(zip(x.split(chunk), y.split(chunk)))[len(done) :]:
+        done.append(_attack(net, images.contiguous(), labels, ball, seed).tolist())
+        if path:
+            write_atomically(path, json.dumps({**subject, "correct": done}).encode())
+    return torch.tensor([right for part in done for right in part], device=x.device)
+
+
+def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
+    from pyautoattack import AutoAttack
+
+    with torch.random.fork_rng():  # the library seeds the global generator
+        twin = frozen(net)
+        attack = AutoAttack(
+            twin, norm=NORMS[ball.norm], eps=ball.radius, seed=seed, device=x.device
+        )
+        # Its targeted attacks try nine wrong classes, of which there may be fewer.
+        wrong = min(9, twin(x[:1]).shape[1] - 1)
+        attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = wrong
+        found, _ = attack.run_standard_evaluation(x, y, batch_size=len(x))
+        found = x + ball.project(found - x, x)  # inside ball and box, whatever its rounding
+        with torch.no_grad(), evaluating(net):
+            return correct(net(x), y) & correct(net(found), y)
+
+
+def frozen(net: nn.Module) -> nn.Module:
+    """A copy of `net` to be attacked: in evaluation mode, its weights without gradients.
+
+    FAB would leave gradients in `net`. Batch normalisation becomes part of the convolution that it
+    follows: the same function up to rounding, a fifth faster. A network that torch.fx cannot trace
+    stays as it is.
+    """
+    twin = copy.deepcopy(net).eval().requires_grad_(False)
+    normalised = any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
+    try:
+        return fuse(twin) if normalised else twin
+    except Exception:  # whatever its code makes of a tracer
+        return twin
+
+
+@torch.no_grad()
+def _scores(net: nn.Module, x: Tensor) -> Tensor:
+    with evaluating(net):
+        return net(x)
+
+
+def _subject(
+    net: nn.Module, x: Tensor, y: Tensor, ball: Ball, chunk: int, seed: int
+) -> dict[str, Any]:
+    """What a kept file is of: the images and the threat, and what the network says of them.
+
+    Weights do not tell one activation from another: scores do, on images and between them.
+    """
+    some = x[:PROBED]
+    rng = seeding.generator(0, "probe", device=x.device)
+    between = (some + ball.project(ball.random(some, rng), some)).to(x.dtype)
+    scores = torch.cat([_scores(net, some), _scores(net, between)]).double()
+    return {
+        "images": digest([x, y]),
+        "ball": [ball.norm, ball.radius],
+        "chunk": chunk,
+        "seed": seed,
+        "pyautoattack": version("pyautoattack"),
+        "scores": scores.cpu().tolist(),
+    }
+
+
+def _kept(path: Path, subject: dict[str, Any]) -> list[list[bool]]:
+    """The finished chunks in a file, if it is of this subject; scores may differ by rounding."""
+    try:
+        found = json.loads(path.read_text())
+        theirs, ours = (torch.tensor(one["scores"]) for one in (found, subject))
+        done = [[bool(right) for right in part] for part in found["correct"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error!r}): delete it to begin anew") from error
+    differing = [key for key in subject if key != "scores" and found.get(key) != subject[key]]
+    slack = 1e-4 * ours.std().item() + 1e-12
+    if theirs.shape != ours.shape or not (theirs - ours).abs().max() <= slack:
+        differing.append("scores of the network")
+    if differing:
+        advice = "give another file, or delete it to begin anew"
+        raise ValueError(f"{path} is of another evaluation ({', '.join(differing)}): {advice}")
+    return done

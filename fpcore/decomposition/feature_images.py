@@ -1,0 +1,160 @@
+"""Features people can look at: what drives a neuron most, how sparse the activity is, how sparsely a layer codes patches."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fpcore import checks, seeding
+from fpcore.decomposition.layers import live_channels
+from fpcore.models.outputs import evaluating
+
+
+def preactivation(net: nn.Module, layer: str, x: Tensor) -> Tensor:
+    """What a layer gives before normalisation and ReLU, on images x (n, 3, h, w): (n, neurons, ...)."""
+    found: list[Tensor] = []
+    hook = net.get_submodule(layer).register_forward_hook(lambda _, __, out: found.append(out))
+    try:
+        with evaluating(net):
+            net(x)
+    finally:
+        hook.remove()
+    return found[0]
+
+
+def maximise(
+    net: nn.Module,
+    layer: str,
+    neuron: Tensor,
+    norm: float = 6.0,
+    steps: int = 128,
+    shift: int = 2,
+    smooth: float = 1.0,
+    seed: int = 0,
+) -> Tensor:
+    """Images (n, 3, 32, 32) that drive each convolutional neuron of `neuron` (n,) most at the centre of its map.
+
+    Steepest ascent from the same faint noise for every network, within ||x - 1/2||_2 <= `norm` and [0, 1]. Regularised by
+    two things only: each step's gradient is blurred (a Gaussian of `smooth` pixels) and taken at an image shifted at
+    random by up to `shift` pixels.
+    """
+    (
+        checks.positive_int("steps", steps),
+        checks.finite("norm", norm),
+        checks.finite("smooth", smooth, low=1e-3),
+    )
+    rng = seeding.generator(seed, "maximise")
+    delta = (0.01 * torch.randn(len(neuron), 3, 32, 32, generator=rng)).to(next(net.parameters()))
+    kernel = gaussian(smooth).to(delta)
+    for step in range(steps):
+        moved = tuple(torch.randint(-shift, shift + 1, (2,), generator=rng).tolist())
+        x = (0.5 + delta).roll(moved, (2, 3)).requires_grad_()
+        with torch.enable_grad():
+            out = preactivation(net, layer, x)  # (n, neurons, h, w)
+            centre = out[torch.arange(len(neuron)), neuron, out.shape[2] // 2, out.shape[3] // 2]
+            (grad,) = torch.autograd.grad(centre.sum(), x)
+        grad = blurred(grad, kernel).roll([-m for m in moved], (2, 3))
+        grad = grad / grad.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, 1, 1, 1)
+        delta = delta + 4 * norm / steps * (1 - step / steps) * grad
+        delta = delta * (norm / delta.flatten(1).norm(dim=1).clamp(min=1e-30)).clamp(max=1).view(
+            -1, 1, 1, 1
+        )
+        delta = delta.clamp(-0.5, 0.5)
+    return 0.5 + delta
+
+
+def gaussian(sigma: float) -> Tensor:
+    """A normalised Gaussian kernel (1, 1, s, s), cut at three standard deviations."""
+    reach = max(1, round(3 * sigma))
+    line = torch.exp(-((torch.arange(-reach, reach + 1) / sigma) ** 2) / 2)
+    square = line[:, None] * line[None, :]
+    return (square / square.sum())[None, None]
+
+
+def blurred(x: Tensor, kernel: Tensor) -> Tensor:
+    """Each channel of x (n, c, h, w) convolved with `kernel` (1, 1, s, s)."""
+    flat = x.flatten(0, 1)[:, None]
+    return F.conv2d(flat, kernel, padding=kernel.shape[-1] // 2).view_as(x)
+
+
+@torch.no_grad()
+def exciting(
+    net: nn.Module, layer: str, neuron: int, x: Tensor, count: int = 8, chunk: int = 1000
+) -> Tensor:
+    """The `count` images of x that drive a neuron most, anywhere in its map, the strongest first: (count, 3, h, w)."""
+    if not 1 <= count <= len(x):
+        raise ValueError(f"count = {count}: there are {len(x)} images, give at most so many")
+    peaks = torch.cat(
+        [preactivation(net, layer, part)[:, neuron].flatten(1).amax(1) for part in x.split(chunk)]
+    )
+    return x[peaks.topk(count).indices]
+
+
+@torch.no_grad()
+def activity(net: nn.Module, x: Tensor) -> dict[str, float]:
+    """Share of positive entries after each batch normalisation, {layer: share}: what its ReLU lets through.
+
+    Of neurons that weight decay has not switched off.
+    """
+    found: dict[str, float] = {}
+
+    def note(name: str) -> Callable:
+        return lambda norm, _, out: found.__setitem__(
+            name, (out[:, live_channels(norm)] > 0).float().mean().item()
+        )
+
+    norms = {name: m for name, m in net.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    hooks = [m.register_forward_hook(note(name)) for name, m in norms.items()]
+    try:
+        with evaluating(net):
+            net(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+@torch.no_grad()
+def thresholds(net: nn.Module) -> dict[str, float]:
+    """Where the ReLU after each batch normalisation opens, -shift / |scale|, median over its neurons, {layer: threshold}.
+
+    In standard deviations of the preactivation from its mean, towards the side that opens: batch normalisation divides by
+    sqrt(variance + eps), which is more where the variance is small. Neurons that weight decay has switched off are left out.
+    """
+    found = {}
+    for name, m in net.named_modules():
+        if isinstance(m, nn.BatchNorm2d):
+            assert m.running_var is not None
+            deviations = ((m.running_var + m.eps) / m.running_var).sqrt()
+            found[name] = (-m.bias / m.weight.abs() * deviations)[live_channels(m)].median().item()
+    return found
+
+
+def patches(x: Tensor, size: int, count: int, seed: int = 0) -> Tensor:
+    """`count` random patches of the images x (n, 3, h, w) as rows (count, 3 size^2), the mean of each channel removed."""
+    if not 1 <= size <= min(x.shape[-2:]):
+        raise ValueError(f"size = {size}: give 1 to {min(x.shape[-2:])}, the images' side")
+    rng = seeding.generator(seed, "patches")
+    image = torch.randint(len(x), (count,), generator=rng)
+    top, left = (torch.randint(side - size + 1, (count,), generator=rng) for side in x.shape[-2:])
+    side = torch.arange(size)
+    rows, columns = (top[:, None] + side)[:, :, None], (left[:, None] + side)[:, None]
+    found = x[image[:, None, None], :, rows, columns].movedim(3, 1)  # (count, 3, size, size)
+    return (found - found.mean((2, 3), keepdim=True)).flatten(1)
+
+
+def coding_error(dictionary: Tensor, rows: Tensor, atoms: int) -> float:
+    """Share of the energy of `rows` (n, d) that `atoms` atoms a row of the dictionary (m, d) leave unexplained, in [0, 1].
+
+    Orthogonal matching pursuit (scikit-learn), a greedy search for the best atoms; unit-norm atoms.
+    """
+    from sklearn.linear_model import orthogonal_mp  # here, because it takes seconds to import
+
+    checks.positive_int("atoms", atoms)
+    unit = F.normalize(dictionary.double(), dim=1).cpu().numpy()
+    target = rows.double().cpu().numpy()
+    code = orthogonal_mp(unit.T, target.T, n_nonzero_coefs=min(atoms, *unit.shape))
+    code = code.reshape(len(unit), len(target))  # of a single row it drops the axis
+    return float(np.square(target.T - unit.T @ code).sum() / np.square(target).sum())

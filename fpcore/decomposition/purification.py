@@ -1,0 +1,101 @@
+"""The purification decomposition w = beta w' + v, and the measures of what a neuron holds."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fpcore.models.two_layer import TwoLayer
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """w = beta w' + v neuron by neuron, v orthogonal to w'; (m, d) matrices hold one neuron a row."""
+
+    beta: Tensor  # (m,) least-squares scalar <w, w'>/|w'|^2
+    pure: Tensor  # (m, d) beta w'
+    residual: Tensor  # (m, d) v = w - beta w'
+    cos: Tensor  # (m,) cos(w, w')
+
+    @property
+    def dominant(self) -> Tensor:
+        """Neurons with |beta w'| > |v|, equivalently |cos(w, w')| > 1/sqrt(2): shape (m,), bool."""
+        return self.pure.norm(dim=1) > self.residual.norm(dim=1)
+
+
+def decompose(w: Tensor, w_adv: Tensor) -> Decomposition:
+    """Split each row of w (m, d), clean weights, along the same row of w_adv, adversarially trained weights w'.
+
+    A row of w_adv that is zero explains nothing: beta = 0 and v = w. Source: Allen-Zhu & Li (2020), equation (1.1).
+    """
+    if w.shape != w_adv.shape or w.ndim != 2:
+        matrices = "matrices of the same shape" + (
+            ", w.flatten(1) and w_adv.flatten(1)" if w.ndim > 2 else ""
+        )
+        raise ValueError(
+            f"w is {tuple(w.shape)} and w_adv {tuple(w_adv.shape)}: give two {matrices}"
+        )
+    beta = (w * w_adv).sum(1) / (w_adv * w_adv).sum(1).clamp(min=1e-30)
+    pure = beta[:, None] * w_adv
+    return Decomposition(beta, pure, w - pure, cosine(w, w_adv))
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """cos of the angle between equal rows of a and b (m, d): shape (m,); 0 where a row is zero."""
+    return F.cosine_similarity(a, b, dim=1, eps=1e-30)
+
+
+def chance_cosine(d: int) -> float:
+    """Standard deviation 1/sqrt(d) of the cosine of two random directions in R^d: the chance level of |cos|."""
+    return 1 / math.sqrt(d)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What each neuron of a two-layer network holds, against the true features M: all of shape (m,)."""
+
+    top: Tensor  # index j of the feature with the largest |<w_i, M_j>|
+    purity: Tensor  # |<w_i, M_top>| / |w_i|, in [1/sqrt(d), 1]
+    dense_part: Tensor  # |<rest, u*>| / |w_i| with rest = w_i without its top feature
+    norm: Tensor  # |w_i|
+
+
+def features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
+    """Measure neurons w (n, d) against features m (d, d), one a column, and the dense direction u_star (d,)."""
+    scores = w @ m  # (n, d) <w_i, M_j>
+    norm = w.norm(dim=1).clamp(min=1e-30)
+    largest, top = scores.abs().max(dim=1)
+    along_top = scores.gather(1, top[:, None]).squeeze(1)
+    rest_on_u = w @ u_star - along_top * (m.T @ u_star)[top]
+    return Features(top, (largest / norm).clamp(max=1.0), rest_on_u.abs() / norm, norm)
+
+
+def top_part(w: Tensor, m: Tensor) -> Tensor:
+    """Each neuron of w (n, d) reduced to its top feature, <w_i, M_j> M_j: what is left when the mixture is deleted."""
+    scores = w @ m
+    top = scores.abs().argmax(1, keepdim=True)
+    return torch.zeros_like(scores).scatter(1, top, scores.gather(1, top)) @ m.T
+
+
+def replaced(model: TwoLayer, weight: Tensor) -> TwoLayer:
+    """A copy of the two-layer network with other weights (m, d): an intervention, without training."""
+    if weight.shape != model.weight.shape:
+        raise ValueError(f"weight is {tuple(weight.shape)}: give {tuple(model.weight.shape)}")
+    twin = copy.deepcopy(model)
+    twin.weight.data = weight.detach().clone()
+    return twin
+
+
+def live(net: TwoLayer, share: float = 0.1) -> Tensor:
+    """Neurons with a norm of at least `share` of the largest: those that carry the function. Shape (m,), bool."""
+    norm = net.weight.detach().norm(dim=1)
+    return norm > share * norm.max()
+
+
+@torch.no_grad()
+def active_share(net: TwoLayer, x: Tensor) -> float:
+    """Share of neurons that fire, the mean over the samples x (n, d)."""
+    return (net.preactivations(x).abs() > net.bias).float().mean().item()

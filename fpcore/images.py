@@ -1,0 +1,224 @@
+"""Labelled images, held on the device as tensors in [0, 1]; CIFAR-10 among them."""
+
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fpcore import checks, seeding
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+COUNTS = {"train": 50_000, "test": 10_000}
+PARQUET = "{split}-00000-of-00001.parquet"
+WAYS = """Ways to get CIFAR-10:
+  1. with a network: fpcore.load_cifar10() downloads it (170 MB, checksum verified) to {cache};
+  2. a folder that torchvision.datasets.CIFAR10 made (it holds cifar-10-batches-py);
+  3. a folder with the Hugging Face parquet files of the dataset "cifar10"
+     (plain_text/train-00000-of-00001.parquet and test-00000-of-00001.parquet).
+Name the folder of 2 or 3 by the argument `folder` or the environment variable FPCORE_DATA."""
+
+
+class DataNotFoundError(FileNotFoundError):
+    """CIFAR-10 is not there; the message lists the ways to get it."""
+
+
+class DataCorruptError(ValueError):
+    """A data file is wrong or truncated; the message names it."""
+
+
+@dataclass(frozen=True, repr=False)
+class Images:
+    """Labelled images on one device: x (n, 3, 32, 32) float32 in [0, 1], channels last; y (n,) class numbers.
+
+    `name` says which data it is, "CIFAR-10" or "CIFAR-10 (JPEG)" for a JPEG re-encoding. `shift` and `flip` are the
+    augmentation of `batch`: random translation by up to `shift` pixels, and mirroring.
+    """
+
+    x: Tensor
+    y: Tensor
+    name: str
+    shift: int = 3
+    flip: bool = True
+
+    def __post_init__(self):
+        if (
+            self.x.ndim != 4
+            or self.x.shape[1] != 3
+            or not self.x.is_floating_point()
+            or not len(self.x)
+        ):
+            raise ValueError(
+                f"x is {tuple(self.x.shape)} {self.x.dtype}: give images (n, 3, h, w), floats in [0, 1]"
+            )
+        low, high = (value.item() for value in self.x.aminmax())
+        if not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"x spans {low:g} to {high:g}: give pixels in [0, 1] (x / 255, if they are bytes)"
+            )
+        if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
+            raise ValueError(
+                f"y is {tuple(self.y.shape)} {self.y.dtype}: give class numbers ({len(self.x)},), torch.int64"
+            )
+
+    def __repr__(self) -> str:
+        what = f"{self.name}, {len(self)} images, digest={self.digest}"
+        return f"Images({what}, shift={self.shift}, flip={self.flip}, device={self.x.device})"
+
+    @cached_property
+    def digest(self) -> str:
+        """A short name for the images and labels: checkpoints are named by it, among other things."""
+        return digest([self.x, self.y])
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
+        """Mini-batch `step`, augmented: every epoch visits a new permutation. A pure function of (seed, step)."""
+        per_epoch = max(1, len(self) // size)
+        epoch, position = divmod(step, per_epoch)
+        order = torch.randperm(len(self), generator=seeding.generator(seed, "epoch", epoch))
+        index = order[position * size : (position + 1) * size].to(self.x.device)
+        rng = seeding.generator(seed, "augment", step, device=self.x.device)
+        return augment(self.x[index], rng, self.shift, self.flip), self.y[index]
+
+    def steps(self, epochs: int, size: int) -> int:
+        """Number of mini-batches in so many epochs."""
+        return checks.positive_int("epochs", epochs) * max(1, len(self) // size)
+
+
+def digest(tensors: list[Tensor]) -> str:
+    """A short name for the contents of tensors."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.detach().cpu().contiguous().numpy().data)
+    return found.hexdigest()[:16]
+
+
+def augment(x: Tensor, rng: torch.Generator, shift: int, flip: bool) -> Tensor:
+    """Translate each image of x (n, c, h, w) by up to `shift` pixels (reflected border), mirror half of them."""
+    n, _, h, w = x.shape
+    if flip:
+        mirrored = torch.rand(n, 1, 1, 1, generator=rng, device=x.device) < 0.5
+        x = torch.where(mirrored, x.flip(3), x)
+    if shift:
+        x = F.pad(x, (shift,) * 4, mode="reflect")
+        dy, dx = torch.randint(0, 2 * shift + 1, (2, n, 1), generator=rng, device=x.device)
+        rows, cols = (
+            dy + torch.arange(h, device=x.device),
+            dx + torch.arange(w, device=x.device),
+        )  # (n, h), (n, w)
+        image = torch.arange(n, device=x.device)[:, None, None]
+        x = x.permute(0, 2, 3, 1)[image, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def load_cifar10(
+    folder: str | Path | None = None,
+    train_images: int = 50_000,
+    test_images: int = 10_000,
+    device: str | torch.device = "cpu",
+    download: bool = True,
+) -> tuple[Images, Images]:
+    """The training and test set, the first so many images of each, on `device`.
+
+    The folder is the argument, else $FPCORE_DATA, else the cache folder, to which the original is downloaded if need be.
+    Raises DataNotFoundError (with the ways to get the data) or DataCorruptError (naming the file).
+    """
+    target = checks.resolve_device(device)
+    counts = {
+        "train": checks.positive_int("train_images", train_images),
+        "test": checks.positive_int("test_images", test_images),
+    }
+    for split, count in counts.items():
+        if count > COUNTS[split]:
+            raise ValueError(f"{split}_images = {count}: CIFAR-10 has {COUNTS[split]}")
+    root = find_cifar10(folder, download)
+    read = _read_parquet if _parquet(root, "train") else _read_torchvision
+    train, test = (_to_images(*read(root, split, counts[split]), target) for split in counts)
+    return train, test
+
+
+def download_folder() -> Path:
+    """Where downloads go: $XDG_CACHE_HOME/fpcore or ~/.cache/fpcore."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fpcore"
+
+
+def find_cifar10(folder: str | Path | None = None, download: bool = False) -> Path:
+    """The folder that holds CIFAR-10, or DataNotFoundError."""
+    named = folder or os.environ.get("FPCORE_DATA")
+    root = Path(named).expanduser() if named else download_folder()
+    if _parquet(root, "train") or (root / "cifar-10-batches-py").is_dir():
+        return root
+    reason = f"no CIFAR-10 in {root}"
+    if not named and download:
+        from torchvision.datasets import CIFAR10
+
+        try:
+            CIFAR10(root, download=True)
+            return root
+        except Exception as error:
+            reason += f", and the download failed ({error})"
+    raise DataNotFoundError(f"{reason}.\n{WAYS.format(cache=download_folder())}")
+
+
+def _parquet(root: Path, split: str) -> Path | None:
+    name = PARQUET.format(split=split)
+    return next((p for p in (root / name, root / "plain_text" / name) if p.is_file()), None)
+
+
+def _read_parquet(root: Path, split: str, count: int) -> tuple[np.ndarray, list[int], str]:
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    path = _parquet(root, split)
+    if path is None:
+        raise DataCorruptError(
+            f"{root} holds no {PARQUET.format(split=split)}: fetch both parquet files"
+        )
+    try:
+        table = pq.read_table(path, columns=["img", "label"])
+        if len(table) != COUNTS[split]:
+            raise ValueError(f"it has {len(table)} rows, not {COUNTS[split]}")
+        encoded = table["img"].slice(0, count).combine_chunks().field("bytes").to_pylist()
+        pixels = np.stack([np.asarray(Image.open(io.BytesIO(b)).convert("RGB")) for b in encoded])
+        labels = table["label"].slice(0, count).to_pylist()
+        if pixels.shape[1:] != (32, 32, 3) or not set(labels) <= set(range(10)):
+            raise ValueError(f"images of shape {pixels.shape[1:]}, labels {sorted(set(labels))}")
+    except Exception as error:
+        raise DataCorruptError(f"{path} is wrong or truncated ({error}): fetch it again") from error
+    return pixels, labels, "CIFAR-10 (JPEG)" if encoded[0][:2] == b"\xff\xd8" else "CIFAR-10"
+
+
+def _read_torchvision(root: Path, split: str, count: int) -> tuple[np.ndarray, list[int], str]:
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity
+
+    meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
+    for name, md5 in [
+        *CIFAR10.train_list,
+        *CIFAR10.test_list,
+        meta,
+    ]:  # torchvision wants them all, whatever the split
+        path = root / CIFAR10.base_folder / cast(str, name)
+        if not check_integrity(str(path), cast(str, md5)):
+            raise DataCorruptError(
+                f"{path} is missing, wrong or truncated (checksum): delete it and download again"
+            )
+    data = CIFAR10(root, train=split == "train", download=False)
+    return data.data[:count], data.targets[:count], "CIFAR-10"
+
+
+def _to_images(pixels: np.ndarray, labels: list[int], name: str, device: torch.device) -> Images:
+    x = (
+        torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
+    )  # n h w c -> n c h w
+    x = (x.float() / 255).contiguous(memory_format=torch.channels_last)
+    return Images(x, torch.tensor(labels, device=device), name)

@@ -1,0 +1,25 @@
+"""Networks, and networks made from another: low-rank updates, linearisations, batch statistics anew."""
+
+from fpcore.models.batch_norm import recalibrated
+from fpcore.models.convnet import ConvNet
+from fpcore.models.linearised import Linearised
+from fpcore.models.low_rank_update import low_rank, merged, trained_parameters
+from fpcore.models.outputs import accuracy, classified, correct, evaluating, loss
+from fpcore.models.resnet import ResNet
+from fpcore.models.two_layer import TwoLayer
+
+__all__ = [
+    "ConvNet",
+    "Linearised",
+    "ResNet",
+    "TwoLayer",
+    "accuracy",
+    "classified",
+    "correct",
+    "evaluating",
+    "loss",
+    "low_rank",
+    "merged",
+    "recalibrated",
+    "trained_parameters",
+]

@@ -1,0 +1,48 @@
+"""The paper's symmetric two-layer ReLU network."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fpcore import checks
+
+
+class TwoLayer(nn.Module):
+    """f(x) = sum_i [ReLU(<w_i, x> - b_i) - ReLU(-<w_i, x> - b_i)] with b_i = threshold |w_i|.
+
+    Maps x (n, d) to logits (n,); the label is the sign. `weight` (m, d) starts at N(0, init_norm^2/d) per entry. The
+    threshold is a buffer that training raises; no gradient flows through b. f is odd, and homogeneous of degree 1 in
+    `weight`: scaling the weights changes no label. Source: Allen-Zhu & Li (2020), section 2.
+    """
+
+    def __init__(
+        self,
+        d: int,
+        m: int,
+        threshold: float = 0.0,
+        init_norm: float = 0.05,
+        rng: torch.Generator | None = None,
+    ):
+        super().__init__()
+        checks.positive_int("d", d), checks.positive_int("m (width)", m)
+        checks.finite("init_norm", init_norm), checks.finite("threshold", threshold)
+        self.weight = nn.Parameter(torch.randn(m, d, generator=rng) * init_norm / math.sqrt(d))
+        self.register_buffer("threshold", torch.tensor(float(threshold)))
+        self.threshold: Tensor
+
+    @property
+    def bias(self) -> Tensor:
+        """b_i = threshold |w_i|, shape (m,), detached."""
+        return self.threshold * self.weight.detach().norm(dim=1)
+
+    def preactivations(self, x: Tensor) -> Tensor:
+        """<w_i, x>, shape (n, m); neuron i is active where its size exceeds `bias`."""
+        return x @ self.weight.T
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = self.weight.detach().norm(dim=1).clamp(min=1e-30)
+        u = x @ (self.weight / norm[:, None]).T  # (n, m), in units of |w_i|
+        # ReLU(u - b) - ReLU(-u - b) is the soft-shrinkage of u by b: one kernel, and one mask for its gradient.
+        return F.softshrink(u, self.threshold.item()) @ norm

@@ -1,0 +1,206 @@
+"""Models that are linear in what is trained: the NTK of the two-layer network, at any width, and kernel machines."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from fpcore import checks
+from fpcore.attacks import Ball, fgm
+from fpcore.models.two_layer import TwoLayer
+from fpcore.sparse_coding import SparseCoding
+from fpcore.training import Data
+
+Kernel = Callable[[Tensor, Tensor], Tensor]  # x (n, d), centres (N, d) -> (n, N)
+
+
+class Linear(nn.Module):
+    """f(x) = <u, x>: x (n, d) -> (n,). Starts at 0, the best start for a convex problem."""
+
+    def __init__(self, d: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(checks.positive_int("d", d)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+
+class Tangent(nn.Module):
+    """f(x) = sum_i <v_i, x> 1(|<w_i, x>| > b_i): the tangent kernel of a `TwoLayer` at its weights, linear in v.
+
+    x (n, d) -> (n,). `weight` v (m, d) is trained and starts at 0; w and b = threshold |w| are frozen. The m d features of
+    a sample are never built: memory is n times `chunk` neurons. Its gradient in x is that at fixed activity, as autograd
+    has it for ReLU; a positive `temperature` (in units of |w_i|/sqrt(d)) smooths the activity instead, for attacks that
+    see it move.
+    """
+
+    def __init__(self, net: TwoLayer, chunk: int = 4096):
+        super().__init__()
+        w = net.weight.detach()
+        self.register_buffer("directions", w / w.norm(dim=1, keepdim=True).clamp(min=1e-30))
+        self.directions: Tensor
+        self.weight = nn.Parameter(torch.zeros_like(w))
+        self.threshold, self.chunk = net.threshold.item(), checks.positive_int("chunk", chunk)
+        self.temperature = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            if self.temperature:
+                return self._smooth(x)
+            # Apart from the product with x, so that an attack's gradient in x does not compute that in v as well.
+            active = _ActiveSum.apply(
+                self.weight, x.detach(), self.directions, self.threshold, self.chunk
+            )
+            return (x * active).sum(1)
+
+    def _smooth(self, x: Tensor) -> Tensor:
+        scale, total = self.temperature / math.sqrt(x.shape[1]), x.new_zeros(len(x))
+        for w, v in zip(self.directions.split(self.chunk), self.weight.split(self.chunk)):
+            total = total + (
+                torch.sigmoid(((x @ w.T).abs() - self.threshold) / scale) * (x @ v.T)
+            ).sum(1)
+        return total
+
+
+class _ActiveSum(torch.autograd.Function):
+    """s = sum_active v_i, (n, d); the activity is computed again for its gradient in v."""
+
+    @staticmethod
+    def forward(ctx, v, x, w, threshold, chunk):
+        s = torch.zeros_like(x)
+        for a, b in zip(w.split(chunk), v.split(chunk)):
+            s += ((x @ a.T).abs() > threshold).to(x.dtype) @ b
+        ctx.save_for_backward(x, w)
+        ctx.threshold, ctx.chunk = threshold, chunk
+        return s
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, w = ctx.saved_tensors
+        to_v = torch.empty_like(w)
+        for a, out in zip(w.split(ctx.chunk), to_v.split(ctx.chunk)):
+            torch.mm(((x @ a.T).abs() > ctx.threshold).to(x.dtype).T, grad, out=out)
+        return to_v, None, None, None, None
+
+
+def tangent_witness(net: TwoLayer, data: SparseCoding) -> Tangent:
+    """The tangent model that tends, as the width grows, to a positive multiple of the cubic f(x)/|x|^2. Untrained.
+
+    v_i = M(w* o ((M^T w_i)^2 - 1)) for w_i of norm sqrt(d), over the width. For w ~ N(0, I) and a fixed b the mean of
+    (w_j^2 - 1) 1(|<w, x>| > b) is 2 beta phi(beta) <M_j, x>^2/|x|^2 with beta = b/|x|: the limit has the cubic's sign,
+    and its certificate. Here b follows |w_i|, which adds a linear term of relative order 1/d.
+    """
+    model = Tangent(net)
+    w = model.directions @ data.features * data.d**0.5
+    with torch.no_grad():
+        model.weight.copy_((data.w_star * (w * w - 1)) @ data.features.T / len(w))
+    return model
+
+
+def polynomial(*coefficients: float) -> Kernel:
+    """K(x, x') = sum_q coefficients[q] <x, x'>^q: all polynomials whose degrees have a positive coefficient."""
+    if not coefficients or min(coefficients) < 0:
+        raise ValueError(f"coefficients = {coefficients!r}: give at least one, none negative")
+
+    def kernel(x: Tensor, centres: Tensor) -> Tensor:
+        inner, total = x @ centres.T, torch.zeros((), dtype=x.dtype, device=x.device)
+        for c in reversed(coefficients):
+            total = total * inner + c
+        return total.expand_as(inner)
+
+    return kernel
+
+
+def tangent_kernel(threshold: float, terms: int = 5) -> Kernel:
+    """The infinite-width kernel of `Tangent`: <x, x'> P[|<w, x>| > b and |<w, x'>| > b], w ~ N(0, I), b = threshold sqrt(d).
+
+    With g, g' standard normal of correlation r = cos(x, x') and beta = b/|x|, Mehler's formula gives the probability:
+    sum over even q of c_q(beta) c_q(beta') r^q, c_0 = P[|g| > beta], c_q = 2 He_{q-1}(beta) phi(beta)/sqrt(q!). The first
+    `terms` of them are themselves a kernel; the rest matters only for |r| close to 1.
+    """
+    checks.finite("threshold", threshold), checks.positive_int("terms", terms)
+
+    def weights(x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        size = x.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        beta = threshold * math.sqrt(x.shape[1]) / size  # (n, 1)
+        phi = torch.exp(-beta * beta / 2) / math.sqrt(2 * math.pi)
+        found = [torch.erfc(beta / math.sqrt(2))]
+        before, now = (
+            torch.zeros_like(beta),
+            torch.ones_like(beta),
+        )  # He_{n-1}/sqrt(n!) and He_n/sqrt((n+1)!) for n = 0
+        for n in range(2 * terms - 2):  # q = n + 1
+            if n % 2:
+                found.append(2 * now * phi)
+            before, now = now, (beta * now - n * before / math.sqrt(n + 1)) / math.sqrt(n + 2)
+        return x / size, found
+
+    def kernel(x: Tensor, centres: Tensor) -> Tensor:
+        (unit, c), (other, c2) = weights(x), weights(centres)
+        r2, total = (unit @ other.T) ** 2, torch.zeros((), dtype=x.dtype, device=x.device)
+        for a, b in zip(reversed(c), reversed(c2)):
+            total = total * r2 + a * b.T
+        return x @ centres.T * total
+
+    return kernel
+
+
+class KernelMachine(nn.Module):
+    """f(x) = sum_i a_i K(x, c_i): x (n, d) -> (n,). Starts with no centres, as 0."""
+
+    def __init__(self, kernel: Kernel, d: int):
+        super().__init__()
+        self.kernel = kernel
+        self.register_buffer("centres", torch.zeros(0, checks.positive_int("d", d)))
+        self.register_buffer("coefficients", torch.zeros(0))
+        self.centres: Tensor
+        self.coefficients: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (
+            self.kernel(x, self.centres) @ self.coefficients
+            if len(self.centres)
+            else 0.0 * x.sum(1)
+        )
+
+    @torch.no_grad()
+    def add(self, centres: Tensor, coefficients: Tensor) -> None:
+        """Take in more centres (n, d) with their coefficients (n,)."""
+        self.centres = torch.cat([self.centres, centres])
+        self.coefficients = torch.cat([self.coefficients, coefficients])
+
+
+def train_kernel(
+    machine: KernelMachine,
+    data: Data,
+    samples: int,
+    radius: float,
+    lr: float,
+    batch: int,
+    seed: int,
+) -> None:
+    """SGD on the logistic loss in the kernel's own function space, one pass over fresh samples, in place.
+
+    A step on a batch of (adversarial, for radius > 0) samples x adds them as centres with coefficients
+    rate sigma(-y f(x)) y / batch: the exact gradient step of a model with one weight for each of the kernel's features,
+    be they infinitely many. The rate is `lr` in the unit in which the first step gives its own clean samples' successors
+    a mean margin of 1, and falls linearly to 0.
+    """
+    (
+        checks.positive_int("samples", samples),
+        checks.positive_int("batch", batch),
+        checks.finite("lr", lr),
+    )
+    ball, steps, rate = Ball("l2", radius), max(1, samples // batch), 1.0
+    for step in range(steps):
+        x, y = data.batch(batch, seed, step)
+        if step == 1:
+            with torch.no_grad():
+                rate = lr / (y * machine(x)).mean().abs().clamp(min=1e-30).item()
+            machine.coefficients *= rate
+        if radius:
+            x = fgm(machine, x, y, ball) if step else x
+        with torch.no_grad():
+            slope = torch.sigmoid(-y * machine(x))
+        machine.add(x, rate * (1 - step / steps) * slope * y / batch)

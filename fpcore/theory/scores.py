@@ -1,0 +1,69 @@
+"""The law of the score S = <w*, z> of the sparse coding model, exactly: an expectation is a finite sum."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from fpcore.sparse_coding import check_sizes, sign_counts
+
+
+class HasSizes(Protocol):
+    """What the bounds ask of the sparse coding model."""
+
+    @property
+    def d(self) -> int: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def margin(self) -> float: ...
+    @property
+    def noise(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The four numbers that the bounds need, where no sample is drawn."""
+
+    d: int
+    k: int
+    margin: float = 1.5
+    noise: float = 0.2
+
+    def __post_init__(self):
+        check_sizes(self.d, self.k, self.margin, self.noise)
+
+
+@dataclass(frozen=True)
+class Law:
+    """The law of |S| given |S| >= margin: values (v,), their probabilities (v,), and E[|z|^2] at each value (v,)."""
+
+    score: np.ndarray
+    probability: np.ndarray
+    energy: np.ndarray
+
+    def mean(self, values: np.ndarray) -> float:
+        """The expectation of a function of the score, given as its values (v,)."""
+        return float(self.probability @ values)
+
+
+def score_law(data: HasSizes) -> Law:
+    """The exact law of |<w*, z>|, from that of the non-zeros that agree and disagree with w*."""
+    return _score_law(data.d, data.k, data.margin)
+
+
+@lru_cache
+def _score_law(d: int, k: int, margin: float) -> Law:
+    counts, weight = (table.numpy() for table in sign_counts(d, k, margin))
+    steps, active = (
+        np.abs(counts[:, 0] - counts[:, 1]),
+        counts.sum(1),
+    )  # |S| sqrt(k), a whole number; N
+    total = np.bincount(steps, weight)
+    energy = np.bincount(steps, weight * active) / np.maximum(total, 1e-300) / k
+    kept = total > 0
+    return Law(
+        (np.arange(len(total)) / math.sqrt(k))[kept], total[kept] / total[kept].sum(), energy[kept]
+    )

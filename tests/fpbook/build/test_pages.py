@@ -1,0 +1,144 @@
+"""What pages are made from: statements and their measurements, alternative texts, docstrings; when a site is built again."""
+
+import json
+
+import matplotlib.pyplot as plt
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from fpbook.build import execute as book
+from fpbook.build import pages, site
+from fpbook.figures.style import describe
+
+STATED = """# One
+:::{prf:theorem} First
+:label: thm-first
+Text.
+:::
+Measured in: {ref}`right
+here <measure-here>`, {ref}`not a measurement <other>`.
+
+:::{prf:lemma} Second
+:label: lem-second
+:::
+## Next
+Measured in: {ref}`too late <measure-late>`.
+"""
+USING = """# Two
+{prf:ref}`thm-first` before any target.
+
+(measure-here)=
+## Here
+By {prf:ref}`lem-second`.
+
+(measure-there)=
+## There
+By {prf:ref}`thm-first`.
+"""
+
+
+def test_a_statement_is_listed_with_the_sections_that_measure_or_cite_it():
+    _, _, first, second = pages.theorems(
+        {"chapters/one": STATED, "chapters/two": USING}
+    ).splitlines()
+    assert (
+        first
+        == "| {prf:ref}`thm-first`: First | [](/chapters/one) | {ref}`right here <measure-here>`; {ref}`measure-there` |"
+    )
+    assert second == "| {prf:ref}`lem-second`: Second | [](/chapters/one) | {ref}`measure-here` |"
+
+
+def test_every_statement_of_the_book_is_listed():
+    texts = {
+        file: (book.ROOT / f"{file}.md").read_text()
+        for file in ("chapters/theory-model", "chapters/theory-purification")
+    }
+    rows = pages.theorems(texts).splitlines()[2:]
+    assert (
+        len(rows)
+        == sum(
+            text.count(f"{{prf:{kind}}}") for text in texts.values() for kind in pages.STATEMENTS
+        )
+        > 10
+    )
+    assert sum("<measure-" in row or "<check-" in row for row in rows) > 5
+
+
+def test_the_status_adds_up():
+    source = {
+        "profile": "quick",
+        "device": "cpu",
+        "versions": {"torch": "2"},
+        "date": "2026-01-02",
+        "commit": "abc",
+    }
+    text = pages.status({name: {"seconds": 90, "provenance": source} for name in ("one", "two")})
+    assert (
+        "| [](/chapters/two) | 1.5 | 2026-01-02 | abc |" in text and "together: 3 minutes" in text
+    )
+    assert text.count("- profile quick, cpu, torch 2\n") == 1
+
+
+def test_docstrings_are_plain_text_in_which_code_is_marked():
+    lines = ["`a_b`: |w| <= w*_j"]
+    pages.escape("fpcore.attacks.fgm", lines)
+    assert lines == ["``a_b``: \\|w\\| <= w\\*\\_j"]
+
+
+def test_a_figure_is_described_by_what_is_written_in_it():
+    figure, axes = plt.subplots(1, 3)
+    axes[0].plot([1, 2], label="clean")
+    axes[0].legend()
+    axes[0].set(title="accuracy", xlabel=r"radius $\tau$")
+    axes[1].text(0, 0, "w")
+    assert describe(figure) == "Figure: accuracy: values over radius tau: clean; w"
+    plt.close(figure)
+
+
+def test_each_picture_gets_its_text_as_alternative():
+    cell = new_code_cell(
+        outputs=[new_output("display_data", {"image/png": "", "text/plain": text}) for text in "ab"]
+    )
+    silent = new_code_cell(outputs=[new_output("display_data", {"text/plain": "c"})])
+    site.describe_figures(new_notebook(cells=[cell, silent]))
+    assert cell.metadata["mystnb"]["image"]["alt"] == "a; b" and "mystnb" not in silent.metadata
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A book of one page, with what npm needs."""
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "chapters" / "one.md").write_text("# One")
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: chapters/one\n")
+    (tmp_path / "package.json").write_text(
+        json.dumps({"dependencies": {"mathjax": "3.2.2", "@jupyter-widgets/html-manager": "1.0"}})
+    )
+    (tmp_path / "package-lock.json").write_text("{}")
+    return tmp_path
+
+
+def test_the_site_is_built_again_only_when_something_changed(root):
+    first = site.site_key("quick", True, root)
+    assert site.site_key("quick", True, root) == first
+    assert len({first, site.site_key("full", True, root), site.site_key("quick", False, root)}) == 3
+    for file in ("chapters/one.md", "package-lock.json"):
+        before = site.site_key("quick", True, root)
+        (root / file).write_text("{ }")
+        assert site.site_key("quick", True, root) != before
+
+
+def test_without_npm_pages_load_pinned_versions_from_the_cdn_and_say_so(root, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    assert site.fetch(root) is None
+    assert "CDN" in capsys.readouterr().out
+    settings = site.scripts(root / "extra", None, root)
+    assert settings["mathjax_path"].endswith("/mathjax@3.2.2/es5/tex-svg.js")
+    assert next(iter(settings["nb_ipywidgets_js"])).endswith(
+        "/@jupyter-widgets/html-manager@1.0/dist/embed.js"
+    )
+
+
+def test_packages_are_fetched_once_for_each_lock_file(root):
+    (root / "_build" / "npm").mkdir(parents=True)
+    (root / "_build" / "npm" / ".fetched").write_text("{}")
+    assert site.fetch(root) == root / "_build" / "npm" / "node_modules"

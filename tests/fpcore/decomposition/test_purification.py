@@ -1,0 +1,226 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fpcore.decomposition.layers import decompose_layers, neurons
+from fpcore.decomposition.purification import (
+    chance_cosine,
+    cosine,
+    decompose,
+    features,
+    replaced,
+    top_part,
+)
+from fpcore.models.convnet import ConvNet
+from fpcore.models.two_layer import TwoLayer
+from fpcore.sparse_coding import SparseCoding
+
+seeds = st.integers(0, 10**6)
+
+
+def normal(seed, *shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def pair(seed, m=40, d=6):
+    """Two matrices whose rows are correlated to every degree."""
+    a, b = normal(seed, m, d), normal(seed + 1, m, d)
+    return a, torch.linspace(-1, 1, m)[:, None] * a + 0.5 * b
+
+
+@given(seeds)
+def test_the_parts_add_up_and_the_residual_is_orthogonal(seed):
+    w, w_adv = pair(seed)
+    parts = decompose(w, w_adv)
+    torch.testing.assert_close(parts.pure + parts.residual, w)
+    torch.testing.assert_close(parts.pure, parts.beta[:, None] * w_adv)
+    assert (parts.residual * w_adv).sum(1).abs().max() < 1e-5 * (
+        w.norm(dim=1) * w_adv.norm(dim=1)
+    ).max()
+    torch.testing.assert_close(
+        parts.pure.norm(dim=1) ** 2 + parts.residual.norm(dim=1) ** 2, w.norm(dim=1) ** 2
+    )
+
+
+@given(seeds)
+def test_beta_is_the_least_squares_scalar(seed):
+    w, w_adv = pair(seed)
+    parts = decompose(w, w_adv)
+    for step in (-0.1, 0.1):
+        assert (
+            (w - (parts.beta + step)[:, None] * w_adv).norm(dim=1) >= parts.residual.norm(dim=1)
+        ).all()
+
+
+@given(seeds)
+def test_a_neuron_is_dominated_by_its_pure_part_iff_its_cosine_is_large(seed):
+    parts = decompose(*pair(seed))
+    settled = (parts.cos.abs() - math.sqrt(0.5)).abs() > 1e-4
+    assert torch.equal(parts.dominant[settled], (parts.cos.abs() > math.sqrt(0.5))[settled])
+    assert parts.dominant.any() and not parts.dominant.all()
+
+
+@given(seeds, st.sampled_from([1e-10, 1e-3, -1.0, 7.0, 1e10]))
+def test_the_parts_do_not_depend_on_the_size_of_the_adversarial_weights(seed, scale):
+    w, w_adv = pair(seed)
+    a, b = decompose(w, w_adv), decompose(w, scale * w_adv)
+    torch.testing.assert_close(a.pure, b.pure, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(a.cos, math.copysign(1, scale) * b.cos, rtol=1e-4, atol=1e-5)
+    settled = (a.cos.abs() - math.sqrt(0.5)).abs() > 1e-4
+    assert torch.equal(a.dominant[settled], b.dominant[settled])
+
+
+def test_a_purified_neuron_of_zero_explains_nothing():
+    w = normal(0, 3, 5)
+    parts = decompose(w, torch.zeros(3, 5))
+    assert torch.equal(parts.residual, w) and not parts.pure.any() and not parts.beta.any()
+    assert not parts.cos.any() and not parts.dominant.any()
+
+
+def test_a_neuron_that_adversarial_training_only_scales_is_all_pure():
+    w = normal(0, 3, 5)
+    parts = decompose(w, -4 * w)
+    torch.testing.assert_close(parts.beta, torch.full((3,), -0.25))
+    torch.testing.assert_close(parts.cos, torch.full((3,), -1.0))
+    assert parts.dominant.all() and parts.residual.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("shapes", [((3, 5), (3, 4)), ((3, 5), (2, 5)), ((5,), (5,))])
+def test_matrices_that_do_not_match_are_an_error(shapes):
+    with pytest.raises(ValueError, match="two matrices of the same shape") as error:
+        decompose(*(torch.ones(s) for s in shapes))
+    assert all(str(s) in str(error.value) for s in shapes)
+
+
+def test_of_filters_the_error_says_to_flatten_them():
+    with pytest.raises(ValueError, match=r"same shape, w.flatten\(1\) and w_adv.flatten\(1\)"):
+        decompose(torch.ones(2, 3, 5, 5), torch.ones(2, 3, 5, 5))
+
+
+def test_the_cosine_is_that_of_the_rows():
+    a, b = (
+        torch.tensor([[1.0, 0], [1, 1], [0, 0], [-2, 0]]),
+        torch.tensor([[0.0, 1], [1, 0], [1, 1], [5, 0]]),
+    )
+    torch.testing.assert_close(cosine(a, b), torch.tensor([0, math.sqrt(0.5), 0, -1]))
+
+
+@pytest.mark.parametrize("d", [4, 64])
+def test_the_chance_level_is_the_spread_of_random_cosines(d):
+    cosines = cosine(normal(0, 20_000, d), normal(1, 20_000, d))
+    assert cosines.std().item() == pytest.approx(chance_cosine(d), rel=0.03)
+
+
+@pytest.mark.parametrize(("alpha", "c"), [(1.0, 0.0), (1.0, 0.3), (-2.0, 0.5), (0.4, -0.3)])
+def test_planted_neurons_have_their_known_purity_and_dense_part(alpha, c, sparse):
+    w = (alpha * sparse.features + c * sparse.u_star[:, None]).T
+    held = features(w, sparse.features, sparse.u_star)
+    root = math.sqrt(sparse.d)
+    on_top = alpha + c * sparse.w_star / root
+    norm = (alpha**2 + c**2 + 2 * alpha * c * sparse.w_star / root).sqrt()
+    assert torch.equal(held.top, torch.arange(sparse.d))
+    torch.testing.assert_close(held.norm, norm)
+    torch.testing.assert_close(held.purity, on_top.abs() / norm)
+    torch.testing.assert_close(
+        held.dense_part, abs(c) * (1 - 1 / sparse.d) / norm, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_dense_direction_is_the_least_pure(sparse):
+    held = features(sparse.u_star[None], sparse.features, sparse.u_star)
+    assert held.purity.item() == pytest.approx(1 / math.sqrt(sparse.d), rel=1e-4)
+    assert held.dense_part.item() == pytest.approx(1 - 1 / sparse.d, rel=1e-4)
+
+
+@given(seeds, st.floats(1e-6, 1e6))
+def test_purity_and_dense_part_keep_to_their_bounds_at_every_size(seed, scale):
+    data = SparseCoding(16, 4, margin=1.0, seed=seed % 7)
+    w = torch.cat([normal(seed, 20, 16), data.features.T, data.u_star[None]])
+    held, scaled = (features(x, data.features, data.u_star) for x in (w, scale * w))
+    assert held.purity.min() >= 1 / 4 - 1e-5 and held.purity.max() <= 1
+    assert held.dense_part.min() >= 0 and ((held.purity**2 + held.dense_part**2) <= 1 + 1e-5).all()
+    torch.testing.assert_close(held.purity, scaled.purity, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(held.dense_part, scaled.dense_part, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scaled.norm, scale * w.norm(dim=1), rtol=1e-4, atol=0)
+
+
+def test_a_neuron_of_zero_has_finite_measures(sparse):
+    held = features(torch.zeros(1, sparse.d), sparse.features, sparse.u_star)
+    assert all(torch.isfinite(v).all() for v in (held.purity, held.dense_part, held.norm))
+
+
+def test_neurons_are_rows_of_every_layer():
+    net = ConvNet(1 / 4)
+    found = neurons(net)
+    assert {name: tuple(w.shape) for name, w in found.items()} == {
+        "conv1": (8, 75),
+        "conv2": (16, 72),
+        "conv3": (24, 144),
+        "conv4": (16, 216),
+        "conv5": (16, 144),
+        "linear": (10, 64),
+    }
+    assert (
+        torch.equal(found["conv2"][3], net.conv2.weight[3].flatten())
+        and not found["conv2"].requires_grad
+    )
+    two = TwoLayer(5, 3)
+    assert torch.equal(neurons(two)["hidden"], two.weight)
+
+
+def test_layers_are_decomposed_one_by_one():
+    clean, adversarial = ConvNet(1 / 8), ConvNet(1 / 8).to(memory_format=torch.channels_last)
+    parts = decompose_layers(clean, adversarial)
+    assert list(parts) == ["conv1", "conv2", "conv3", "conv4", "conv5", "linear"]
+    for name, part in parts.items():
+        expected = decompose(neurons(clean)[name], neurons(adversarial)[name])
+        assert torch.equal(part.residual, expected.residual) and torch.equal(part.cos, expected.cos)
+    assert all(part.dominant.all() for part in decompose_layers(clean, clean).values())
+
+
+@pytest.mark.parametrize("other", [lambda: ConvNet(1 / 4), lambda: TwoLayer(4, 3)])
+def test_networks_of_another_architecture_are_an_error(other):
+    with pytest.raises(ValueError, match=r"same shape|same architecture"):
+        decompose_layers(ConvNet(1 / 8), other())
+
+
+def test_replacing_the_weights_leaves_the_original_alone(sparse, planted):
+    net, other = planted(dense=0.5, threshold=0.3), planted(noise=0.3)
+    before = net.weight.detach().clone()
+    twin = replaced(net, other.weight)
+    assert torch.equal(net.weight, before) and torch.equal(twin.weight, other.weight)
+    assert twin.threshold == net.threshold and twin.weight.requires_grad
+    with torch.no_grad():
+        twin.weight.mul_(2)
+    assert torch.equal(other.weight, planted(noise=0.3).weight) and torch.equal(net.weight, before)
+
+
+def test_weights_of_another_shape_are_an_error(planted):
+    with pytest.raises(ValueError, match=r"weight is \(3, 48\): give \(48, 48\)"):
+        replaced(planted(), torch.zeros(3, 48))
+
+
+def test_deleting_the_dense_component_makes_the_network_blind_to_it(sparse, planted):
+    net = planted(dense=0.5, noise=0.3)
+    w, u = net.weight.detach(), sparse.u_star
+    cut = replaced(net, w - (w @ u)[:, None] * u)
+    assert (cut.weight @ u).abs().max() < 1e-5
+    x, _ = sparse.test_set(20, seed=0)
+    torch.testing.assert_close(cut(x + 3 * u), cut(x), rtol=1e-3, atol=1e-4)
+
+
+def test_the_top_part_is_the_projection_on_the_top_feature(sparse, planted):
+    w = planted(dense=0.5, noise=0.3).weight.detach()
+    part, held = top_part(w, sparse.features), features(w, sparse.features, sparse.u_star)
+    alone = features(part, sparse.features, sparse.u_star)
+    torch.testing.assert_close(alone.purity, torch.ones(48), rtol=1e-4, atol=0)
+    assert torch.equal(alone.top, held.top) and alone.dense_part.max() < 1e-5
+    torch.testing.assert_close(alone.norm, held.purity * held.norm)
+    assert ((w - part) * part).sum(1).abs().max() < 1e-5
+    pure = planted().weight.detach()
+    torch.testing.assert_close(
+        top_part(-2 * pure, sparse.features), -2 * pure, rtol=1e-4, atol=1e-5
+    )

@@ -1,0 +1,145 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from shared import Noise
+
+from fpcore.decomposition.ablation import removed, swapped, truncated
+from fpcore.decomposition.layers import neurons
+from fpcore.models.convnet import ConvNet
+from fpcore.models.low_rank_update import low_rank, merged, trained_parameters
+from fpcore.models.two_layer import TwoLayer
+from fpcore.training import Training, train
+
+ranks, kinds = st.integers(0, 9), st.booleans()
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return ConvNet(1 / 8).eval()
+
+
+def images():
+    return torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(9))
+
+
+@given(ranks, kinds)
+def test_an_untrained_update_changes_nothing_and_leaves_the_original_alone(rank, fixed):
+    net = network()
+    twin = low_rank(net, rank, seed=0, fixed=fixed)
+    assert torch.equal(twin(images()), net(images()))
+    assert all(p.requires_grad for p in net.parameters()) and "weight" in dict(
+        net.conv1.named_parameters()
+    )
+
+
+@given(st.integers(0, 5), kinds)
+def test_training_changes_each_layer_by_a_matrix_of_at_most_that_rank(rank, fixed):
+    net = network()
+    twin = low_rank(net, rank, seed=0, fixed=fixed)
+    train(twin, Noise(), Training(3, 0.5, batch=8))
+    before, after = neurons(net), neurons(twin)
+    for name, w in before.items():
+        size = torch.linalg.svdvals(after[name] - w)
+        assert (size[rank:] < 1e-5).all()
+        assert (rank == 0) == (size[0] < 1e-6)
+    assert not torch.equal(twin.bn1.weight, net.bn1.weight)
+
+
+@given(ranks, kinds)
+def test_the_parameters_are_those_of_the_factors_and_the_rest(rank, fixed):
+    net = network()
+    rest = sum(p.numel() for name, p in net.named_parameters() if p.ndim == 1)
+    sizes = [tuple(w.shape) for w in neurons(net).values()]
+    factors = sum(
+        min(rank, out, fan_in) * (out + (0 if fixed else fan_in)) for out, fan_in in sizes
+    )
+    assert trained_parameters(low_rank(net, rank, seed=0, fixed=fixed)) == rest + factors
+
+
+def test_the_projections_are_orthonormal_and_follow_the_seed():
+    one, same, other = (
+        low_rank(network(), 3, seed=s).conv2.parametrizations.weight[0].down for s in (0, 0, 1)
+    )
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    torch.testing.assert_close(one @ one.T, torch.eye(3), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [((-1, 0), "rank = -1"), ((1.5, 0), "rank = 1.5"), ((1, -2), "seed = -2")],
+)
+def test_bad_arguments_are_named(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        low_rank(network(), *arguments)
+
+
+@given(st.integers(0, 9))
+def test_an_update_cut_off_is_the_nearest_of_its_rank(rank):
+    clean, purified = network(0), network(1)
+    cut = truncated(clean, purified, rank, images())
+    for name, w in neurons(clean).items():
+        sizes = torch.linalg.svdvals(neurons(purified)[name] - w)
+        update = neurons(cut)[name] - w
+        assert torch.linalg.matrix_rank(update, atol=1e-4) <= rank
+        missing = (neurons(purified)[name] - neurons(cut)[name]).norm()
+        torch.testing.assert_close(missing, sizes[rank:].norm(), atol=1e-4, rtol=1e-3)
+    assert torch.equal(purified.bn1.weight, cut.bn1.weight) and torch.equal(
+        clean.conv1.weight, network(0).conv1.weight
+    )
+
+
+def updated(seed=0):
+    """A low-rank update that is not 0."""
+    net = low_rank(network(seed), 2, seed)
+    with torch.no_grad():
+        net.conv2.parametrizations.weight[0].up.normal_(
+            generator=torch.Generator().manual_seed(seed)
+        )
+    return net
+
+
+def test_a_merged_update_computes_the_same_with_plain_weights():
+    net = updated()
+    plain = merged(net)
+    assert plain.state_dict().keys() == network().state_dict().keys() and "parametrizations" in dir(
+        net.conv2
+    )
+    assert torch.equal(plain(images()), net.eval()(images()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net, other: removed(net, other, 0.7),
+        lambda net, other: swapped(net, other, images()),
+        lambda net, other: truncated(other, net, 1, images()),
+    ],
+    ids=["removed", "swapped", "truncated"],
+)
+def test_a_low_rank_update_is_changed_as_the_plain_network_of_its_weights(change):
+    net, other = updated(), network(1)
+    before = neurons(net)["conv2"].clone()
+    found, expected = change(net, other), change(merged(net), other)
+    assert all(torch.equal(w, neurons(expected)[name]) for name, w in neurons(found).items())
+    assert not torch.equal(neurons(found)["conv2"], before) and torch.equal(
+        neurons(net)["conv2"], before
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: low_rank(updated(), 1, 0), "a low-rank update already"),
+        (
+            lambda: low_rank(TwoLayer(4, 3), 1, 0),
+            "TwoLayer: give a network of Conv2d and Linear layers",
+        ),
+        (lambda: truncated(TwoLayer(4, 3), TwoLayer(4, 3), 1, images()), "fp.replaced"),
+        (lambda: removed(TwoLayer(4, 3), TwoLayer(4, 3), 1.0), "fp.replaced"),
+        (lambda: swapped(TwoLayer(4, 3), TwoLayer(4, 3), images()), "fp.replaced"),
+    ],
+)
+def test_networks_without_layers_to_update_are_refused(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()

@@ -1,0 +1,183 @@
+import pytest
+import torch
+from torch import nn
+
+from fpcore import auto_attack as module
+from fpcore.attacks import Ball
+from fpcore.auto_attack import autoattack, frozen
+from fpcore.models.convnet import ConvNet
+from fpcore.models.resnet import ResNet
+
+BOX = (0.0, 1.0)
+
+
+class Brightness(nn.Module):
+    """A score a bin; the largest is that of the bin which the mean brightness falls in: its exact robustness is known."""
+
+    def __init__(self, bins=10):
+        super().__init__()
+        self.centres = nn.Parameter((torch.arange(bins) + 0.5) / bins)
+
+    def forward(self, x):
+        return -100 * (x.flatten(1).mean(1)[:, None] - self.centres) ** 2
+
+
+def images():
+    """Eight images of even brightness: the first four in the middle of their bin, the others at its edge."""
+    bright = torch.tensor([0.25, 0.35, 0.45, 0.55, 0.299, 0.399, 0.499, 0.599])
+    return bright.view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous(), (bright * 10).long()
+
+
+@pytest.mark.parametrize(("norm", "radius"), [("linf", 0.02), ("l2", 0.02 * (3 * 8 * 8) ** 0.5)])
+def test_what_can_be_broken_is_broken_and_nothing_else(norm, radius):
+    x, y = images()
+    survived = autoattack(net := Brightness(), x, y, Ball(norm, radius, BOX), chunk=5)
+    assert survived.tolist() == [True] * 4 + [False] * 4
+    assert net.training and net.centres.grad is None  # the network is left as it was
+
+
+def test_of_fewer_than_ten_classes_all_wrong_ones_are_tried():
+    bright = torch.tensor(
+        [0.3, 0.5, 0.399, 0.599]
+    )  # of five bins: the middle of two, and the edge of two
+    x = bright.view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
+    survived = autoattack(Brightness(5), x, (bright * 5).long(), Ball("linf", 0.02, BOX))
+    assert survived.tolist() == [True] * 2 + [False] * 2
+
+
+@pytest.mark.parametrize("kind", [ConvNet, ResNet])
+def test_the_copy_that_is_attacked_computes_the_same_with_less_batch_normalisation(kind):
+    torch.manual_seed(0)
+    net, x = kind(0.25), torch.rand(16, 3, 32, 32)
+    net(x)  # in training mode, so that there are statistics to fold in
+    twin = frozen(net)
+    left = [
+        sum(isinstance(module, nn.BatchNorm2d) for module in one.modules()) for one in (net, twin)
+    ]
+    assert net.training and left[1] < left[0]
+    assert not any(weight.requires_grad for weight in twin.parameters())
+    torch.testing.assert_close(twin(x), net.eval()(x), atol=1e-4, rtol=1e-4)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The labels of each chunk that is attacked, in place of an attack that breaks nothing."""
+    seen = []
+
+    def attack(net, x, y, ball, seed):
+        seen.append(y)
+        return torch.ones(len(y), dtype=torch.bool)
+
+    monkeypatch.setattr(module, "_attack", attack)
+    return seen
+
+
+def test_finished_chunks_that_were_kept_are_not_attacked_again(tmp_path, counted, monkeypatch):
+    (x, y), ball, keep = images(), Ball("linf", 0.02, BOX), tmp_path / "kept.json"
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    def once(*_):
+        return stopped() if counted else counted.append(1) or torch.ones(4, dtype=torch.bool)
+
+    monkeypatch.setattr(module, "_attack", once)
+    with pytest.raises(KeyboardInterrupt):
+        autoattack(Brightness(), x, y, ball, chunk=4, keep=keep)
+    monkeypatch.setattr(module, "_attack", lambda *_: torch.zeros(4, dtype=torch.bool))
+    right = autoattack(Brightness(), x, y, ball, chunk=4, keep=keep)
+    assert right.tolist() == [True] * 4 + [False] * 4
+
+
+def test_nothing_is_kept_unless_a_file_is_named(tmp_path, counted, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FPCORE_CACHE", str(tmp_path / "cache"))
+    for times in (1, 2):
+        autoattack(Brightness(), *images(), Ball("linf", 0.02, BOX))
+        assert len(counted) == times
+    assert not any(tmp_path.iterdir())
+
+
+class Rounded(Brightness):
+    """The same weights and the same answers on images, by other code."""
+
+    def forward(self, x):
+        return super().forward((x * 50).round() / 50)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"net": Rounded()}, "scores of the network"),
+        ({"y": torch.zeros(8, dtype=torch.long)}, "images"),
+        ({"ball": Ball("linf", 0.03, BOX)}, "ball"),
+        ({"seed": 1}, "seed"),
+        ({"chunk": 3}, "chunk"),
+    ],
+)
+def test_a_kept_file_never_answers_for_another_evaluation(change, says, tmp_path, counted):
+    x, y = images()
+    given = {"net": Brightness(), "x": x, "y": y, "ball": Ball("linf", 0.02, BOX), "chunk": 4}
+    autoattack(**given, keep=tmp_path / "kept.json")
+    before = (tmp_path / "kept.json").read_bytes()
+    with pytest.raises(ValueError, match=rf"kept.json is of another evaluation \(.*{says}.*give another"):
+        autoattack(**(given | change), keep=tmp_path / "kept.json")
+    assert (tmp_path / "kept.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["", "[[true", "[[true]]", '{"scores": [1]}'])
+def test_a_damaged_file_is_an_error_that_says_what_to_do(content, tmp_path, counted):
+    (tmp_path / "kept.json").write_text(content)
+    with pytest.raises(ValueError, match="kept.json cannot be read .*: delete it to begin anew"):
+        autoattack(Brightness(), *images(), Ball("l2", 0.5, BOX), keep=tmp_path / "kept.json")
+
+
+def test_the_box_must_be_that_of_pixels():
+    x, y = images()
+    with pytest.raises(ValueError, match="box = None"):
+        autoattack(Brightness(), x, y, Ball("l2", 0.5))
+
+
+class Scores(nn.Module):
+    """Random scores of a function that its weights do not tell, nor torch.fx sees."""
+
+    def __init__(self, activation=torch.relu, classes=10):
+        super().__init__()
+        self.activation, self.norm = activation, nn.BatchNorm2d(3)
+        self.weight = nn.Parameter(
+            torch.randn(192, classes, generator=torch.Generator().manual_seed(0))
+        )
+
+    def forward(self, x):
+        if x.sum() < 0:
+            raise ValueError("torch.fx cannot follow this")
+        return self.activation(self.norm(x).flatten(1) @ self.weight)
+
+
+def one_logit(x):
+    return x[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("net", "change", "says"),
+    [
+        (
+            Scores(one_logit),
+            lambda x, y: (x, y),
+            r"gives \(8,\): AutoAttack wants scores of 4 classes",
+        ),
+        (Scores(classes=3), lambda x, y: (x, y % 3), r"gives \(8, 3\)"),
+        (Scores(), lambda x, y: (x[:0], y[:0]), "number of images = 0"),
+        (Scores(), lambda x, y: (255 * x, y), "x spans"),
+        (Scores(), lambda x, y: (x, y[:, None]), r"y is \(8, 1\)"),
+    ],
+)
+def test_what_autoattack_cannot_attack_is_refused_before_any_work(net, change, says, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        autoattack(net, *change(*images()), Ball("l2", 0.5, BOX), keep=tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_network_that_cannot_be_traced_is_attacked_as_it_is():
+    net, (x, _) = Scores().eval(), images()
+    assert torch.equal(frozen(net)(x), net(x))
