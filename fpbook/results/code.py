@@ -271,9 +271,13 @@ class Code:
         """The dotted names of all modules and packages."""
         return {*self._modules}
 
-    def reexports(self, package: str) -> bool:
-        """Whether a package's __init__.py defines nothing itself."""
-        return self._modules[package].reexports
+    def module(self, name: str) -> Module:
+        """What the source of one of them says."""
+        return self._modules[name]
+
+    def add(self, name: str, source: str) -> None:
+        """Take in a module that lies elsewhere, such as the cells of a notebook."""
+        self._modules[name] = _parsed(name, source, False)
 
     # --- Module by module, as chapters are keyed ---
 
@@ -292,14 +296,11 @@ class Code:
 
     def chapter(self, cells: Iterable[str]) -> str:
         """A digest of what a notebook's code cells do, with all modules that they really use."""
-        name = "the notebook"
         try:
-            self._modules[name] = _parsed(name, "\n".join(cells), False)
+            self.add("the notebook", "\n".join(cells))
         except SyntaxError:  # magics: whatever they do
             return self.digest(self.modules)
-        digest = self.digest([name])
-        del self._modules[name]
-        return digest
+        return self.digest(["the notebook"])
 
     # --- Name by name, as results are kept ---
 
@@ -385,7 +386,7 @@ class Code:
         return self._attribute(module, [*rest, *attributes])
 
     def _attribute(self, module: str, attributes: list[str]) -> set[Part]:
-        """What attributes of a module are: a definition, an import, a submodule; else, all of it."""
+        """What attributes of a module are: a definition, an import, a submodule; else all of it."""
         if not attributes or module not in self._modules:
             return self._whole(module)
         known, (name, *rest) = self._modules[module], attributes
@@ -423,7 +424,7 @@ class Code:
             raise ValueError(f"code = {thing!r}: it lies in no file; define it in a module")
         if not path.is_file() or any(path.is_relative_to(library) for library in LIBRARIES):
             return False
-        self._modules[str(module)] = _parsed(str(module), path.read_text(), False)
+        self.add(str(module), path.read_text())
         return True
 
 
