@@ -1,0 +1,1 @@
+"""What is measured, kept and published, and what each number rests on."""
