@@ -1,1 +1,1 @@
-"""The book: the experiments behind its chapters, their published results, its figures, its widgets and its build."""
+"""The book: its experiments, published results, figures, widgets and build."""

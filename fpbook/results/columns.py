@@ -1,4 +1,4 @@
-"""The columns of a table of measured numbers: what each may hold, their order, and how rows are checked and selected."""
+"""The columns of a table of measured numbers: what each may hold, their order; selection."""
 
 import math
 import numbers
@@ -49,17 +49,23 @@ KINDS |= {"value": float, "low": float, "high": float}
 
 
 def checked_row(row: Mapping[str, Any], tail: Sequence[str]) -> dict[str, Any]:
-    """A row without what is None, its columns in canonical order, each value of its column's kind; else ValueError.
+    """A row without what is None, in canonical order, each value of its column's kind.
 
     row:  {column: value}; the quantity must be known, the value be given
     tail: the columns that a row may have after quantity, network, layer and the abscissae
+
+    ValueError that names the column if a value is unsound, or the column unknown.
     """
     quantity_of(row.get("quantity", ""))
     order = ("quantity", "network", "layer", *ABSCISSAE, *tail)
     for name in row:
         known("column", name, order)
     needed = {"value", "n"} & {*tail}
-    return {name: _value(name, row.get(name)) for name in order if name in needed or row.get(name) is not None}
+    return {
+        name: _value(name, row.get(name))
+        for name in order
+        if name in needed or row.get(name) is not None
+    }
 
 
 def _value(name: str, value: Any) -> Any:
@@ -68,9 +74,14 @@ def _value(name: str, value: Any) -> Any:
     if kind is str:
         good, wanted = isinstance(value, str) and value != "", "a text"
     elif kind is int:
-        good, wanted = isinstance(value, numbers.Integral) and not isinstance(value, bool), "a whole number"
+        good, wanted = (
+            isinstance(value, numbers.Integral) and not isinstance(value, bool),
+            "a whole number",
+        )
     else:
-        good = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+        good = (
+            isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+        )
         wanted = "a finite number"
     if not good:
         raise ValueError(f"{name} = {value!r}: give {wanted}")
@@ -93,11 +104,19 @@ def check_distinct(found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def frame(found: Sequence[Mapping[str, Any]], tail: Sequence[str]) -> pd.DataFrame:
-    """Checked rows as a data frame, with those abscissae that any row has; whole numbers stay whole where some are missing."""
+    """Checked rows as a data frame, with those abscissae that any row has.
+
+    Whole numbers stay whole where some are missing.
+    """
     over = [name for name in ABSCISSAE if any(name in row for row in found)]
     types = {str: "str", int: "Int64", float: "float64"}
     columns = ("quantity", "network", "layer", *over, *tail)
-    return pd.DataFrame({name: pd.Series([row.get(name) for row in found], dtype=types[KINDS[name]]) for name in columns})
+    return pd.DataFrame(
+        {
+            name: pd.Series([row.get(name) for row in found], dtype=types[KINDS[name]])
+            for name in columns
+        }
+    )
 
 
 def rows(measured: pd.DataFrame) -> list[dict[str, Any]]:
@@ -107,17 +126,22 @@ def rows(measured: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def select(measured: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
-    """The rows of a table with the wanted values, column by column: a value, a list of values, or None for none.
+    """The rows with the wanted values, column by column: a value, a list, or None for none.
 
     Columns that are not named may hold anything. A column that no row has is empty.
     """
     keep = pd.Series(True, index=measured.index)
     for name, value in wanted.items():
         known("column", name, KINDS)
-        listed = [value] if isinstance(value, str) or not isinstance(value, Collection) else [*value]
+        listed = (
+            [value] if isinstance(value, str) or not isinstance(value, Collection) else [*value]
+        )
         if name == "quantity":
             for one in listed:
                 quantity_of(one)
-        column = measured.get(name, pd.Series(None, index=measured.index, dtype=object))
-        keep &= column.isna() if value is None else column.isin(listed)
+        if name not in measured.columns:
+            keep &= value is None
+        else:
+            column = measured[name]
+            keep &= column.isna() if value is None else column.isin(listed)
     return measured[keep]

@@ -1,6 +1,7 @@
-"""Conversion of the results of the first edition, whose numbers had names like "cos_clean_adv_control/conv1", into records.
+"""Conversion of the results of the first edition into records.
 
-Of most numbers that edition kept the mean and the interval over seeds alone: they become summaries, to the last bit.
+There, a number was a name such as "cos_clean_adv_control/conv1", and of most numbers the mean and
+the interval over seeds was all that was kept: they become summaries, to the last bit.
 """
 
 import re
@@ -15,22 +16,39 @@ from fpbook.results.files import encode, folder, read_json, write_atomically
 from fpbook.results.store import FORMAT, WAY_OUT, check_format, is_first_edition, parse
 
 LEDGER = "claims"  # its file is not converted, but made anew from the results
-SUFFIXES = {"": "clean", "_adv": "purified", "_control": "control", "_scratch": "scratch", "_init": "init"}
-REGIME = {256: 7, 400: 9, 576: 11, 784: 13, 1024: 14}  # k of each d, which the names of that result left out
+SUFFIXES = {
+    "": "clean",
+    "_adv": "purified",
+    "_control": "control",
+    "_scratch": "scratch",
+    "_init": "init",
+}
+REGIME = {
+    256: 7,
+    400: 9,
+    576: 11,
+    784: 13,
+    1024: 14,
+}  # k of each d, which the names of that result left out
 TRAINING_THREAT = "l2 0.5"  # which names left out as well
 
-# Parts of patterns. A named group fills the column of its name; "suffix" is translated into a network, "end" is a layer.
+# Parts of patterns. A named group fills the column of its name; "suffix" stands for a network,
+# "end" for a layer.
 _TRAINED = "(?P<suffix>_adv|_control|_scratch|)"
 _LAYER = r"(?:/(?P<layer>[\w.]+)|_(?P<end>lowest|highest)|)"
 _HELD_OUT = "(?P<seeds>_held_out|)"
 _ACCURACY = "(?P<quantity>clean_accuracy|robust_accuracy)"
 
-Rules = Sequence[tuple[str, Mapping[str, Any]]]  # (pattern of a name, columns of its row beside those in the pattern)
+Rules = Sequence[
+    tuple[str, Mapping[str, Any]]
+]  # (pattern of a name, columns of its row beside those in the pattern)
 
 _SYNTHETIC: Rules = [
     ("(?P<quantity>radius|cos_chance)", {}),
     (
-        "(?P<quantity>(?:clean|robust|certified)_accuracy|certificate_exact)" + _TRAINED + _HELD_OUT,
+        "(?P<quantity>(?:clean|robust|certified)_accuracy|certificate_exact)"
+        + _TRAINED
+        + _HELD_OUT,
         {},
     ),
     ("(?P<quantity>purity|dense_part)(?P<suffix>_init|_adv|_control|)", {}),
@@ -63,13 +81,19 @@ _CIFAR: Rules = [
     ("(?P<quantity>share_dominant)(?P<suffix>_control|_scratch)" + _LAYER, {}),
     ("(?P<quantity>same_neuron_share)", {"network": "purified"}),
     ("(?P<quantity>same_neuron_share)(?P<suffix>_control|_scratch)", {}),
-    ("explained_share(?P<suffix>_adv|_control|_scratch)" + _LAYER, {"quantity": "explained_by_clean"}),
+    (
+        "explained_share(?P<suffix>_adv|_control|_scratch)" + _LAYER,
+        {"quantity": "explained_by_clean"},
+    ),
     ("explained_share_init" + _LAYER, {"quantity": "explained_by_init", "network": "purified"}),
 ]
 
 _ROBUSTNESS: Rules = [
     ("(?P<quantity>autoattack_accuracy|pgd_accuracy)" + _TRAINED + "/(?P<threat>.+)", {}),
-    ("(?P<quantity>autoattack_kept_share)(?P<suffix>_adv|_control|_scratch)", {"threat": TRAINING_THREAT}),
+    (
+        "(?P<quantity>autoattack_kept_share)(?P<suffix>_adv|_control|_scratch)",
+        {"threat": TRAINING_THREAT},
+    ),
     ("(?P<quantity>autoattack_ratio)", {"network": "purified", "threat": TRAINING_THREAT}),
 ]
 
@@ -136,7 +160,10 @@ _REMOVAL: Rules = [
 _INTERVENTIONS: Rules = [
     ("(?P<network>clean|purified)/(?P<quantity>robust_accuracy|certified_accuracy)", {}),
     *(
-        (f"{what}_{where}/(?P<quantity>robust_accuracy|certified_accuracy)", {"network": f"{what} {where}"})
+        (
+            f"{what}_{where}/(?P<quantity>robust_accuracy|certified_accuracy)",
+            {"network": f"{what} {where}"},
+        )
         for what, where in (
             ("dense", "out"),
             ("mixture", "out"),
@@ -169,7 +196,9 @@ _LOWER_BOUNDS: Rules = [
     ("(?P<quantity>certified_accuracy)_witness", {"network": "degree 3, witness"}),
 ]
 
-_OF_A_MODEL = "(?P<quantity>(?:clean|gradient|robust|certified)_accuracy|class_bound|certificate_exact)"
+_OF_A_MODEL = (
+    "(?P<quantity>(?:clean|gradient|robust|certified)_accuracy|class_bound|certificate_exact)"
+)
 _SIDE_BY_SIDE: Rules = [
     (f"(?P<network>.+, (?:clean|adversarial|witness))/{_OF_A_MODEL}", {}),
     (f"(?P<network>clean|purified) network/{_OF_A_MODEL}", {}),
@@ -177,7 +206,10 @@ _SIDE_BY_SIDE: Rules = [
 
 _SEPARATION: Rules = [
     ("(?P<d>[0-9]+)/purified_accuracy", {"quantity": "certified_accuracy", "network": "purified"}),
-    ("(?P<d>[0-9]+)/cubic_accuracy", {"quantity": "certified_accuracy", "network": "degree 3, witness"}),
+    (
+        "(?P<d>[0-9]+)/cubic_accuracy",
+        {"quantity": "certified_accuracy", "network": "degree 3, witness"},
+    ),
     ("(?P<d>[0-9]+)/linear_accuracy", {"quantity": "class_bound", "network": "linear"}),
     ("(?P<d>[0-9]+)/quadratic_accuracy", {"quantity": "class_bound", "network": "degree 2"}),
 ]
@@ -231,16 +263,22 @@ RULES: dict[str, Rules] = {
 
 
 def columns_of(key: str, name: str) -> dict[str, Any]:
-    """The columns that stand for a number's name of the first edition; ValueError unless exactly one pattern matches.
+    """The columns that stand for a number's name of the first edition.
 
     key:  its name there
     name: of the result that it belongs to
+
+    ValueError unless exactly one pattern matches.
     """
-    matches = [(found, fixed) for pattern, fixed in RULES[name] if (found := re.fullmatch(pattern, key))]
+    matches = [
+        (found, fixed) for pattern, fixed in RULES[name] if (found := re.fullmatch(pattern, key))
+    ]
     if len(matches) != 1:
         raise ValueError(f"{len(matches)} patterns match {key!r}")
     [(found, fixed)] = matches
-    columns: dict[str, Any] = {k: v for k, v in found.groupdict().items() if v is not None} | dict(fixed)
+    columns: dict[str, Any] = {k: v for k, v in found.groupdict().items() if v is not None} | dict(
+        fixed
+    )
     if (suffix := columns.pop("suffix", None)) is not None:
         columns["network"] = SUFFIXES[suffix]
     if (end := columns.pop("end", None)) is not None:
@@ -252,7 +290,7 @@ def columns_of(key: str, name: str) -> dict[str, Any]:
 
 
 def convert(old: Mapping[str, Any], name: str, path: Path | None = None) -> dict[str, Any]:
-    """The content of a result's file in the present layout; of one that has it already, the content as it is.
+    """The content of a result's file in the present layout; as it is, if it has that already.
 
     old:  the file's content
     name: of the result
@@ -271,7 +309,11 @@ def convert(old: Mapping[str, Any], name: str, path: Path | None = None) -> dict
         if name == "scaling-runs":
             new = {"records": _runs(measured["rows"])}
         else:
-            new = {"summaries": [_summary(columns_of(key, name), number) for key, number in measured.items()]}
+            new = {
+                "summaries": [
+                    _summary(columns_of(key, name), number) for key, number in measured.items()
+                ]
+            }
             source |= _tuned(new["summaries"], source["seeds"])
         return parse({"format": FORMAT, "provenance": source, **new}, path).content
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -279,13 +321,17 @@ def convert(old: Mapping[str, Any], name: str, path: Path | None = None) -> dict
 
 
 def _summary(columns: Mapping[str, Any], number: Mapping[str, Any]) -> dict[str, Any]:
-    return {"seeds": "all", **columns, **{name: number[name] for name in ("value", "low", "high", "n")}}
+    return {
+        "seeds": "all",
+        **columns,
+        **{name: number[name] for name in ("value", "low", "high", "n")},
+    }
 
 
 def _tuned(summaries: Sequence[Mapping[str, Any]], seeds: list[int]) -> dict[str, list[int]]:
-    """The seeds on which choices were made: the first ones, as many as the figures of held-out seeds do without."""
+    """The seeds on which choices were made: the first, as many as held-out figures do without."""
     counts = {row["n"] for row in summaries if row["seeds"] == "held out"}
-    return {"tuned": seeds[: len(seeds) - counts.pop()]} if counts else {}
+    return {"tuned": seeds[: len(seeds) - max(counts)]} if counts else {}
 
 
 def _runs(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -294,7 +340,10 @@ def _runs(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for run in measured:
         at = {name: run[name] for name in ("d", "k", "seed")}
         numbers = {key: value for key, value in run.items() if key not in at and value is not None}
-        found += [{**columns_of(key, "scaling-runs"), **at, "value": value} for key, value in numbers.items()]
+        found += [
+            {**columns_of(key, "scaling-runs"), **at, "value": value}
+            for key, value in numbers.items()
+        ]
     return found
 
 
@@ -310,7 +359,9 @@ def convert_folder(where: Path) -> list[Path]:
     found = {path.stem: parse(content, path) for path, content in contents.items()}
     contents[where / f"{LEDGER}.json"] = ledger.ledger_content(ledger.claims(found.get))
     encoded = {path: encode(content) for path, content in contents.items()}
-    changed = [path for path, new in encoded.items() if not path.exists() or path.read_bytes() != new]
+    changed = [
+        path for path, new in encoded.items() if not path.exists() or path.read_bytes() != new
+    ]
     for path in changed:
         write_atomically(path, encoded[path])
     return changed

@@ -26,18 +26,26 @@ def _resolved(given: str) -> Path:
 
 def check_name(name: str) -> str:
     """Return the name of a result, if it is a plain file name; else an error."""
-    if not name or name.startswith(".") or set(name) & set('/\\:\0'):
-        raise ValueError(f"name = {name!r}: give the name of a result, without folders, such as 'synthetic'")
+    if not name or name.startswith(".") or set(name) & set("/\\:\0"):
+        raise ValueError(
+            f"name = {name!r}: give the name of a result, without folders, such as 'synthetic'"
+        )
     return name
 
 
 def encode(content: Any) -> bytes:
-    """The bytes of a JSON file: indented, but what holds only plain values stands on one line. A NaN is an error."""
+    """The bytes of a JSON file: what holds only plain values on one line. A NaN is an error."""
     return (_lines(content, "") + "\n").encode()
 
 
 def _lines(content: Any, margin: str) -> str:
-    parts = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    parts = (
+        content.values()
+        if isinstance(content, dict)
+        else content
+        if isinstance(content, list)
+        else ()
+    )
     if not any(isinstance(part, dict | list) for part in parts):
         return _json(content)
     inner = margin + " "

@@ -35,7 +35,7 @@ class Interval:
         return self.ends[0 if sign == ">" else 1]
 
     def meets(self, sign: str, bound: float) -> bool | None:
-        """Whether both ends meet a bound ">" or "<" (True), or neither does (False); None if one does."""
+        """True if both ends meet a bound ">" or "<", False if neither does, None if one does."""
         met = {end > bound if sign == ">" else end < bound for end in self.ends}
         return met.pop() if len(met) == 1 else None
 
@@ -44,7 +44,8 @@ def interval(values: Sequence[float], share: bool = False, unit: str = "") -> In
     """Mean and 95% Student-t interval of values, one a seed; no interval from a single one.
 
     values: finite numbers
-    share:  whether to cut the interval to [0, 1], unless a value lies outside (an explained share may be negative)
+    share:  whether to cut the interval to [0, 1]; not if a value lies outside, as an explained
+            share may
     unit:   of the quantity
     """
     array = np.asarray(values, dtype=float)

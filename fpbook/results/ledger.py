@@ -1,4 +1,4 @@
-"""The claims ledger: what the paper claims, what would confirm each claim, and what the published results say of it.
+"""The claims ledger: what the paper claims, and what the published results say of it.
 
 The claims are data, in claims.toml beside this module.
 """
@@ -71,8 +71,9 @@ class Entry:
     def verdict(self) -> str:
         """What the numbers say of the claim.
 
-        "holds" if the unfavourable end of each interval meets its bound, "fails" if even the favourable end of one misses
-        it, otherwise "undecided"; "not yet measured" while a number that has a bound is missing, or none has one.
+        "holds" if the unfavourable end of each interval meets its bound, "fails" if even the
+        favourable end of one misses it, otherwise "undecided"; "not yet measured" while a number
+        that has a bound is missing, or none has one.
         """
         bounded = [(e, n) for e, n in zip(self.claim.evidence, self.numbers) if e.sign]
         if not bounded or any(found is None for _, found in bounded):
@@ -81,7 +82,9 @@ class Entry:
         return "fails" if False in met else "undecided" if None in met else "holds"
 
 
-def claims(read: Callable[[str], Published | None] | None = None, path: Path = CLAIMS) -> list[Entry]:
+def claims(
+    read: Callable[[str], Published | None] | None = None, path: Path = CLAIMS
+) -> list[Entry]:
     """The ledger: one entry a claim, from published results only.
 
     read: how a result is read by its name (None: from the results folder)
@@ -96,7 +99,9 @@ def claims(read: Callable[[str], Published | None] | None = None, path: Path = C
     return [_entry(claim, found, summaries) for claim in stated]
 
 
-def _entry(claim: Claim, found: Mapping[str, Published | None], summaries: Mapping[str, Any]) -> Entry:
+def _entry(
+    claim: Claim, found: Mapping[str, Published | None], summaries: Mapping[str, Any]
+) -> Entry:
     numbers, sources = [], {}
     for evidence in claim.evidence:
         result = found[evidence.result]
@@ -108,13 +113,17 @@ def _entry(claim: Claim, found: Mapping[str, Published | None], summaries: Mappi
 
 
 def stated_claims(path: Path = CLAIMS) -> list[Claim]:
-    """The claims of a TOML file; ValueError that names the file and the claim if one is not sound."""
+    """The claims of a TOML file; ValueError that names file and claim if one is not sound."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no TOML ({error}): correct it") from error
     stated = content.get("claim", [])
-    if content.keys() - {"claim"} or not isinstance(stated, list) or not all(isinstance(one, dict) for one in stated):
+    if (
+        content.keys() - {"claim"}
+        or not isinstance(stated, list)
+        or not all(isinstance(one, dict) for one in stated)
+    ):
         raise ValueError(f"{path}: give claims as [[claim]], and nothing else")
     found: dict[str, Claim] = {}
     for place, one in enumerate(stated, 1):
@@ -162,24 +171,42 @@ def _check_keys(stated: Mapping[str, Any], names: Sequence[str]) -> None:
 
 
 def ledger_content(entries: Iterable[Entry]) -> dict[str, Any]:
-    """What results/claims.json holds: of each claim the verdict, its figures with their bounds, and the runs behind them."""
+    """What results/claims.json holds: each claim with its verdict, figures, bounds and runs."""
     found = []
     for entry in entries:
         claim = entry.claim
-        head = {"id": claim.id, "statement": claim.statement, "chapter": claim.chapter, "verdict": entry.verdict}
-        figures = [_figure(evidence, number) for evidence, number in zip(claim.evidence, entry.numbers)]
-        found.append({**head, "figures": figures, "provenance": {k: dict(v) for k, v in entry.provenance.items()}})
+        head = {
+            "id": claim.id,
+            "statement": claim.statement,
+            "chapter": claim.chapter,
+            "verdict": entry.verdict,
+        }
+        figures = [
+            _figure(evidence, number) for evidence, number in zip(claim.evidence, entry.numbers)
+        ]
+        found.append(
+            {
+                **head,
+                "figures": figures,
+                "provenance": {k: dict(v) for k, v in entry.provenance.items()},
+            }
+        )
     return {"format": FORMAT, "claims": found}
 
 
 def _figure(evidence: Evidence, number: Interval | None) -> dict[str, Any]:
     interval = {"value": number.value, "low": number.low, "high": number.high} if number else {}
-    row = {"result": evidence.result, **evidence.pick.columns(), **interval, "bound": evidence.required}
+    row = {
+        "result": evidence.result,
+        **evidence.pick.columns(),
+        **interval,
+        "bound": evidence.required,
+    }
     return {name: value for name, value in row.items() if value not in (None, "")}
 
 
 def published_claims() -> list[dict[str, Any]]:
-    """The claims of results/claims.json; ValueError, with the way out, if it is of the first edition or damaged."""
+    """The claims of results/claims.json; ValueError, with the way out, if it is old or damaged."""
     check_folder()
     path = folder() / "claims.json"
     content = read_json(path, "delete it and publish again")
@@ -188,12 +215,16 @@ def published_claims() -> list[dict[str, Any]]:
 
 
 def ledger_table(entries: Iterable[Entry]) -> str:
-    """The ledger as a Markdown table: verdict, claim, measured figures (mean, 95% interval), those with a bound first."""
+    """The ledger as a Markdown table: verdict, claim, figures, those with a bound first."""
     rows = []
     for entry in entries:
         pairs = [*zip(entry.claim.evidence, entry.numbers)]
         bounded_first = sorted(pairs, key=lambda pair: not pair[0].sign)
-        figures = [_shown(evidence, number) for evidence, number in bounded_first if number or evidence.sign]
+        figures = [
+            _shown(evidence, number)
+            for evidence, number in bounded_first
+            if number or evidence.sign
+        ]
         link = f"[{entry.claim.statement}]({Path(entry.claim.chapter).name})"
         verdict = entry.verdict if entry.verdict == "not yet measured" else f"**{entry.verdict}**"
         rows.append((entry.claim.id, verdict, link, "<br>".join(figures) or "-"))
@@ -201,21 +232,29 @@ def ledger_table(entries: Iterable[Entry]) -> str:
 
 
 def _shown(evidence: Evidence, number: Interval | None) -> str:
+    """A figure of the table, such as "`cos_to_clean` purified, lowest layer: 0.870, **> 0.85**"."""
     named = evidence.pick.columns()
-    where = [named.pop(name) for name in ("quantity", "network") if name in named]
-    text = f"`{where[0]}` " + ", ".join([*where[1:], *_conditions(named)])
+    quantity = named.pop("quantity")
+    words = ", ".join(_in_words(name, value) for name, value in named.items())
     required = f", **{evidence.required}**" if evidence.sign else ""
-    return f"{text.strip()}: {show(number, percent=False)}{required}"
+    return f"{f'`{quantity}` {words}'.strip()}: {show(number, percent=False)}{required}"
 
 
-def _conditions(named: Mapping[str, Any]) -> list[str]:
-    """In words, what a pick names beside quantity and network."""
-    words = {"layer": "{} layer" if named.get("layer") in ("lowest", "highest") else "{}", "seeds": "{} seeds", "threat": "{}"}
-    return [words.get(name, f"{name.replace('_', ' ')} {{}}").format(value) for name, value in named.items()]
+def _in_words(column: str, value: Any) -> str:
+    """One column of a pick in words, such as "lowest layer", "held-out seeds" or "rank 16"."""
+    if column == "seeds":
+        return f"{value.replace(' ', '-')} seeds"
+    if value in ("lowest", "highest"):
+        return f"{value} layer"
+    return (
+        f"{column.replace('_', ' ')} {value}"
+        if column in ABSCISSAE and column != "threat"
+        else f"{value}"
+    )
 
 
 def ledger_sources(entries: Iterable[Entry]) -> str:
-    """Where the ledger's figures come from: one Markdown row for each run, with the claims that were measured by it."""
+    """Where the ledger's figures come from: a Markdown row for each run, with its claims."""
     runs: dict[tuple[str, ...], dict[str, None]] = {}
     for entry in entries:
         for source in entry.provenance.values():

@@ -24,7 +24,9 @@ def provenance(profile: str, device: torch.device, seeds: list[int], **more: Any
 
     The commit is "-dirty" if anything but results, which a run writes itself, differs from it.
     """
-    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} cores"
+    hardware = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} cores"
+    )
     kind = str(arithmetic(device)).removeprefix("torch.")
     return {
         "profile": profile,

@@ -12,7 +12,7 @@ from fpbook.results.files import check_name, encode, folder, write_atomically
 from fpbook.results.provenance import provenance
 from fpbook.results.records import table
 from fpbook.results.store import Published, load, pack_arrays
-from fpbook.results.summaries import is_summary, summarise, summary_table
+from fpbook.results.summaries import is_summary, summary_table
 
 
 def publish(
@@ -33,23 +33,29 @@ def publish(
     device:   what it was measured on
     setting:  sizes and data, in a few words
     arrays:   published beside the records, as {"network/parameter": array}
-    tuned:    on how many of the first seeds choices were made; the summary says what the others give as well
+    tuned:    on how many of the first seeds choices were made; the others are summarised as well
     seeds:    of the runs, if `measured` does not name them
 
-    All is checked before anything is written, the ledger with it, which is refreshed. The same numbers as are published
-    already are left as they are, with the provenance of the run that found them first, unless that was of code that was not
-    committed.
+    All is checked before anything is written, and so is the ledger, which is refreshed. The same
+    numbers as are published already are left as they are, with the provenance of the run that
+    found them first, unless that was of code that was not committed.
     """
     check_name(name)
     new = _result(measured, tuned, seeds)
     if profile == "full" and len(measured):
-        _write(name, new, provenance(profile, device, new.provenance["seeds"], setting=setting), arrays)
+        _write(
+            name, new, provenance(profile, device, new.provenance["seeds"], setting=setting), arrays
+        )
     return new.summary
 
 
 def _result(measured: pd.DataFrame, tuned: int, seeds: Sequence[int] | None) -> Published:
     """What was measured as a result, whose provenance is but the seeds, those tuned on apart."""
-    found = [] if is_summary(measured) else sorted({row["seed"] for row in rows(measured) if "seed" in row})
+    found = (
+        []
+        if is_summary(measured)
+        else sorted({row["seed"] for row in rows(measured) if "seed" in row})
+    )
     source = {"seeds": [*(found if seeds is None else seeds)]}
     if tuned:
         source["tuned"] = source["seeds"][:tuned]
@@ -59,7 +65,7 @@ def _result(measured: pd.DataFrame, tuned: int, seeds: Sequence[int] | None) -> 
 
 
 def _write(name: str, new: Published, source: dict, arrays: Mapping[str, Tensor] | None) -> None:
-    """Write a result, its arrays and the ledger, each atomically, once all of them are known to be sound."""
+    """Write a result, its arrays and the ledger, each atomically, once all are sound."""
     old, new = load(name), Published(new.records, new.kept, source | dict(new.provenance))
     shown = old if old and _same_numbers(old, new) and not _uncommitted(old) else new
     contents = {}
@@ -74,8 +80,10 @@ def _write(name: str, new: Published, source: dict, arrays: Mapping[str, Tensor]
 
 
 def _same_numbers(one: Published, other: Published) -> bool:
-    """Whether two results hold the same numbers, of the same seeds, and tell the same seeds apart."""
-    parts = [(result.content.get("records"), result.content.get("summaries")) for result in (one, other)]
+    """Whether two results hold the same numbers, of the same seeds, tuned on the same."""
+    parts = [
+        (result.content.get("records"), result.content.get("summaries")) for result in (one, other)
+    ]
     return parts[0] == parts[1] and one.provenance.get("tuned") == other.provenance.get("tuned")
 
 

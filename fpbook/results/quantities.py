@@ -12,9 +12,9 @@ class Quantity:
     """A quantity that experiments measure.
 
     label: what it is, in words, for tables and axes
-    unit:  "" for a plain number; "%" for a fraction that is read in percent; else the name of what is counted
+    unit:  "" for a plain number; "%" for a fraction, read in percent; else what is counted
     share: whether it lies in [0, 1], so that its interval is cut to that range
-    bound: what the measured value is of the true one: an "upper" or a "lower" bound; "" if it is neither
+    bound: "upper" or "lower" if the measured value is such a bound on the true one, else ""
     """
 
     label: str
@@ -27,8 +27,9 @@ def _share(label: str, bound: str = "") -> Quantity:
     return Quantity(label, unit=PERCENT, share=True, bound=bound)
 
 
-# A quantity is named after what it is of the network of its record. What a network is compared with belongs to the quantity:
-# `cos_to_clean` of the purified network is cos(w, w'). Networks: init w0, clean w, purified w', control w_c, scratch w''.
+# A quantity is named after what it is of the network of its record. What that network is compared
+# with belongs to the quantity: `cos_to_clean` of the purified network is cos(w, w'). The networks
+# of a pipeline are init w0, clean w, purified w', control w_c and scratch w''.
 QUANTITIES: dict[str, Quantity] = {
     # the setting
     "radius": Quantity("radius of attacks and certificates"),
@@ -48,11 +49,15 @@ QUANTITIES: dict[str, Quantity] = {
     # accuracies of two networks compared
     "robust_gain": Quantity("robust accuracy, less that of w", unit=PERCENT),
     "robust_ratio": Quantity("robust accuracy, over that of w"),
-    "robust_ratio_to_scratch": Quantity("robust accuracy, over that of the network from scratch", unit=PERCENT),
+    "robust_ratio_to_scratch": Quantity(
+        "robust accuracy, over that of the network from scratch", unit=PERCENT
+    ),
     "autoattack_ratio": Quantity("robust accuracy under AutoAttack, over that of w"),
     "clean_lost": Quantity("clean accuracy that w has more", unit=PERCENT),
     "regained": Quantity("share of the robust gain of w' that is regained", unit=PERCENT),
-    "regained_of_full": Quantity("share of the robust gain of the full update that is regained", unit=PERCENT),
+    "regained_of_full": Quantity(
+        "share of the robust gain of the full update that is regained", unit=PERCENT
+    ),
     "parameter_share": _share("share of the parameters that is trained"),
     # neurons of one network
     "share_live": _share("neurons with a norm above a tenth of the largest"),
@@ -62,12 +67,14 @@ QUANTITIES: dict[str, Quantity] = {
     "purity": _share("purity of the live neurons, median"),
     "dense_part": _share("dense part of the live neurons, median"),
     "unexplained_share": _share("energy of patches that few atoms leave unexplained"),
-    # neurons of two networks compared: "dominant" is |beta w'| > |v| in w = beta w' + v, "live" the median over live neurons
+    # neurons of two networks compared; a network dominates w if |beta w'| > |v| in w = beta w' + v
     "cos_to_init": Quantity("cosine with the initial weights, median"),
     "cos_to_init_live": Quantity("cosine with the initial weights, median over live neurons"),
     "cos_to_clean": Quantity("cosine with the clean weights, median"),
     "cos_to_clean_live": Quantity("cosine with the clean weights, median over live neurons"),
-    "cos_to_clean_difference": Quantity("cosine with the clean weights: the control's, less its own"),
+    "cos_to_clean_difference": Quantity(
+        "cosine with the clean weights: the control's, less its own"
+    ),
     "cos_to_purified": Quantity("cosine with the purified weights, median"),
     "cos_two_seeds": Quantity("cosine with the same network of another seed, median"),
     "cos_two_seeds_size": Quantity("|cosine| with the same network of another seed, median"),
@@ -107,7 +114,11 @@ def known(kind: str, name: str, names: Collection[str]) -> str:
     if isinstance(name, str) and name in names:
         return name
     close = difflib.get_close_matches(str(name), names, n=3)
-    hint = f"did you mean {', '.join(map(repr, close))}?" if close else f"known are {', '.join(sorted(names))}"
+    hint = (
+        f"did you mean {', '.join(map(repr, close))}?"
+        if close
+        else f"known are {', '.join(sorted(names))}"
+    )
     raise ValueError(f"{kind} = {name!r} is unknown: {hint}")
 
 

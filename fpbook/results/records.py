@@ -1,4 +1,4 @@
-"""One tidy record for every measured number: its quantity, network, layer, abscissae, seed and value; and tables of them."""
+"""One tidy record for every measured number, and tables of them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -27,12 +27,19 @@ def record(
     seed:      of the run
     abscissae: what it is measured over, names in ABSCISSAE
     """
-    row = {"quantity": quantity, "network": network, "layer": layer, **abscissae, "seed": seed, "value": value}
+    row = {
+        "quantity": quantity,
+        "network": network,
+        "layer": layer,
+        **abscissae,
+        "seed": seed,
+        "value": value,
+    }
     return checked_row(row, OF_A_RECORD)
 
 
 def table(measured: Iterable[Mapping[str, Any]], **fixed: Any) -> pd.DataFrame:
-    """A table of records: quantity, network, layer, the abscissae that any of them has, seed, value.
+    """A table of records: quantity, network, layer, abscissae that any of them has, seed, value.
 
     measured: records, or what became of them in JSON
     fixed:    columns that are the same for all, such as the seed

@@ -44,14 +44,16 @@ class Published:
     def content(self) -> dict[str, Any]:
         """What its file holds."""
         tables = {"records": rows(self.records), "summaries": rows(self.kept)}
-        return {"format": FORMAT, "provenance": dict(self.provenance)} | {k: v for k, v in tables.items() if v}
+        return {"format": FORMAT, "provenance": dict(self.provenance)} | {
+            k: v for k, v in tables.items() if v
+        }
 
 
 def published(name: str) -> Published | None:
     """The published result of this name, or None if it was never published.
 
-    FileNotFoundError if there is no results folder; ValueError, with the way out, if the file is of the first edition or
-    damaged.
+    FileNotFoundError if there is no results folder; ValueError, with the way out, if the file is of
+    the first edition or damaged.
     """
     check_folder()
     return load(name)
@@ -73,30 +75,42 @@ def load(name: str) -> Published | None:
 
 
 def parse(content: Any, path: Path) -> Published:
-    """What the content of a result's file holds; ValueError that names the file and the way out if it is none."""
+    """What a result's file holds; ValueError that names the file and the way out if it is none."""
     check_format(content, path)
     source = content.get("provenance")
     if missing := NEEDED - (source.keys() if isinstance(source, dict) else set()):
-        raise ValueError(f"{path} is no published result (its provenance lacks {sorted(missing)}): {WAY_OUT}")
+        raise ValueError(
+            f"{path} is no published result (its provenance lacks {sorted(missing)}): {WAY_OUT}"
+        )
     try:
-        measured, kept = table(content.get("records", [])), summary_table(content.get("summaries", []))
+        measured, kept = (
+            table(content.get("records", [])),
+            summary_table(content.get("summaries", [])),
+        )
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no published result ({error}): {WAY_OUT}") from error
     return Published(measured, kept, source)
 
 
 def check_format(content: Any, path: Path) -> None:
-    """ValueError that names the file and the way out unless its content is of the present format."""
+    """ValueError that names the file and the way out unless it is of the present format."""
     if is_first_edition(content):
-        raise ValueError(f"{path} is in the layout of the first edition: convert the folder by python -m fpbook convert")
+        raise ValueError(
+            f"{path} is in the layout of the first edition: "
+            "convert its folder by python -m fpbook convert"
+        )
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} is no file of published results (format {FORMAT}): {WAY_OUT}")
 
 
 def is_first_edition(content: Any) -> bool:
-    """Whether this is the content of a result of the first edition, or of its ledger, which was a list of claims."""
+    """Whether this is a result of the first edition, or its ledger, which was a list of claims."""
     entry = content[0] if isinstance(content, list) and content else content
-    return isinstance(entry, dict) and "format" not in entry and {"measured", "provenance"} <= entry.keys()
+    return (
+        isinstance(entry, dict)
+        and "format" not in entry
+        and {"measured", "provenance"} <= entry.keys()
+    )
 
 
 def pack_arrays(arrays: Mapping[str, Tensor]) -> bytes:
@@ -114,7 +128,9 @@ def published_arrays(name: str) -> dict[str, dict[str, Tensor]]:
     check_folder()
     path = folder() / f"{check_name(name)}.safetensors"
     if not path.exists():
-        raise FileNotFoundError(f"{path} is not there: restore it, or publish it again with make full")
+        raise FileNotFoundError(
+            f"{path} is not there: restore it, or publish it again with make full"
+        )
     try:
         arrays = load_file(path)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How measured numbers are shown: as text, in Markdown tables, and this run's beside the published ones."""
+"""How measured numbers are shown: as text, in tables, this run's beside the published ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,9 +12,9 @@ from fpbook.results.summaries import Pick
 
 
 def show(number: Interval | None, percent: bool = True) -> str:
-    """An interval as text: "98.2% [97.9%, 98.5%]", "98.2%" for a single seed or where all agree, "-" for none.
+    """An interval as text: "98.2% [97.9%, 98.5%]"; "98.2%" if all seeds agree, "-" for none.
 
-    A number is shown in its unit: a fraction in percent, unless `percent` is False; what is counted as whole numbers.
+    In its unit: fractions in percent, unless `percent` is False, counts as whole numbers.
     """
     if number is None:
         return "-"
@@ -27,7 +27,9 @@ def show(number: Interval | None, percent: bool = True) -> str:
 def _form(number: Interval, percent: bool) -> str:
     if number.unit == PERCENT and percent:
         return "{:.1%}"
-    counted = number.unit in ("pairs", "steps") and all(one.is_integer() for one in (number.value, *number.ends))
+    counted = number.unit in ("pairs", "steps") and all(
+        one.is_integer() for one in (number.value, *number.ends)
+    )
     return "{:,.0f}" if counted else "{:.3f}"
 
 
@@ -38,17 +40,21 @@ def markdown_table(heading: Sequence[str], cells: Iterable[Sequence[str]]) -> st
 
 
 def beside(name: str, here: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """This run's summary, if it has any row, and the published one, if it is another: {title: summary}.
+    """This run's summary, unless it is empty, and the published one, if it is another: by title.
 
     For panels side by side.
     """
     found = published(name)
     shown = {"this run": here} if len(here) else {}
-    return shown | ({"published": found.summary} if found and rows(found.summary) != rows(here) else {})
+    return shown | (
+        {"published": found.summary} if found and rows(found.summary) != rows(here) else {}
+    )
 
 
-def comparison(name: str, here: pd.DataFrame, picks: Mapping[str, Pick], percent: bool = True) -> str:
-    """A Markdown table: each labelled number as measured in this run, beside the published one (mean, 95% interval).
+def comparison(
+    name: str, here: pd.DataFrame, picks: Mapping[str, Pick], percent: bool = True
+) -> str:
+    """A Markdown table: each labelled number as measured in this run, beside the published one.
 
     name:    of the published result
     here:    this run's summary; it may be empty
@@ -66,7 +72,10 @@ def comparison(name: str, here: pd.DataFrame, picks: Mapping[str, Pick], percent
     if not columns:
         return "*Not measured in this profile, and not yet published: a full run does both.*"
     labels = [label for label in picks if any(label in numbers for numbers in columns.values())]
-    cells = [[label, *(show(numbers.get(label), percent) for numbers in columns.values())] for label in labels]
+    cells = [
+        [label, *(show(numbers.get(label), percent) for numbers in columns.values())]
+        for label in labels
+    ]
     return markdown_table(("", *columns), cells)
 
 
