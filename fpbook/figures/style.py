@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from fpbook.first import provenance
+from fpbook.results.provenance import provenance
 from fpcore import checks
 
 # Okabe-Ito: distinguishable with every common colour blindness, and in grey.

@@ -22,10 +22,9 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor, nn
 
-from fpbook.results.code import ROOT, Code, Thing
-from fpcore.experiments import read_json
-from fpcore.results import write_json
-from fpcore.training import arithmetic
+from fpbook.results.code import Code, Thing
+from fpbook.results.files import ROOT, read_json, write_json
+from fpcore.checks import arithmetic
 
 STARTED_IN = Path.cwd()  # what a relative FPCORE_CACHE is relative to, ever after
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fpbook.figures.style import CLEAN, CONTROL, DENSE, PURIFIED
 from fpbook.figures.synthetic import coefficients, neuron
-from fpbook.first import cache_path
+from fpbook.results.cache import cache_path
 from fpbook.synthetic.measures import robust_correct_with_dense
 from fpbook.synthetic.protocol import SyntheticExperiment
 from fpbook.widgets.controls import card, panels, picture, slider, small_axes
@@ -64,8 +64,7 @@ def record_training(
         def keep(_: nn.Module, net: TwoLayer = net) -> dict[str, str | float]:
             return {"weight": pack(net.weight.detach()), "threshold": net.threshold.item()}
 
-        lineage = (FRAMES, *stages.values(), net.weight.shape, experiment.init_norm, data, seed)
-        path = cache_path(f"film-{stage}", *lineage)
+        path = cache_path(f"film-{stage}", FRAMES, config, net, data, seed, code=(train, pack))
         every = max(1, config.steps // FRAMES)
         label = f"film, {stage} training, seed {seed}" if progress else None
         for entry in train(
