@@ -175,13 +175,14 @@ _INTERVENTIONS: Rules = [
     ),
 ]
 
+_SET = "(?P<sweep>.+)/(?P<setting>[0-9.]+)/"
 _LIMITS: Rules = [
-    (r"(?P<sweep>.+)/(?P<setting>[0-9.]+)/(?P<quantity>clean_accuracy)", {"network": "clean"}),
+    (_SET + "(?P<quantity>clean_accuracy)", {"network": "clean"}),
     (
-        r"(?P<sweep>.+)/(?P<setting>[0-9.]+)/(?P<quantity>robust_accuracy|certified_accuracy|purity)(?P<suffix>_adv|)",
+        _SET + "(?P<quantity>robust_accuracy|certified_accuracy|purity)(?P<suffix>_adv|)",
         {},
     ),
-    (r"(?P<sweep>.+)/(?P<setting>[0-9.]+)/(?P<quantity>same_feature)", {"network": "purified"}),
+    (_SET + "(?P<quantity>same_feature)", {"network": "purified"}),
 ]
 
 _LOWER_BOUNDS: Rules = [

@@ -53,10 +53,10 @@ def interval(values: Sequence[float], share: bool = False, unit: str = "") -> In
         raise ValueError(f"values = {values!r}: give at least one finite number, one a seed")
     mean, n = float(array.mean()), len(array)
     if n == 1:
-        return Interval(mean, None, None, 1, unit)
+        return Interval(value=mean, low=None, high=None, n=1, unit=unit)
     # t(0.975, n - 1) s / sqrt(n), with s^2 the unbiased variance
     half = float(stats.t.ppf(0.975, n - 1) * array.std(ddof=1) / np.sqrt(n))
     low, high = mean - half, mean + half
     if share and (array >= 0).all() and (array <= 1).all():
         low, high = max(low, 0.0), min(high, 1.0)
-    return Interval(mean, low, high, n, unit)
+    return Interval(value=mean, low=low, high=high, n=n, unit=unit)

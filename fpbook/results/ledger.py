@@ -109,7 +109,7 @@ def _entry(
         if result and number:
             sources[evidence.result] = result.provenance
         numbers.append(number)
-    return Entry(claim, tuple(numbers), sources)
+    return Entry(claim=claim, numbers=tuple(numbers), provenance=sources)
 
 
 def stated_claims(path: Path = CLAIMS) -> list[Claim]:
@@ -146,7 +146,7 @@ def _claim(stated: Mapping[str, Any]) -> Claim:
     if not isinstance(figures, list) or not all(isinstance(one, dict) for one in figures):
         raise ValueError("give its figures as a list of tables")
     evidence = tuple(_evidence(one) for one in figures)
-    return Claim(stated["id"], stated["statement"], stated["chapter"], evidence)
+    return Claim(**{name: stated[name] for name in _OF_A_CLAIM[:-1]}, evidence=evidence)
 
 
 def _evidence(stated: Mapping[str, Any]) -> Evidence:
@@ -155,14 +155,16 @@ def _evidence(stated: Mapping[str, Any]) -> Evidence:
         if name not in stated:
             raise ValueError(f"a figure without its {name}: {dict(stated)}")
     result = check_name(stated["result"])
-    bounds = [(sign, stated[word]) for word, sign in _BOUNDS.items() if word in stated]
+    bounds = [
+        {"sign": sign, "bound": stated[word]} for word, sign in _BOUNDS.items() if word in stated
+    ]
     if len(bounds) > 1:
         raise ValueError(f"{stated['quantity']}: give one bound, above or below")
-    for _, bound in bounds:
-        if isinstance(bound, bool) or not isinstance(bound, int | float):
-            raise ValueError(f"{stated['quantity']}: a bound of {bound!r} is no number")
+    for given in bounds:
+        if isinstance(given["bound"], bool) or not isinstance(given["bound"], int | float):
+            raise ValueError(f"{stated['quantity']}: a bound of {given['bound']!r} is no number")
     chosen = pick(**{k: v for k, v in stated.items() if k != "result" and k not in _BOUNDS})
-    return Evidence(result, chosen, *(bounds[0] if bounds else ()))
+    return Evidence(result=result, pick=chosen, **(bounds[0] if bounds else {}))
 
 
 def _check_keys(stated: Mapping[str, Any], names: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Publishing a result: the one call by which a chapter keeps what it measured."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -60,13 +61,14 @@ def _result(measured: pd.DataFrame, tuned: int, seeds: Sequence[int] | None) -> 
     if tuned:
         source["tuned"] = source["seeds"][:tuned]
     if is_summary(measured):
-        return Published(table([]), summary_table(rows(measured)), source)
-    return Published(table(rows(measured)), summary_table([]), source)
+        kept = summary_table(rows(measured))
+        return Published(records=table([]), kept=kept, provenance=source)
+    return Published(records=table(rows(measured)), kept=summary_table([]), provenance=source)
 
 
 def _write(name: str, new: Published, source: dict, arrays: Mapping[str, Tensor] | None) -> None:
     """Write a result, its arrays and the ledger, each atomically, once all are sound."""
-    old, new = load(name), Published(new.records, new.kept, source | dict(new.provenance))
+    old, new = load(name), replace(new, provenance=source | dict(new.provenance))
     shown = old if old and _same_numbers(old, new) and not _uncommitted(old) else new
     contents = {}
     if arrays:

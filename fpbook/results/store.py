@@ -89,7 +89,7 @@ def parse(content: Any, path: Path) -> Published:
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no published result ({error}): {WAY_OUT}") from error
-    return Published(measured, kept, source)
+    return Published(records=measured, kept=kept, provenance=source)
 
 
 def check_format(content: Any, path: Path) -> None:

@@ -131,13 +131,8 @@ def pick(
     """
     known("seeds", seeds, SEEDS)
     row = record(quantity, 0.0, network, layer, **abscissae)
-    return Pick(
-        quantity,
-        network,
-        layer,
-        seeds,
-        tuple((name, row[name]) for name in ABSCISSAE if name in row),
-    )
+    over = tuple((name, row[name]) for name in ABSCISSAE if name in row)
+    return Pick(quantity=quantity, network=network, layer=layer, seeds=seeds, abscissae=over)
 
 
 def number(
@@ -160,4 +155,5 @@ def number(
 def interval_of(row: Mapping[str, Any]) -> Interval:
     """The interval that a row of a summary holds, with its quantity's unit."""
     unit = quantity_of(row["quantity"]).unit
-    return Interval(row["value"], row.get("low"), row.get("high"), row["n"], unit)
+    low, high = row.get("low"), row.get("high")
+    return Interval(value=row["value"], low=low, high=high, n=row["n"], unit=unit)
