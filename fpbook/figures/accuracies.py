@@ -1,6 +1,7 @@
 """Figures of accuracies: side by side, over radius, size, and what breaks the protocol."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -8,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from fpbook.figures.style import CLEAN, CONTROL, PURIFIED, with_intervals
-from fpbook.results.columns import select
-from fpbook.results.summaries import number
+from fpbook.results.columns import rows, select
+from fpbook.results.summaries import interval_of, number
 
 # {accuracy: (its label, colour, mark)}
 ACCURACY_MARKS = {
@@ -24,6 +25,12 @@ SWEEP_LABELS = {
     "PGD steps in training (1: FGM)": "PGD steps in training",
     "width m / d": "width $m/d$",
 }
+
+
+def _drawn(line: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a summary as `with_intervals` takes them."""
+    found = map(interval_of, rows(line))
+    return [{"value": one.value, "low": one.low, "high": one.high} for one in found]
 
 
 def accuracy_bars(summary: pd.DataFrame, networks: Mapping[str, str], radius: float) -> Figure:
@@ -156,7 +163,7 @@ def over(
         for label, (quantity, network, color, dashes) in lines.items():
             line = select(summary, quantity=quantity, network=network, seeds="all")
             line = line.sort_values(abscissa)
-            with_intervals(axis, [*line[abscissa]], line, dashes, color, label)
+            with_intervals(axis, [*line[abscissa]], _drawn(line), dashes, color, label)
         for label, (level, color) in (levels or {}).items():
             axis.axhline(level, color=color, linestyle="--", linewidth=1.3, label=label)
         at = sorted({*summary[abscissa]})
@@ -193,7 +200,7 @@ def sweep_panels(
         for label, (quantity, network, color, dashes) in lines.items():
             line = select(varied, quantity=quantity, network=network)
             # evenly spaced: the values of a sweep span decades
-            with_intervals(axis, range(len(settings)), line, dashes, color, label)
+            with_intervals(axis, range(len(settings)), _drawn(line), dashes, color, label)
         axis.set(xticks=range(len(settings)), xticklabels=[f"{v:g}" for v in settings])
         axis.set(xlabel=SWEEP_LABELS.get(sweep, sweep), ylim=(-0.03, 1.05))
         for own in homes.get(sweep, ()):

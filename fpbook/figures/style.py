@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 from IPython import get_ipython
 from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def describe(figure: Figure) -> str:
 def with_intervals(
     axis: Axes,
     at: Sequence[float],
-    numbers: pd.DataFrame,
+    numbers: list[dict[str, Any]],
     dashes: str,
     color: str,
     label: str,
@@ -77,13 +77,12 @@ def with_intervals(
     )
 
 
-def means(numbers: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """The means of a summary's rows (n,), and how far their intervals reach both ways (2, n).
-
-    The reach of a number without an interval is 0.
-    """
-    values = numbers["value"].to_numpy()
-    ends = [numbers[end].fillna(numbers["value"]).to_numpy() for end in ("low", "high")]
+def means(numbers: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """The means of measured numbers (n,), and how far their intervals reach below and above them (2, n), 0 without one."""
+    values = np.array([n["value"] for n in numbers])
+    ends = [
+        [n[end] if n[end] is not None else n["value"] for n in numbers] for end in ("low", "high")
+    ]
     return values, np.abs(np.array(ends) - values)
 
 
