@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
-from fpbook.first import provenance
+from fpbook.results.provenance import provenance
 from fpcore import checks
 
 # The colours of Okabe and Ito: distinguishable with every common colour blindness, and in grey.

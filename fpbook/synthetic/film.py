@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpbook.first import cache_path
+from fpbook.results.cache import cache_path
 from fpbook.synthetic.neurons import coefficients
 from fpbook.synthetic.protocol import SyntheticExperiment
 from fpcore.decomposition.purification import live, replaced
@@ -75,14 +75,14 @@ def record_training(
     frames: list[Frame] = []
     done = 0
     for stage, config in stages.items():
-        lineage = (FRAMES, *stages.values(), net.weight.shape, experiment.init_norm, data, seed)
+        lineage = (FRAMES, config, net, data, seed)
         history = train(
             net,
             data,
             config,
             measure=lambda _: packed_network(net),
             every=max(1, config.steps // FRAMES),
-            checkpoint=cache_path(f"film-{stage}", *lineage),
+            checkpoint=cache_path(f"film-{stage}", *lineage, code=(train, packed_network)),
             progress=f"film, {stage} training, seed {seed}" if progress else None,
         )
         if frames:
