@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from fpbook.first import interval
+from fpbook.results import Interval, interval
+from fpbook.results.quantities import PERCENT
 from fpbook.synthetic.many_at_once import Cell, Grid, run_grid
 from fpbook.synthetic.measures import robust_correct_with_dense
 from fpbook.synthetic.protocol import SyntheticRun
@@ -20,7 +20,7 @@ EVALUATION_SAMPLES = 200  # of each test set
 # {(network of COMPARED, bound of BOUNDS): an accuracy for each radius}
 Accuracies = dict[tuple[str, str], list[float]]
 # The same at one radius, over seeds: {(network, bound): mean and interval}
-Numbers = dict[tuple[str, str], dict[str, Any]]
+Numbers = dict[tuple[str, str], Interval]
 
 
 def robust_between(run: SyntheticRun, network: str, reaches: Sequence[float]) -> Accuracies:
@@ -55,7 +55,7 @@ def compare_networks(
 
 def over_seeds(each: Sequence[Accuracies], at: int) -> Numbers:
     """Means and 95% intervals over seeds at the radius of index `at`, from those of each seed."""
-    return {key: interval([one[key][at] for one in each], share=True) for key in each[0]}
+    return {key: interval([one[key][at] for one in each], True, PERCENT) for key in each[0]}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from ipywidgets import HTML, FloatProgress, Layout, SelectionSlider, Stack, VBox
 
-from fpbook.first import show
+from fpbook.results import show
 from fpbook.synthetic.many_at_once import Cell, run_grid
 from fpbook.synthetic.measured_grid import (
     BOUNDS,
@@ -39,7 +39,7 @@ PREPARED, LIVE = 0, 1  # what the explorer shows: positions of its Stack
 
 def accuracy_table(reach: float, k: int, numbers: Numbers) -> str:
     """Robust accuracies between their bounds at the evaluation radius reach / sqrt(k), as HTML."""
-    seeds = next(iter(numbers.values()))["n"]
+    seeds = next(iter(numbers.values())).n
     over = "one seed" if seeds == 1 else f"mean and 95% interval over {seeds} seeds"
     caption = f"Robust accuracy at evaluation radius {reach:.2f}/√k = {reach / k**0.5:.3f}; {over}"
     head = "".join(f'<th scope="col">{COLUMNS[bound]}</th>' for bound in BOUNDS)

@@ -89,13 +89,13 @@ def accuracy_panel(measured: list[Accuracies]) -> tuple[Figure, str]:
     figure, axis = small_axes()
     numbers = [over_seeds(measured, at) for at in range(len(EVALUATED))]
     for name, (symbol, color) in LOOKS.items():
-        means = {bound: [number[name, bound]["value"] for number in numbers] for bound in BOUNDS}
+        means = {bound: [number[name, bound].value for number in numbers] for bound in BOUNDS}
         bound_lines(axis, EVALUATED, means["certified"], means["attacked"], color, f"${symbol}$")
         if len(measured) == 1:
             continue
         for bound in BOUNDS:
-            low = [number[name, bound]["low"] for number in numbers]
-            high = [number[name, bound]["high"] for number in numbers]
+            low = [number[name, bound].ends[0] for number in numbers]
+            high = [number[name, bound].ends[1] for number in numbers]
             axis.fill_between(EVALUATED, low, high, color=color, alpha=0.13, linewidth=0)
     axis.set(title="robust accuracy", xlabel=r"evaluation radius, in $1/\sqrt{k}$", ylim=SHARES)
     axis.legend(loc="best", fontsize=7.5)

@@ -1,6 +1,6 @@
 import pytest
 
-from fpbook.first import interval
+from fpbook.results import interval
 from fpbook.synthetic.measured_grid import (
     COMPARED,
     EVALUATED,
@@ -45,8 +45,8 @@ def test_numbers_are_means_over_the_seeds(measured_grid):
     numbers = measured_grid.numbers(0.65, 2.0, EVALUATED[3])
     for key, number in numbers.items():
         values = [measured_grid.accuracies[0.65, 2.0, seed][key][3] for seed in (0, 1)]
-        assert number == interval(values, share=True)
-    assert over_seeds([measured_grid.accuracies[0.65, 2.0, 0]], 3)["clean", "attacked"]["n"] == 1
+        assert number == interval(values, True, "%")
+    assert over_seeds([measured_grid.accuracies[0.65, 2.0, 0]], 3)["clean", "attacked"].n == 1
 
 
 def test_numbers_are_those_of_measured_radii_alone(measured_grid):

@@ -10,7 +10,8 @@ import torch
 from ipywidgets.embed import embed_snippet
 
 from fpbook.build import site
-from fpbook.first import ROOT, show
+from fpbook.results import show
+from fpbook.results.files import ROOT
 from fpbook.synthetic.film import record_training
 from fpbook.synthetic.many_at_once import Grid, explorer_grid, run_grid
 from fpbook.synthetic.measured_grid import (
