@@ -5,18 +5,28 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from fpbook.figures.style import CLEAN, CONTROL, PURIFIED, with_intervals
+from fpbook.figures.style import (
+    ATTACKED,
+    CLEAN,
+    GREY,
+    LIGHT_GREY,
+    PALE_GREY,
+    PALE_PURIFIED,
+    PURIFIED,
+    with_intervals,
+)
 from fpbook.results.columns import rows, select
 from fpbook.results.summaries import interval_of, number
 
 # {accuracy: (its label, colour, mark)}
 ACCURACY_MARKS = {
-    "clean_accuracy": ("clean", "#BBBBBB", "o"),
-    "robust_accuracy": ("worst attack (upper bound)", "#E69F00", "D"),
-    "certified_accuracy": ("certified (lower bound)", "#0072B2", ">"),
+    "clean_accuracy": ("clean", PALE_GREY, "o"),
+    "robust_accuracy": ("worst attack (upper bound)", ATTACKED, "D"),
+    "certified_accuracy": ("certified (lower bound)", PURIFIED, ">"),
 }
 # How the axes of `sweep_panels` are labelled, where not by the sweep's name.
 SWEEP_LABELS = {
@@ -73,7 +83,7 @@ def side_by_side(shown: Mapping[str, pd.DataFrame], labels: Mapping[str, str]) -
     class as a bar.
     """
     marks = ACCURACY_MARKS | {
-        "clean_accuracy": ("clean", "#999999", "o"),
+        "clean_accuracy": ("clean", LIGHT_GREY, "o"),
         "class_bound": ("no member of the class exceeds", CLEAN, "|"),
     }
     networks = [*dict.fromkeys(name for summary in shown.values() for name in summary["network"])]
@@ -127,14 +137,37 @@ def curves(
     return figure
 
 
+def bound_lines(
+    axis: Axes,
+    radii: Sequence[float],
+    certified: Sequence[float],
+    attacked: Sequence[float],
+    color: str,
+    label: str,
+) -> None:
+    """Robust accuracy over the radius from above, attacked, and from below, certified and dashed.
+
+    axis       where to draw
+    radii      on the horizontal axis
+    certified  a lower bound at each radius
+    attacked   an upper bound at each radius
+    color      of both lines
+    label      of the network, in the legend
+    """
+    axis.plot(radii, attacked, color=color, label=f"{label} attacked")
+    axis.plot(radii, certified, "--", color=color, label=f"{label} certified")
+
+
 def brackets(
     radii: list[float], nets: dict[str, tuple[list[float], list[float], str]], radius: float
 ) -> Figure:
-    """Robust accuracy over the l2 radius between its bounds: `nets` maps a label to (certified, attacked, colour)."""
+    """Robust accuracy over the l2 radius between its bounds.
+
+    `nets` maps a label to (certified, attacked, colour); a dotted line stands at `radius`.
+    """
     figure, axis = plt.subplots(figsize=(7.2, 3.0))
     for label, (certified, attacked, color) in nets.items():
-        axis.plot(radii, attacked, color=color, label=f"{label}: attacked")
-        axis.plot(radii, certified, "--", color=color, label=f"{label}: certified")
+        bound_lines(axis, radii, certified, attacked, color, f"{label}:")
         axis.fill_between(radii, certified, attacked, color=color, alpha=0.25, linewidth=0)
     axis.axvline(radius, color="black", linewidth=0.8, linestyle=":")
     axis.text(radius, 1.04, r" $\tau$", fontsize=10)
@@ -190,7 +223,7 @@ def sweep_panels(
     )
     lines = {
         "clean training, attacked": ("robust_accuracy", "clean", CLEAN, "o-"),
-        "FGM training, attacked": ("robust_accuracy", "purified", "#56B4E9", "o-"),
+        "FGM training, attacked": ("robust_accuracy", "purified", PALE_PURIFIED, "o-"),
         "FGM training, certified": ("certified_accuracy", "purified", PURIFIED, "o-"),
         "purity after FGM training": ("purity", "purified", "black", ":"),
     }
@@ -205,7 +238,7 @@ def sweep_panels(
         axis.set(xlabel=SWEEP_LABELS.get(sweep, sweep), ylim=(-0.03, 1.05))
         for own in homes.get(sweep, ()):
             place = settings.index(own)
-            axis.axvline(place, color=CONTROL, linewidth=4, alpha=0.25, zorder=0)
+            axis.axvline(place, color=GREY, linewidth=4, alpha=0.25, zorder=0)
     for axis in axes.flat[len(sweeps) :]:
         axis.set_axis_off()
     figure.supylabel("accuracy, purity", fontsize=9.5)
