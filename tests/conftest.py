@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import math
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from fpbook.first import CLAIMS
 from fpbook.synthetic.protocol import SYNTHETIC
 from fpcore import images as cifar
 from fpcore.images import Images
@@ -23,6 +21,7 @@ from fpcore.sparse_coding import SparseCoding
 torch.set_num_threads(1)
 settings.register_profile("fpcore", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("fpcore")
+
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
@@ -82,29 +81,6 @@ def tiny():
     return dataclasses.replace(
         SYNTHETIC["quick"], **sizes, margin=1.2, test_samples=60, first_threshold=1.0
     )
-
-
-@pytest.fixture
-def check_figures():
-    """A function that checks figures: all that the ledger takes from the experiment, finite, within their ranges.
-
-    `elsewhere` are names of figures that the ledger has from elsewhere.
-    """
-
-    def check(figures, experiment, elsewhere=()):
-        needed = {
-            source
-            for claim in CLAIMS
-            if claim.experiment == experiment
-            for source in claim.figures.values()
-        }
-        assert figures.keys() >= needed - {*elsewhere}
-        for name, value in figures.items():
-            signed = name.startswith(("cos", "clean_lost", "robust_gain"))
-            high = math.inf if name.endswith("ratio") else 1 + 1e-6
-            assert math.isfinite(value) and (-1 if signed else 0) - 1e-6 <= value <= high, name
-
-    return check
 
 
 def encode(pixels: np.ndarray, kind: str) -> bytes:
