@@ -1,6 +1,5 @@
 """What `fpcore` answers for names it does not hold: `theory` on first use, and where others are."""
 
-import importlib
 from typing import Any
 
 REPOSITORY = "https://github.com/feature-purification/feature-purification"
@@ -39,7 +38,9 @@ IN_THE_BOOK = (
 def __getattr__(name: str) -> Any:
     """Of `fpcore`, which has this function too: `fpcore.theory`, or an error of one line."""
     if name == "theory":  # on first use: it takes a second to import
-        return importlib.import_module("fpcore.theory")
+        import fpcore.theory
+
+        return fpcore.theory
     for module, names in WITHIN.items():
         if name in names.split():
             raise AttributeError(f"fpcore has no {name}: it is {module}.{name}")

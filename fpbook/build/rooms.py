@@ -20,7 +20,7 @@ class Room:
 ROOMS = {
     "fpcore: basics": Room(
         "checks of what is passed in, random streams, the state of a training on disk",
-        ("fpcore.checks", "fpcore.seeding", "fpcore.checkpoint", "fpcore.moved"),
+        ("fpcore.checks", "fpcore.seeding", "fpcore.checkpoint"),
     ),
     "fpcore: data": Room(
         "the sparse coding model, labelled images",

@@ -108,7 +108,8 @@ def test_the_reference_has_every_module_of_both_packages_once_room_by_room():
     listed = re.findall(r"^\.\. automodule:: (\S+)$", text, re.M)
     files = [path for name in ("fpcore", "fpbook") for path in (rooms.ROOT / name).rglob("*.py")]
     dotted = {".".join(path.relative_to(rooms.ROOT).with_suffix("").parts) for path in files}
-    assert sorted(listed) == sorted(name for name in dotted if not name.endswith("__init__"))
+    apart = {"fpcore.moved"}  # which holds no more than errors
+    assert sorted(listed) == sorted(n for n in dotted - apart if not n.endswith("__init__"))
     assert re.findall(r"^## (.+)$", text, re.M) == [*rooms.ROOMS]
 
 
