@@ -201,14 +201,18 @@ def pdf(site: Path, root: Path = ROOT) -> Path:
     book = PdfWriter()
     printed = root / "_build" / "page.pdf"
     target = root / "_build" / "book.pdf"
-    margin = {"top": "15mm", "bottom": "15mm"}
     with sync_playwright() as playwright:
         page = playwright.chromium.launch(executable_path=browser, args=list(FLAGS)).new_page()
         page.set_default_timeout(120_000)
         for file in table_of_contents(root):
             page.goto((site / f"{file}.html").as_uri())
             page.evaluate("window.MathJax?.startup?.promise")
-            page.pdf(path=printed, format="A4", print_background=True, margin=margin)
+            page.pdf(
+                path=printed,
+                format="A4",
+                print_background=True,
+                margin={"top": "15mm", "bottom": "15mm"},
+            )
             book.append(printed, outline_item=page.title().split(" \u2014 ")[0])
     book.remove_links()  # they point to files of this machine
     book.write(target)
