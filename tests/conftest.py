@@ -24,6 +24,7 @@ torch.set_num_threads(1)
 settings.register_profile("fpcore", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("fpcore")
 
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A temporary folder for checkpoints."""
