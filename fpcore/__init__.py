@@ -50,6 +50,7 @@ from fpcore.models import (
     low_rank,
     recalibrated,
 )
+from fpcore.moved import __getattr__ as __getattr__
 from fpcore.seeding import generator
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
