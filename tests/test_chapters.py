@@ -1,4 +1,4 @@
-"""The chapters as text: each opens and closes in the same way, and its figures and links follow the same rules."""
+"""The chapters as text: each opens and closes alike, and its figures and links follow the rules."""
 
 import re
 import shlex
