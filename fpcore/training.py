@@ -1,4 +1,4 @@
-"""One training loop, clean or adversarial: seeded, with a progress bar, a history, and checkpoints."""
+"""One training loop, clean or adversarial: seeded, with a progress bar, history and checkpoints."""
 
 import dataclasses
 import json
