@@ -120,7 +120,9 @@ def test_a_kept_file_never_answers_for_another_evaluation(change, says, tmp_path
     given = {"net": Brightness(), "x": x, "y": y, "ball": Ball("linf", 0.02, BOX), "chunk": 4}
     autoattack(**given, keep=tmp_path / "kept.json")
     before = (tmp_path / "kept.json").read_bytes()
-    with pytest.raises(ValueError, match=rf"kept.json is of another evaluation \(.*{says}.*give another"):
+    with pytest.raises(
+        ValueError, match=rf"kept.json is of another evaluation \(.*{says}.*give another"
+    ):
         autoattack(**(given | change), keep=tmp_path / "kept.json")
     assert (tmp_path / "kept.json").read_bytes() == before
 

@@ -1,0 +1,84 @@
+"""What several tests of the book share: temporary folders, published figures, a tiny experiment."""
+
+import dataclasses
+import math
+
+import matplotlib.pyplot as plt
+import pytest
+
+from fpbook.first import CLAIMS
+from fpbook.synthetic.protocol import SYNTHETIC
+from fpcore.images import Images
+from fpcore.sparse_coding import SparseCoding
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A temporary folder for checkpoints."""
+    monkeypatch.setenv("FPCORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A temporary folder for published results."""
+    monkeypatch.setenv("FPCORE_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def closed():
+    """Close all figures."""
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def no_batches(monkeypatch):
+    """A function after whose call every training step is an error."""
+
+    def batch(*_):
+        raise RuntimeError("a training step is made")
+
+    def forbid():
+        monkeypatch.setattr(SparseCoding, "batch", batch)
+        monkeypatch.setattr(Images, "batch", batch)
+
+    return forbid
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A synthetic experiment that takes a blink."""
+    return dataclasses.replace(
+        SYNTHETIC["quick"],
+        d=40,
+        k=4,
+        width=80,
+        seeds=1,
+        clean_steps=6,
+        adversarial_steps=9,
+        batch=32,
+        margin=1.2,
+        test_samples=60,
+        first_threshold=1.0,
+    )
+
+
+@pytest.fixture
+def check_figures():
+    """A function that checks figures: all that the ledger takes from the experiment, in range.
+
+    `elsewhere` are names of figures that the ledger has from elsewhere.
+    """
+
+    def check(figures, experiment, elsewhere=()):
+        claims = [claim for claim in CLAIMS if claim.experiment == experiment]
+        needed = {source for claim in claims for source in claim.figures.values()}
+        assert figures.keys() >= needed - {*elsewhere}
+        for name, value in figures.items():
+            signed = name.startswith(("cos", "clean_lost", "robust_gain"))
+            high = math.inf if name.endswith("ratio") else 1 + 1e-6
+            assert math.isfinite(value) and (-1 if signed else 0) - 1e-6 <= value <= high, name
+
+    return check
