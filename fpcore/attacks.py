@@ -133,7 +133,13 @@ def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
 
 
 def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
-    """`fgm` on x known to be in the box: training, after its first batch, waits for no check."""
+    """`fgm` on x known to be in the box: training, after its first batch, waits for no check.
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    ball   the threat
+    """
     with evaluating(model):
         _, _, grad = _loss_and_grad(model, x, y)
     return x + ball.project(ball.radius * ball.steepest(grad), x)
@@ -287,5 +293,12 @@ def robust_correct(
 
 
 def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, **options: Any) -> float:
-    """Share of samples that survive `robust_correct`, with its `options`: an upper bound."""
+    """Share of samples that survive `robust_correct`: an upper bound on robust accuracy.
+
+    model    gives one logit a sample, or class scores
+    x        samples (n, ...)
+    y        their labels (n,)
+    ball     the threat
+    options  of `robust_correct`
+    """
     return robust_correct(model, x, y, ball, **options).float().mean().item()

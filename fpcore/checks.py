@@ -20,7 +20,13 @@ def positive_int(name: str, value: int) -> int:
 
 
 def finite(name: str, value: float, low: float = 0.0, high: float = math.inf) -> float:
-    """Return `value` as a float if it is finite and low <= value <= high, else raise ValueError."""
+    """Return `value` as a float if it is finite and in a range, else raise ValueError.
+
+    name   what the error calls it
+    value  a Python int or float
+    low    the least value that is accepted
+    high   the largest one
+    """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     number = float(value) if is_number else math.nan
     if not (math.isfinite(number) and low <= number <= high):

@@ -103,9 +103,12 @@ def digest(tensors: list[Tensor]) -> str:
 
 
 def augment(x: Tensor, rng: torch.Generator, shift: int, flip: bool) -> Tensor:
-    """Translate each image of x (n, c, h, w) by up to `shift` pixels, and mirror half of them.
+    """Translate each image, with a reflected border, and mirror half of them.
 
-    The border is reflected.
+    x      images (n, c, h, w)
+    rng    of the draw, on the same device
+    shift  the largest translation, in pixels
+    flip   whether images are mirrored
     """
     n, _, h, w = x.shape
     if flip:
@@ -221,7 +224,7 @@ def _read_torchvision(root: Path, split: str, count: int) -> tuple[np.ndarray, l
 
 
 def _to_images(pixels: np.ndarray, labels: list[int], name: str, device: torch.device) -> Images:
-    """Pixels (n, h, w, 3), bytes, as `Images` on a device."""
+    """What was read, pixels (n, h, w, 3) as bytes, as `Images` on a device."""
     x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
     x = (x.float() / 255).contiguous(memory_format=torch.channels_last)
     return Images(x, torch.tensor(labels, device=device), name)

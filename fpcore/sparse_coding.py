@@ -92,12 +92,18 @@ class SparseCoding:
 
 
 def check_sizes(d: int, k: int, margin: float, noise: float) -> tuple[int, int, float, float]:
-    """Return the numbers of a sparse coding model if there is one, else raise ValueError."""
+    """Return the numbers of a sparse coding model if there is one, else raise ValueError.
+
+    d       number of features
+    k       mean number of features that are active, at most d
+    margin  of the samples, at most 3 and sqrt(k)
+    noise   E|xi|^2 = noise^2
+    """
     checks.positive_int("d", d)
     checks.positive_int("k", k)
     if k > d:
         raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
-    # <w*, z> has standard deviation 1: beyond a margin far in its tail (almost) nothing is left.
+    # <w*, z> has standard deviation 1: of a margin far in its tail (almost) nothing is left.
     margin = checks.finite("margin", margin, high=min(3.0, math.sqrt(k)))
     return d, k, margin, checks.finite("noise", noise)
 

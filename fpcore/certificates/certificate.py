@@ -80,7 +80,14 @@ def certify(
 def certified_accuracy(
     model: TwoLayer, x: Tensor, y: Tensor, radius: float, branches: int = BRANCHES
 ) -> float:
-    """Share of samples that `certify` proves robust at this l2 radius: below robust accuracy."""
+    """Share of samples that `certify` proves robust: a lower bound on robust accuracy.
+
+    model     the network
+    x         samples (n, d)
+    y         their labels (n,), -1 or +1
+    radius    of the l2 ball, in the units of x
+    branches  as in `certify`
+    """
     return certify(model, x, y, radius, branches).robust.float().mean().item()
 
 
@@ -134,13 +141,22 @@ def _check(model: TwoLayer, x: Tensor, y: Tensor) -> None:
 @torch.autocast("cuda", enabled=False)
 @torch.autocast("cpu", enabled=False)
 def _certify(model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor, branches: int) -> Certificate:
-    """`certify` for samples (n, d) that are bounded at once, each at its own radius (n,)."""
+    """`certify` for samples that are bounded at once.
+
+    model     the network
+    x         samples (n, d)
+    y         their labels (n,)
+    radius    of the ball of each sample (n,)
+    branches  as in `certify`
+    """
     y = y.to(x.dtype)
     net = _neighbourhood(model, x, y, radius[:, None])
     bends = _bends(net)
+    # Linear relaxation, of all samples.
     flat, steep = _fixed_slopes(net)
     margin = flat.lower.maximum(steep.lower)
     attained = flat.upper.minimum(steep.upper)
+    # An attack, the quadratic relaxation, and branch and bound, each of those still open.
     if branches and len(todo := _open(margin, attained, bends)):
         attained[todo] = _attack(net.samples(todo), attained[todo], steep.worst[todo])
         todo = _open(margin, attained, bends)
@@ -155,7 +171,13 @@ def _certify(model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor, branches: in
 
 
 def _neighbourhood(model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor) -> Neighbourhood:
-    """All neurons one by one, around samples x (n, d) of labels y (n,) within radius (n, 1)."""
+    """All neurons one by one around some samples.
+
+    model   the network
+    x       samples (n, d)
+    y       their labels (n,), floats
+    radius  of the ball of each sample (n, 1)
+    """
     norm = model.weight.norm(dim=1)
     rows = model.weight / norm.clamp(min=1e-30)[:, None]
     return Neighbourhood(

@@ -82,12 +82,16 @@ def envelope(net: Neighbourhood, low: Tensor, high: Tensor) -> tuple[Tensor, Ten
 
 
 def bound(net: Neighbourhood, low: Tensor, high: Tensor, slope: Tensor) -> Bound:
-    """Bound y f where |delta| <= radius and pre-activations are in [low, high], (n, m).
+    """Bound y f where |delta| <= radius and pre-activations are in [low, high].
 
-    From ANY slopes a (n, m) of the lines:
+    net    the neighbourhood
+    low    least pre-activations (n, m)
+    high   largest ones
+    slope  ANY slopes a of the lines (n, m)
+
     y f >= base + sum_i (a_i q_i + c_i) - radius |direction + sum_i a_i rows_i|.
     """
-    # c: s - a u is piecewise linear with its local minima at the corners
+    # c: norm s(u) - a u is piecewise linear with its local minima at the corners
     u, s = net.corners(low, high)
     offset = (s - slope * u).amin(0)
     total = net.direction + slope @ net.rows

@@ -149,6 +149,11 @@ def _dual(h: Tensor, a_h: Tensor, a_a: Tensor, radius: Tensor, tries: int = 6) -
 def _first_multiplier(h: Tensor, a_h: Tensor, a_a: Tensor, radius: Tensor) -> Tensor:
     """A multiplier t to try first, (n,): the best one if h were an eigenvector of Q, or above |Q|.
 
+    h       (n, d)
+    a_h     A h, (n, p)
+    a_a     A A^T, (n, p, p)
+    radius  (n,)
+
     Of |Q| it knows what one product with A A^T shows, which may be too little.
     """
     length = h.norm(dim=1)

@@ -45,7 +45,8 @@ def removed(
     twin, pairs = merged(clean), paired(clean, purified)
     controls = paired(clean, control) if isinstance(control, nn.Module) else {}
     chosen = [*pairs] if layers is None else list(checks.several("layers", layers))
-    if unknown := set(chosen) - set(pairs):
+    unknown = set(chosen) - set(pairs)
+    if unknown:
         raise ValueError(f"layers = {sorted(unknown)}: the network's layers are {[*pairs]}")
     for name in chosen:
         w, w_adv = pairs[name]

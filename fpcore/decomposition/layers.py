@@ -58,6 +58,7 @@ def switched_on(net: nn.Module) -> dict[str, Tensor]:
 
 
 def _sizeable(size: Tensor) -> Tensor:
+    """Which sizes are above a hundredth of the largest."""
     return size > 0.01 * size.max()
 
 

@@ -34,7 +34,8 @@ def one_label_each(output: Tensor, y: Tensor) -> None:
 
 def signs(y: Tensor) -> Tensor:
     """Return the labels `y` if all are -1 or +1, else raise ValueError."""
-    if len(wrong := y[y.double().abs() != 1]):
+    wrong = y[y.double().abs() != 1]
+    if len(wrong):
         raise ValueError(f"y holds {sorted(set(wrong.tolist()))[:5]}: give labels -1 and +1")
     return y
 
@@ -53,7 +54,13 @@ def fitting(output: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Tensor:
-    """Which samples `model`, in evaluation mode, classifies right, shape (n,), bool."""
+    """Which samples `model`, in evaluation mode, classifies right: (n,), bool.
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    chunk  samples at a time
+    """
     one_label_each(x, y)
     parts = zip(x.split(chunk), y.split(chunk))
     with evaluating(model):
@@ -61,7 +68,13 @@ def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Ten
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> float:
-    """Share of samples that `model`, in evaluation mode, classifies right."""
+    """Share of samples that `model`, in evaluation mode, classifies right.
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    chunk  samples at a time
+    """
     return classified(model, x, y, chunk).float().mean().item()
 
 

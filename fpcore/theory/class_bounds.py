@@ -91,6 +91,7 @@ def _normal_grid(points: int = 161, reach: float = 8.0) -> tuple[np.ndarray, np.
 
 
 def _normal_cdf(x: np.ndarray) -> np.ndarray:
+    """P[g <= x], g ~ N(0, 1)."""
     from scipy.special import ndtr  # here: it would take most of the time of `import fpcore`
 
     return ndtr(x)
