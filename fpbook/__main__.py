@@ -1,22 +1,25 @@
-"""The commands of the book: python -m fpbook execute | validate | build | pdf (--help for each)."""
+"""The commands of the book: python -m fpbook execute | validate | build | pdf | convert."""
 
 import sys
 
 from fpbook.build import execute, site
+from fpbook.results import convert
 
 COMMANDS = {
-    "execute": execute.main,
-    "validate": execute.main,
-    "build": site.main,
-    "pdf": site.main,
+    "execute": lambda arguments: execute.main(["execute", *arguments]),
+    "validate": lambda arguments: execute.main(["validate", *arguments]),
+    "build": lambda arguments: site.main(["build", *arguments]),
+    "pdf": lambda arguments: site.main(["pdf", *arguments]),
+    "convert": convert.main,
 }
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int | None:
     if not arguments or arguments[0] not in COMMANDS:
-        sys.exit(f"usage: python -m fpbook {' | '.join(COMMANDS)}")
-    COMMANDS[arguments[0]](arguments)
+        sys.exit(f"usage: python -m fpbook {' | '.join(COMMANDS)}   (--help for each)")
+    command, *rest = arguments
+    return COMMANDS[command](rest)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

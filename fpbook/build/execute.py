@@ -24,7 +24,10 @@ from tqdm import tqdm
 
 from fpbook.build.pages import table_of_contents
 from fpbook.figures.style import PROFILES
-from fpbook.first import ROOT, folder, provenance
+from fpbook.results import cache
+from fpbook.results.code import chapter_digest
+from fpbook.results.files import ROOT, folder
+from fpbook.results.provenance import provenance
 from fpcore import checks
 from fpcore.checkpoint import write_atomically
 from fpcore.images import DataNotFoundError, find_cifar10
@@ -32,7 +35,6 @@ from fpcore.images import DataNotFoundError, find_cifar10
 CELL_TIMEOUT = (
     48 * 3600
 )  # seconds: the longest cell of the full profile (AutoAttack, 15 hours on a CPU) on a slow machine
-SITE = ("site",)  # modules that no chapter imports
 # Libraries that decide what a chapter finds and shows; a new version of one runs it anew.
 LIBRARIES = (
     "torch",
@@ -109,8 +111,7 @@ def _inputs(notebook: Path, parameters: dict[str, Any]) -> str:
         (c.cell_type, c.source, c.metadata.get("tags")) for c in nbformat.read(notebook, 4).cells
     ]
     digest.update(json.dumps(cells).encode())
-    for path in sorted(p for name in ("fpcore", "fpbook") for p in (ROOT / name).rglob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    digest.update(chapter_digest([source for kind, source, _ in cells if kind == "code"]).encode())
     digest.update("".join(map(version, LIBRARIES)).encode())
     if any("_cifar10" in source for _, source, _ in cells):
         with contextlib.suppress(DataNotFoundError):
@@ -129,9 +130,17 @@ def _results(notebook: Path) -> str:
     text, digest = "".join(c.source for c in nbformat.read(notebook, 4).cells), hashlib.sha256()
     for path in sorted(p for p in folder().glob("*") if p.suffix in (".json", ".safetensors")):
         network = path.stem.startswith("cifar10-seed") and "published_networks" in text
-        if network or f'"{path.stem}"' in text or "fp.claims()" in text:
+        if network or f'"{path.stem}"' in text or "claims()" in text:
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def hand_down_folders() -> None:
+    """Make the folders in the environment absolute: kernels run in the folder of their chapter."""
+    os.environ["FPCORE_CACHE"] = str(cache.folder())
+    os.environ["FPCORE_RESULTS"] = str(folder())
+    if named := os.environ.get("FPCORE_DATA"):
+        os.environ["FPCORE_DATA"] = str(Path(named).expanduser().resolve())
 
 
 def execute(
@@ -288,6 +297,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     parameters = {"profile": options.profile, "device": options.device, "seed": options.seed}
     try:
+        hand_down_folders()
         parameters |= {name: _parsed(name, value) for name, value in options.p}
         if options.action == "execute":
             execute(parameters, options.only)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from nbformat import NotebookNode
 
-from fpbook.first import ROOT
+from fpbook.results.files import ROOT
 
 STATEMENTS = ("theorem", "lemma", "proposition", "corollary")
 STATEMENT = re.compile(rf"^:{{3,}}\{{prf:({'|'.join(STATEMENTS)})\}} *(.*)\n:label: (\S+)", re.M)

@@ -24,7 +24,7 @@ from pypdf import PdfWriter
 from fpbook.build.execute import BookError, chapters, executed, guard
 from fpbook.build.pages import generate, table_of_contents
 from fpbook.figures.style import PROFILES
-from fpbook.first import ROOT
+from fpbook.results.files import ROOT
 from fpcore import checks
 
 CDN = "https://cdn.jsdelivr.net/npm"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from fpbook.cifar10.networks import SUFFIXES, absent, first_images
+from fpbook.cifar10.networks import absent, first_images
 from fpcore.decomposition.layers import switched_on
 from fpcore.decomposition.relations import explained, hidden_medians, layer_relations, same_neuron
 from fpcore.images import Images

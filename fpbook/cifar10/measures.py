@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from fpbook.cifar10.layers import measure_explained, measure_relations
 from fpbook.cifar10.networks import SUFFIXES, absent, first_images
 from fpbook.cifar10.protocol import THREATS, CifarExperiment
-from fpbook.first import cache_path
+from fpbook.results.cache import cache_path
 from fpcore import checks, seeding
 from fpcore.attacks import Ball, robust_correct
 from fpcore.auto_attack import autoattack
 from fpcore.decomposition.ablation import removed, swapped
 from fpcore.decomposition.layers import neurons
-from fpcore.images import Images, digest
+from fpcore.images import Images
 from fpcore.models.batch_norm import recalibrated
 from fpcore.models.outputs import accuracy
 
@@ -99,8 +99,7 @@ def autoattack_correct(
     for name, net in nets.items():
         for threat, (norm, radius) in THREATS.items():
             ball = Ball(norm, radius, (0.0, 1.0))
-            weights = digest([*net.state_dict().values(), x, y])
-            keep = cache_path("autoattack", str(net), weights, ball).with_suffix(".json")
+            keep = cache_path("autoattack", net, x, y, ball, code=autoattack).with_suffix(".json")
             found[f"{name}/{threat}"] = autoattack(net, x, y, ball, keep=keep)
     return found
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fpbook.cifar10.protocol import CIFAR, CifarExperiment, run_cifar
-from fpbook.first import publish_arrays, published_arrays
+from fpbook.results.store import publish_arrays, published_arrays
 from fpcore import checks
 from fpcore.images import DataNotFoundError, Images, load_cifar10
 

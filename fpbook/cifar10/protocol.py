@@ -1,17 +1,17 @@
 """The CIFAR-10 experiments, by profile: what is trained from what, on which schedule, and which controls stand beside it."""
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from fpbook.first import cache_path
+from fpbook.results.cache import cache_path
 from fpcore import checks
 from fpcore.attacks import Ball
-from fpcore.images import Images, digest
+from fpcore.images import Images
 from fpcore.models.convnet import ConvNet
 from fpcore.models.linearised import Linearised
 from fpcore.models.low_rank_update import low_rank
@@ -182,34 +182,26 @@ class CifarExperiment:
         name: str,
         model: nn.Module,
         data: Images,
-        trainings: Sequence[Training],
+        training: Training,
         seed: int,
-        *lineage: Any,
         progress: bool = True,
     ) -> list[dict[str, Any]]:
-        """Train `model` in place by the last of `trainings`, or read its checkpoint; the others, and `lineage`, led here.
+        """Train `model` in place, or read its checkpoint; return the history, an entry an epoch.
 
-        Returns the history, with an entry an epoch, and leaves the model in evaluation mode.
+        name      of the stage, for the checkpoint and the progress bar
+        model     where training starts: its checkpoint is named by its weights, among other things
+        data      what it is trained on
+        training  the stage's configuration
+        seed      of the run
+        progress  whether to show a bar
+
+        Leaves the model in evaluation mode.
         """
-        frozen = {key: p.clone() for key, p in model.named_parameters() if not p.requires_grad}
-        path = cache_path(
-            f"cifar10-{name}", *trainings[::-1], *lineage, self.architecture, self.width, data, seed
-        )
+        path = cache_path(f"cifar10-{name}", training, model, data, seed, code=train)
         label = f"{name}, seed {seed}" if progress else None
-        history = train(
-            model,
-            data,
-            trainings[-1],
-            every=data.steps(1, self.batch),
-            checkpoint=path,
-            progress=label,
-        )
+        every = data.steps(1, self.batch)
+        history = train(model, data, training, every=every, checkpoint=path, progress=label)
         model.eval()
-        for key, p in model.named_parameters():
-            if key in frozen and not torch.equal(p, frozen[key]):
-                raise ValueError(
-                    f"checkpoint {path} was trained around another {key}: give the network that it started from"
-                )
         return history
 
 
@@ -273,23 +265,14 @@ def run_cifar(
     """
     for name in checks.several("names", names):
         checks.choice("name", name, ("purified", "control", "scratch"))
-    init, first = config.initial(seed, data.x.device), config.clean(data, seed)
-    nets = {"init": init.eval(), "clean": copy.deepcopy(init)}
-    config.stage("clean", nets["clean"], data, [first], seed, progress=progress)
-    for name, label, radius in (
-        ("purified", "adversarial", config.radius),
-        ("control", "control", 0.0),
-    ):
+    init = config.initial(seed, data.x.device).eval()
+    nets = {"init": init, "clean": copy.deepcopy(init)}
+    config.stage("clean", nets["clean"], data, config.clean(data, seed), seed, progress)
+    for name, radius in (("purified", config.radius), ("control", 0.0)):
         if name in names:
             nets[name] = copy.deepcopy(nets["clean"])
-            config.stage(
-                label,
-                nets[name],
-                data,
-                [first, config.adversarial(data, seed, radius)],
-                seed,
-                progress=progress,
-            )
+            training = config.adversarial(data, seed, radius)
+            config.stage(name, nets[name], data, training, seed, progress)
     if "scratch" in names:
         nets["scratch"] = run_adversarial_scratch(config, data, seed, progress)
     return nets
@@ -298,11 +281,11 @@ def run_cifar(
 def run_adversarial_scratch(
     config: CifarExperiment, data: Images, seed: int, progress: bool = True
 ) -> nn.Module:
-    """w'': from w0, under attack throughout, on the schedules of both stages; the clean weights are never seen."""
+    """w'': from w0, under attack throughout, on the schedules of both stages, never clean."""
     net = config.initial(seed, data.x.device)
-    trainings = [config.scratch(data, seed), config.adversarial(data, seed, config.radius)]
-    for i in range(2):
-        config.stage(f"scratch{i + 1}", net, data, trainings[: i + 1], seed, progress=progress)
+    config.stage("scratch-halfway", net, data, config.scratch(data, seed), seed, progress)
+    last = config.adversarial(data, seed, config.radius)
+    config.stage("scratch", net, data, last, seed, progress)
     return net
 
 
@@ -321,19 +304,12 @@ def run_low_rank(
     "full" is w -> w' at this learning rate, whatever the rank.
     """
     checks.choice("kind", kind, ("adversarial", "random", "clean", "full"))
-    net = (
-        copy.deepcopy(clean)
-        if kind == "full"
-        else low_rank(clean, rank, seed, fixed=kind == "random")
-    )
-    trainings = [
-        config.clean(data, seed),
-        config.low_rank(data, seed, 0.0 if kind == "clean" else config.radius),
-    ]
-    # `stage` compares frozen weights with the checkpoint's; of "full" none is frozen, so it is named by where it starts.
-    start = [digest([*clean.state_dict().values()])] if kind == "full" else []
-    name = f"rank{rank}-{kind}"
-    config.stage(name, net, data, trainings, seed, rank, kind, *start, progress=progress)
+    if kind == "full":
+        net = copy.deepcopy(clean)
+    else:
+        net = low_rank(clean, rank, seed, fixed=kind == "random")
+    training = config.low_rank(data, seed, 0.0 if kind == "clean" else config.radius)
+    config.stage(f"rank{rank}-{kind}", net, data, training, seed, progress)
     return net
 
 
@@ -351,10 +327,7 @@ def run_linearised(
     """
     net = config.initial(seed, data.x.device) if clean is None else clean
     model = Linearised(net, data.x[:5000])
-    before = [] if clean is None else [config.clean(data, seed)]
     training = config.tangent(data, seed, attack)
     name = f"tangent-{'init' if clean is None else 'clean'}-{'adversarial' if attack else 'clean'}"
-    history = config.stage(
-        name, model, data, [*before, training], seed, "linearised", progress=progress
-    )
+    history = config.stage(name, model, data, training, seed, progress)
     return model, [entry["loss"] for entry in history[1:]]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fpbook.first import cache_path
+from fpbook.results.cache import cache_path
 from fpbook.synthetic.protocol import SyntheticExperiment, SyntheticRun
 from fpbook.synthetic.sweeps import at_size
 from fpcore import checks, seeding
@@ -155,12 +155,11 @@ def run_grid(
             seeds: list[int],
             radii: list[float],
             done: int,
-            *trainings: Training,
+            config: Training,
         ):
             # A radius of 0 would need an infinite x: 1e-6 moves nothing.
             scale = torch.tensor(radii, device=device).clamp(min=1e-6)
             model = NetworkBatch(nets, scale)
-            *before, config = trainings
             config = together(config, len(nets))
 
             def step_made(step: int) -> None:
@@ -173,9 +172,16 @@ def run_grid(
                 torch.tensor([grid.seeds.index(s) for s in seeds]),
             )
             streams = BatchStreams(data, offsets, which, scale, step_made)
-            widths = [len(net.weight) for net in nets]
-            lineage = (config, *before, radii, seeds, widths, base.init_norm, *data)
-            path = cache_path(f"grid-{name}", *lineage)
+            path = cache_path(
+                f"grid-{name}",
+                config,
+                model,
+                scale,
+                data,
+                offsets,
+                which,
+                code=(train, NetworkBatch, BatchStreams),
+            )
             train(model, streams, config, every=max(1, config.steps // 12), checkpoint=path)
             return model.separate()
 
@@ -195,7 +201,6 @@ def run_grid(
             [s for *_, s in grid.cells],
             radii,
             base.clean_steps,
-            base.clean(first),
             unit,
         )
         bar.update(total - bar.n)

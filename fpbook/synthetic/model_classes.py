@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fpbook.first import kept, summarise
+from fpbook.first import summarise
+from fpbook.results.cache import kept
 from fpbook.synthetic.measures import accuracy_bounds, robust_correct_with_dense
 from fpbook.synthetic.protocol import SyntheticExperiment, run_synthetic
 from fpbook.synthetic.sweeps import SCALING_SIZES, at_size

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fpbook.first import cache_path
+from fpbook.results.cache import cache_path
 from fpcore import checks, seeding
 from fpcore.attacks import Ball, pgd
 from fpcore.decomposition.purification import active_share, cosine, features, live
@@ -212,13 +212,15 @@ def _run(
     data, init = experiment.data(seed, device), experiment.network(seed, device)
     # Test samples that are only watched during training, and never reported.
     watched = data.sample(200, seeding.generator(seed, "watch", device=data.device))
-    networks, before = {"init": init}, list[Training]()
+    networks = {"init": init}
     histories: dict[str, list[dict[str, Any]]] = {}
     start = init
     for name, training in stages.items():
         model = copy.deepcopy(start)
-        origin = (data, init.weight.shape, experiment.init_norm, experiment.training_radius, seed)
-        path = cache_path(f"synthetic-{name}", training, *before, *origin)
+        watching = (init, *watched, experiment.training_radius)
+        path = cache_path(
+            f"synthetic-{name}", training, model, data, seed, *watching, code=(train, watch)
+        )
 
         def measure(
             _: nn.Module, model: TwoLayer = model, start: TwoLayer = start
@@ -235,7 +237,6 @@ def _run(
             progress=f"{name} training, seed {seed}" if progress else None,
         )
         networks[name] = start = model
-        before.append(training)
     x, y = data.test_set(experiment.test_samples, seed)
     return SyntheticRun(experiment, seed, data, x, y, networks, histories)
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fpbook.first import kept, summarise
+from fpbook.first import summarise
+from fpbook.results.cache import kept
 from fpbook.synthetic.measures import accuracy_bounds
 from fpbook.synthetic.protocol import SyntheticExperiment, SyntheticRun, run_synthetic
 from fpcore import checks

@@ -2,12 +2,7 @@ import pytest
 import torch
 
 from fpbook.figures.cifar10 import against, bars, low_rank_updates, over_radius, series, threats
-from fpbook.figures.layers import over_depth, pairwise
 from fpbook.figures.style import NETWORK_COLORS, PURIFIED
-from fpcore.decomposition.layers import neurons
-from fpcore.decomposition.purification import chance_cosine
-from fpcore.decomposition.relations import layer_relations
-from fpcore.models.convnet import ConvNet
 
 pytestmark = pytest.mark.usefixtures("closed")
 BLUE = PURIFIED
@@ -145,24 +140,3 @@ def test_one_share_stands_over_another_with_its_width_beside_it():
     assert across == pytest.approx([0.3, 0.3, 0.5, 0.3]) and up == pytest.approx(
         [0.4, 0.1, 0.4, 0.5]
     )
-
-
-def test_every_layers_cosines_stand_at_its_depth_beside_chance():
-    torch.manual_seed(0)
-    nets = {name: ConvNet(1 / 8) for name in ("clean", "purified")}
-    found, chance = pairwise(
-        nets, {"both": ("clean", "purified", BLUE), "same": ("clean", "clean", "black")}
-    )
-    assert [*found] == [*chance] == [*neurons(nets["clean"])]
-    assert chance["conv2"] == chance_cosine(neurons(nets["clean"])["conv2"].shape[1])
-    assert torch.equal(found["conv3"]["both"][0], layer_relations(*nets.values())["conv3"])
-    assert torch.allclose(found["conv3"]["same"][0], torch.ones(()))
-    (axis,) = over_depth(found, chance).axes
-    medians = [line.get_ydata()[0] for line in axis.lines if line.get_color() == "white"]
-    expected = [
-        found[layer][label][0].quantile(0.5).item() for label in ("both", "same") for layer in found
-    ]
-    assert medians == pytest.approx(expected, abs=1e-6)
-    assert [label.get_text() for label in axis.get_xticklabels()] == [*found]
-    heights = [band.get_paths()[0].get_extents().y1 for band in axis.collections]
-    assert heights == pytest.approx([2 * value for value in chance.values()])

@@ -1,0 +1,36 @@
+"""Measured numbers: recorded, summarised, published, shown, and held against the claims."""
+
+from fpbook.results.columns import rows, select
+from fpbook.results.intervals import Interval, interval
+from fpbook.results.ledger import claims, ledger_sources, ledger_table
+from fpbook.results.publishing import publish
+from fpbook.results.records import record, table
+from fpbook.results.store import publish_arrays, publish_figure, published, published_arrays
+from fpbook.results.summaries import Pick, joined, number, pick, summarise, summary_table
+from fpbook.results.tables import beside, comparison, show
+
+__all__ = [
+    "Interval",
+    "Pick",
+    "beside",
+    "claims",
+    "comparison",
+    "interval",
+    "joined",
+    "ledger_sources",
+    "ledger_table",
+    "number",
+    "pick",
+    "publish",
+    "publish_arrays",
+    "publish_figure",
+    "published",
+    "published_arrays",
+    "record",
+    "rows",
+    "select",
+    "show",
+    "summarise",
+    "summary_table",
+    "table",
+]

@@ -1,0 +1,148 @@
+"""Where trainings and measurements are kept, under names made of all that decides what they are.
+
+A name answers for one call of one function: it is made of the arguments, by value, and of the code
+that the call can reach (`code.Code.reach`) from the function and from the classes of the arguments.
+So there is no list of modules that somebody could forget to extend, and an edit of what the call
+cannot reach renames nothing.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+from torch import Tensor, nn
+
+from fpbook.results.code import Code, Thing
+from fpbook.results.files import ROOT, read_json, write_json
+from fpcore.checks import arithmetic
+
+STARTED_IN = Path.cwd()  # what a relative FPCORE_CACHE is relative to, ever after
+
+
+def folder() -> Path:
+    """The cache, absolute: $FPCORE_CACHE, else `_build/cache` in a clone, else the user's cache.
+
+    A process that starts others in another folder hands them this path as FPCORE_CACHE.
+    """
+    if named := os.environ.get("FPCORE_CACHE"):
+        return (STARTED_IN / Path(named).expanduser()).resolve()
+    return ROOT / "_build" / "cache" if (ROOT / "_toc.yml").exists() else user_cache_path("fpcore")
+
+
+def cache_path(label: str, *lineage: Any, code: Thing | tuple[Thing, ...]) -> Path:
+    """Where what `code` makes of `lineage` is kept: in `folder()`, named by all that decides it.
+
+    label: what the name begins with, for readers.
+    lineage: the arguments: configurations, seeds, data, the network that a training starts from.
+    code: the functions that are called with them: `train`, and what it measures.
+
+    Networks and tensors count by their contents, other objects by what they show of themselves.
+    Also in the name are torch's version, and whether this machine trains in bfloat16: a cache may
+    be carried to one that does not. ValueError for arguments that cannot be told apart, and for a
+    folder in which nothing can be written, unless what is asked for lies in it.
+    """
+    functions = code if isinstance(code, tuple) else (code,)
+    classes = {kind for part in lineage for kind in _classes(part)}
+    name = {
+        "lineage": [_value(part) for part in lineage],
+        "code": _loaded().digest_of(*functions, *classes),
+        "torch": torch.__version__,
+        "bfloat16": arithmetic(torch.device("cpu")) == torch.bfloat16,
+    }
+    digest = hashlib.sha256(json.dumps(name).encode()).hexdigest()[:16]
+    path = folder() / f"{label}-{digest}.safetensors"
+    if not any(path.parent.glob(f"{path.stem}.*")):
+        _check_writable(path.parent)
+    return path
+
+
+def kept(measure: Callable[..., Any], *arguments: Any) -> Any:
+    """What `measure(*arguments)` finds, as JSON has it, or found before.
+
+    So an interrupted sweep loses nothing that it finished. `measure` is a function of a module that
+    depends on nothing but its arguments.
+    """
+    if not inspect.isfunction(measure) or not measure.__qualname__.isidentifier():
+        raise ValueError(
+            f"measure = {measure!r}: give a function defined at the top level of a module"
+        )
+    path = cache_path(measure.__name__, *arguments, code=measure).with_suffix(".json")
+    if not path.exists():
+        write_json(path, measure(*arguments))
+    return read_json(path)
+
+
+@lru_cache
+def _loaded() -> Code:
+    """The code of this process: as it was read first, not as it may have been edited since."""
+    return Code()
+
+
+def _value(part: Any) -> Any:
+    """What tells an argument from all others, as JSON has it: its contents, or what it shows."""
+    if isinstance(part, nn.Module):
+        modes = [module.training for module in part.modules()]
+        learnt = [name for name, parameter in part.named_parameters() if parameter.requires_grad]
+        return [str(part), modes, learnt, _value(part.state_dict())]
+    if isinstance(part, Tensor | np.ndarray):
+        tensor = torch.as_tensor(part).detach().cpu().contiguous()
+        content = hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
+        return [str(tensor.dtype), list(tensor.shape), content]
+    if isinstance(part, Mapping):
+        return ["mapping", [[_value(key), _value(value)] for key, value in part.items()]]
+    if isinstance(part, list | tuple):
+        return [type(part).__name__, [_value(one) for one in part]]
+    if isinstance(part, set | frozenset):
+        return ["set", sorted(json.dumps(_value(one)) for one in part)]
+    if fields := _fields(part):
+        return [type(part).__qualname__, _value(fields)]
+    shown = repr(part)
+    if inspect.isroutine(part) or " at 0x" in shown:
+        raise ValueError(
+            f"{shown} does not say what it is: give what it is made of, or functions as code"
+        )
+    return shown
+
+
+def _classes(part: Any) -> Iterator[type]:
+    """The classes of an argument and of what it holds: their methods are part of the code."""
+    yield from part.__mro__ if isinstance(part, type) else type(part).__mro__
+    held: Iterable[Any] = ()
+    if isinstance(part, nn.Module):
+        held = part.children()
+    elif isinstance(part, Mapping):
+        held = [*part, *part.values()]
+    elif isinstance(part, list | tuple | set | frozenset):
+        held = part
+    else:
+        held = _fields(part).values()
+    for one in held:
+        yield from _classes(one)
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    """The fields of a dataclass that shows itself by them; of other objects, none."""
+    settings = getattr(type(part), "__dataclass_params__", None)
+    if settings is None or not settings.repr:
+        return {}
+    return {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise ValueError(
+            f"nothing can be kept in {path} ({error}): give another folder by FPCORE_CACHE"
+        ) from error
