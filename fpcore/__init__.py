@@ -21,7 +21,6 @@ holds the law of the scores, the bounds on linear and polynomial classes, kernel
 networks.
 """
 
-from fpcore import theory
 from fpcore.attacks import Ball, fgm, pgd, robust_accuracy, robust_correct
 from fpcore.auto_attack import autoattack
 from fpcore.certificates import certified_accuracy, certified_radius, certify
@@ -52,6 +51,7 @@ from fpcore.models import (
     low_rank,
     recalibrated,
 )
+from fpcore.moved import __getattr__ as __getattr__
 from fpcore.seeding import generator
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train

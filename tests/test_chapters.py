@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import yaml
 
-from fpbook.build import execute as book
+from fpbook.build import chapters as book
 from fpbook.build import pages
 from fpbook.first import published
 from fpbook.synthetic.protocol import SYNTHETIC

@@ -110,7 +110,3 @@ def test_the_import_brings_no_library_that_most_users_need_not():
     code += "print(json.dumps(sorted({*sys.modules} - before)))"
     loaded = {name.split(".")[0] for name in json.loads(in_a_fresh_process(code))}
     assert "fpcore" in loaded and not loaded & {*HEAVY}
-
-
-def test_all_of_theory_is_one_dotted_name_away():
-    assert "0.5" in in_a_fresh_process("import fpcore; print(fpcore.theory.even_part_bound(0.0))")
