@@ -38,7 +38,7 @@ class SparseCoding:
         device: str | torch.device = "cpu",
     ):
         self.d, self.k, self.margin, self.noise = check_sizes(d, k, margin, noise)
-        self.device = checks.resolve_device(device)
+        self.seed, self.device = checks.whole("seed", seed), checks.resolve_device(device)
         rng = seeding.generator(seed, "features")
         q, r = torch.linalg.qr(torch.randn(d, d, generator=rng, dtype=torch.float64))
         haar = q * r.diagonal().sign()  # only with these signs is the rotation uniformly random
@@ -52,7 +52,7 @@ class SparseCoding:
 
     def __repr__(self):
         sizes = f"d={self.d}, k={self.k}, margin={self.margin!r}, noise={self.noise!r}"
-        return f"SparseCoding({sizes}, device={self.device})"
+        return f"SparseCoding({sizes}, seed={self.seed}, device={self.device})"
 
     def codes(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw n sparse codes z (n, d) with |<w*, z>| >= margin, exactly and without rejection.
