@@ -37,7 +37,7 @@ IN_THE_BOOK = (
 
 def __getattr__(name: str) -> Any:
     """Of `fpcore`, which has this function too: `fpcore.theory`, or an error of one line."""
-    if name == "theory":  # on first use: it takes a second to import
+    if name == "theory":  # on first use: most users need it never
         import fpcore.theory
 
         return fpcore.theory
