@@ -10,30 +10,24 @@ Not seen: code that reads its own text (`inspect.getsource`) or another module's
 what other calls left in a module's variables. Libraries count by the names that are used of them.
 """
 
-import ast
-import contextlib
 import hashlib
 import inspect
 import json
 import re
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("fpcore", "fpbook")
+from fpbook.results.files import ROOT
+from fpbook.results.syntax import PACKAGES, WHOLE, Module, parsed
+
 # How results are kept is no part of what they are.
-KEEPING = tuple(f"{__name__.rpartition('.')[0]}.{name}" for name in ("cache", "code"))
-WHOLE = "*"  # the part that is all of a module
+KEEPING = tuple(f"{__name__.rpartition('.')[0]}.{name}" for name in ("cache", "code", "syntax"))
 IMPORTED = ""  # the part that is what importing a module does beside binding its names
 LIBRARIES = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-# A module that calls these may use any of its names by a string; code that calls those, any module.
-SELF_READING = {"globals", "eval", "exec"}
+# Code that calls these may use any module.
 IMPORTERS = re.compile(r"(.*\.)?(import_module|__import__)$|sys\.modules\b")
-# What runs only for type checkers, or only where the module is the program.
-NEVER_IMPORTED = ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'")
 
 Thing = str | Callable[..., Any]  # a dotted name, a function or a class
 
@@ -45,209 +39,11 @@ class Part(NamedTuple):
     name: str
 
 
-# --- One module: what its source says
-
-
 def meaning(source: str) -> str:
     """A digest of a module's syntax tree, without what cannot matter, and of what it imports."""
-    module = _parsed("", source, False)
+    module = parsed("", source, False)
     imported = sorted((name, sorted(targets)) for name, targets in module.imports.items())
     return _digest([module.says(WHOLE), imported, sorted(module.stars)])
-
-
-class Module:
-    """The parts of one module, from its source alone.
-
-    imports: what each imported name may be, as dotted paths.
-    loaded: the dotted paths of all import statements.
-    stars: the modules of star imports.
-    parts: the statements that bind each top-level name; of WHOLE, all but the imports.
-    lump: whether it does more at import than bind names, or reads them by strings: no part of it
-        stands alone.
-    """
-
-    def __init__(self, name: str, source: str, package: bool):
-        self.name, self.package = name, package
-        self.imports: dict[str, set[str]] = {}
-        self.loaded: set[str] = set()
-        self.stars: set[str] = set()
-        self.parts: dict[str, list[ast.stmt]] = {WHOLE: []}
-        self.lump = False
-        self._documented = "__doc__" in source
-        self._mentioned: dict[ast.stmt, set[str]] = {}  # by top-level statement
-        self._annotated: dict[ast.stmt, set[str]] = {}
-        self._dumps: dict[str, list[str]] = {}
-        for position, statement in enumerate(ast.parse(source).body):
-            notes: list[ast.expr] = []
-            plain = self._plain(statement, position == 0, False, notes)
-            if plain is not None and not self._skipped(plain):
-                self._mentioned[plain] = {*_chains(plain)}
-                self._annotated[plain] = {
-                    chain for note in map(_unquoted, notes) for chain in _chains(note)
-                }
-                self._add(plain)
-
-    @property
-    def reexports(self) -> bool:
-        """Whether it binds only what it imports and names with an underscore, such as __all__."""
-        return not self.lump and all(name == WHOLE or name.startswith("_") for name in self.parts)
-
-    def says(self, name: str) -> list[str]:
-        """The statements of a part, as text."""
-        if name not in self._dumps:
-            self._dumps[name] = [ast.dump(statement) for statement in self.parts[name]]
-        return self._dumps[name]
-
-    def mentions(self, name: str) -> set[str]:
-        """The names in a part's statements, with their attributes."""
-        return set().union(*(self._mentioned[statement] for statement in self.parts[name]))
-
-    def annotated(self, name: str) -> set[str]:
-        """The names in its annotations, left out or not: the classes of what it may be given."""
-        return set().union(*(self._annotated[statement] for statement in self.parts[name]))
-
-    def strings(self, name: str) -> list[str]:
-        """The texts in its statements."""
-        nodes = (node for statement in self.parts[name] for node in ast.walk(statement))
-        return [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
-
-    def _skipped(self, statement: ast.stmt) -> bool:
-        """Whether a top-level statement is no part of what the module does; its imports count."""
-        if isinstance(statement, ast.If) and not statement.orelse:
-            return ast.unparse(statement.test) in NEVER_IMPORTED
-        if isinstance(statement, ast.FunctionDef) and self.package:
-            return statement.name in ("__getattr__", "__dir__")  # which import modules when asked
-        return isinstance(statement, ast.Import | ast.ImportFrom)
-
-    def _add(self, statement: ast.stmt) -> None:
-        """Sort in a top-level statement by the names that it binds."""
-        names = _bound(statement)
-        for name in (WHOLE, *names):
-            self.parts.setdefault(name, []).append(statement)
-        by_string = not SELF_READING.isdisjoint(self._mentioned[statement])
-        self.lump |= not names or by_string or self._registers(statement)
-
-    def _registers(self, statement: ast.stmt) -> bool:
-        """Whether a decorator, unless it is a library's, may do more than wrap a definition."""
-        decorators = getattr(statement, "decorator_list", ())
-        called = [one.func if isinstance(one, ast.Call) else one for one in decorators]
-        roots = {chain.split(".")[0] for one in called for chain in _chains(one)}
-        imported = {target.split(".")[0] for root in roots for target in self.imports.get(root, ())}
-        ours = {self.name.split(".")[0], *PACKAGES}
-        return not roots.isdisjoint(self.parts) or not imported.isdisjoint(ours)
-
-    def _plain(
-        self, node: ast.stmt, first: bool, local: bool, notes: list[ast.expr]
-    ) -> ast.stmt | None:
-        """A statement without what cannot matter, changed in place; None for one that does nothing.
-
-        `first`: it stands where docstrings do.
-        `local`: it stands in a function, where annotations of variables are not evaluated.
-        `notes`: a list to which its annotations are added.
-        """
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            return node if first and self._documented else None
-        if isinstance(node, ast.Pass):
-            return None
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            self._note_import(node)
-            node.names.sort(key=lambda alias: alias.name)
-        self.lump |= isinstance(node, ast.Global)
-        if isinstance(node, ast.AnnAssign):
-            notes.append(node.annotation)
-            if local and node.value is not None:
-                return ast.Assign([node.target], node.value)
-            if local:
-                node.annotation = ast.Constant(None)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            _strip_signature(node, notes)
-            local = True
-        self._strip_blocks(node, local and not isinstance(node, ast.ClassDef), notes)
-        return node
-
-    def _strip_blocks(self, node: ast.AST, local: bool, notes: list[ast.expr]) -> None:
-        """Reduce the blocks of a compound statement to their plain statements."""
-        for field in ("body", "orelse", "finalbody"):
-            if isinstance(block := getattr(node, field, None), list):
-                plain = [self._plain(child, i == 0, local, notes) for i, child in enumerate(block)]
-                setattr(node, field, [child for child in plain if child is not None])
-        for branch in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
-            self._strip_blocks(branch, local, notes)
-
-    def _note_import(self, node: ast.Import | ast.ImportFrom) -> None:
-        """Note what an import statement binds, wherever in the module it stands."""
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                self.loaded.add(alias.name)
-                target = alias.name if alias.asname else alias.name.split(".")[0]
-                self.imports.setdefault(alias.asname or target, set()).add(target)
-            return
-        above = self.name.split(".")
-        above = above[: len(above) - node.level + self.package] if node.level else []
-        base = ".".join([*above, *filter(None, [node.module])])
-        for alias in node.names:
-            if alias.name == "*":
-                self.stars.add(base)
-            else:
-                path = f"{base}.{alias.name}"
-                self.loaded.add(path)
-                self.imports.setdefault(alias.asname or alias.name, set()).add(path)
-
-
-# By name and content: a long-lived process parses again only what was edited.
-_parsed = lru_cache(maxsize=None)(Module)
-
-
-def _bound(statement: ast.stmt) -> list[str]:
-    """The names that a top-level statement binds, if that is all it does; else none."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [statement.name]
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-        return ["__doc__"]
-    if not isinstance(statement, ast.Assign | ast.AnnAssign):
-        return []
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    flat = [
-        one for each in targets for one in (each.elts if isinstance(each, ast.Tuple) else [each])
-    ]
-    names = [one.id for one in flat if isinstance(one, ast.Name)]
-    return names if len(names) == len(flat) else []
-
-
-def _strip_signature(node: ast.FunctionDef | ast.AsyncFunctionDef, notes: list[ast.expr]) -> None:
-    """Note a function's annotations, and drop them unless a decorator might read them."""
-    arguments = (one for one in ast.walk(node.args) if isinstance(one, ast.arg))
-    for owner, field in [(node, "returns"), *((one, "annotation") for one in arguments)]:
-        if (note := getattr(owner, field)) is not None:
-            notes.append(note)
-            if not node.decorator_list:
-                setattr(owner, field, None)
-
-
-def _unquoted(note: ast.expr) -> ast.AST:
-    """An annotation with the names in its strings, if it has any: `list["Ball"]`."""
-    constants = [node.value for node in ast.walk(note) if isinstance(node, ast.Constant)]
-    quoted: list[ast.expr] = []
-    for text in (value for value in constants if isinstance(value, str)):
-        with contextlib.suppress(SyntaxError):  # of Literal["two words"]
-            quoted += (s.value for s in ast.parse(text).body if isinstance(s, ast.Expr))
-    return ast.Tuple([note, *quoted]) if quoted else note
-
-
-def _chains(node: ast.AST) -> Iterator[str]:
-    """Each name that a tree mentions, with the attributes that follow it: "torch.nn.Linear"."""
-    attributes = []
-    while isinstance(node, ast.Attribute):
-        attributes.append(node.attr)
-        node = node.value
-    if isinstance(node, ast.Name):
-        yield ".".join([node.id, *reversed(attributes)])
-    else:
-        for child in ast.iter_child_nodes(node):
-            yield from _chains(child)
-
-
-# --- All modules: what uses what
 
 
 class Code:
@@ -261,7 +57,7 @@ class Code:
             *above, name = path.relative_to(root).with_suffix("").parts
             if path.suffix == ".py":
                 dotted = ".".join(above if name == "__init__" else [*above, name])
-                self._modules[dotted] = _parsed(dotted, path.read_text(), name == "__init__")
+                self._modules[dotted] = parsed(dotted, path.read_text(), name == "__init__")
             elif "__pycache__" not in above:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 self._data.setdefault(".".join(above), {})[path.name] = digest
@@ -277,7 +73,7 @@ class Code:
 
     def add(self, name: str, source: str) -> None:
         """Take in a module that lies elsewhere, such as the cells of a notebook."""
-        self._modules[name] = _parsed(name, source, False)
+        self._modules[name] = parsed(name, source, False)
 
     # --- Module by module, as chapters are keyed ---
 

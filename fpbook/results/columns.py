@@ -43,9 +43,18 @@ ABSCISSAE: dict[str, Abscissa] = {
     "sizes": Abscissa("sizes that a power law is fitted to", kind=str),
 }
 
-KINDS = {"quantity": str, "network": str, "layer": str, "seeds": str, "seed": int, "n": int}
-KINDS |= {name: abscissa.kind for name, abscissa in ABSCISSAE.items()}
-KINDS |= {"value": float, "low": float, "high": float}
+KINDS = {
+    "quantity": str,
+    "network": str,
+    "layer": str,
+    **{name: abscissa.kind for name, abscissa in ABSCISSAE.items()},
+    "seeds": str,
+    "seed": int,
+    "value": float,
+    "low": float,
+    "high": float,
+    "n": int,
+}
 
 
 def checked_row(row: Mapping[str, Any], tail: Sequence[str]) -> dict[str, Any]:

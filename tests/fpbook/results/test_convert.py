@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from fpbook.results.columns import rows
-from fpbook.results.convert import RULES, columns_of, convert, convert_folder, main
+from fpbook.results.convert import convert, convert_folder, main
 from fpbook.results.files import ROOT
+from fpbook.results.first_edition import RULES, columns_of
 from fpbook.results.ledger import claims
 from fpbook.results.store import load
 
