@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from fpbook.build.pages import table_of_contents
 from fpbook.figures.style import PROFILES
+from fpbook.results import cache
 from fpbook.results.code import chapter_digest
 from fpbook.results.files import ROOT, folder
 from fpbook.results.provenance import provenance

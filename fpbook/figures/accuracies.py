@@ -1,8 +1,10 @@
 """Figures of accuracies: side by side, over the radius, over sizes, over what breaks the protocol."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -107,14 +109,37 @@ def curves(
     return figure
 
 
+def bound_lines(
+    axis: Axes,
+    radii: Sequence[float],
+    certified: Sequence[float],
+    attacked: Sequence[float],
+    color: str,
+    label: str,
+) -> None:
+    """Robust accuracy over the radius from above, attacked, and from below, certified and dashed.
+
+    axis       where to draw
+    radii      on the horizontal axis
+    certified  a lower bound at each radius
+    attacked   an upper bound at each radius
+    color      of both lines
+    label      of the network, in the legend
+    """
+    axis.plot(radii, attacked, color=color, label=f"{label} attacked")
+    axis.plot(radii, certified, "--", color=color, label=f"{label} certified")
+
+
 def brackets(
     radii: list[float], nets: dict[str, tuple[list[float], list[float], str]], radius: float
 ) -> Figure:
-    """Robust accuracy over the l2 radius between its bounds: `nets` maps a label to (certified, attacked, colour)."""
+    """Robust accuracy over the l2 radius between its bounds.
+
+    `nets` maps a label to (certified, attacked, colour); a dotted line stands at `radius`.
+    """
     figure, axis = plt.subplots(figsize=(7.2, 3.0))
     for label, (certified, attacked, color) in nets.items():
-        axis.plot(radii, attacked, color=color, label=f"{label}: attacked")
-        axis.plot(radii, certified, "--", color=color, label=f"{label}: certified")
+        bound_lines(axis, radii, certified, attacked, color, f"{label}:")
         axis.fill_between(radii, certified, attacked, color=color, alpha=0.25, linewidth=0)
     axis.axvline(radius, color="black", linewidth=0.8, linestyle=":")
     axis.text(radius, 1.04, r" $\tau$", fontsize=10)

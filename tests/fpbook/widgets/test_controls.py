@@ -25,7 +25,7 @@ from fpbook.widgets.controls import (
 
 
 def follow(widget, *sliders):
-    """The HTML that the browser shows: at each Stack the child that a link to a slider has chosen."""
+    """The HTML that the browser shows: at each Stack the child that its linked slider chose."""
     while isinstance(widget, Stack):
         (linked,) = [
             link.source[0] for link in links() if link.target == (widget, "selected_index")

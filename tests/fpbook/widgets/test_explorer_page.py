@@ -1,4 +1,7 @@
-"""The explorers' sliders in a real browser, without kernel and network: on a small page made here, and on the built site."""
+"""The explorers' sliders in a real browser, without kernel and network.
+
+On a small page made here, and on the built site.
+"""
 
 import shutil
 
@@ -7,10 +10,18 @@ import torch
 from ipywidgets.embed import embed_snippet
 
 from fpbook.build import site
-from fpbook.first import ROOT, interval, show
+from fpbook.results import show
+from fpbook.results.files import ROOT
+from fpbook.synthetic.film import record_training
 from fpbook.synthetic.many_at_once import Grid, explorer_grid, run_grid
-from fpbook.widgets.radius_and_width import EVALUATED, Explorer, measure_grid, robust_between
-from fpbook.widgets.training_film import record_training, training_slider
+from fpbook.synthetic.measured_grid import (
+    EVALUATED,
+    compare_networks,
+    measure_grid,
+    over_seeds,
+)
+from fpbook.widgets.radius_and_width import Explorer
+from fpbook.widgets.training_film import training_slider
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -61,19 +72,14 @@ def small(tiny, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built():
-    """The chapter in the built site, and the numbers measured anew on the networks of its checkpoint."""
+    """The chapter in the built site, and numbers measured anew on its checkpoint's networks."""
     if not SITE.exists():
         pytest.skip(f"{SITE} is not there: run make book first")
     grid = explorer_grid("quick", 0)
 
     def numbers(reach, width, evaluation):
         runs = [run_grid(grid, CPU, progress=False)[reach, width, s] for s in grid.seeds]
-        each = [
-            robust_between(run, "clean", [evaluation])
-            | robust_between(run, "purified", [evaluation])
-            for run in runs
-        ]
-        return {key: interval([one[key][0] for one in each], share=True) for key in each[0]}
+        return over_seeds([compare_networks(run, [evaluation]) for run in runs], 0)
 
     return SITE, grid, numbers
 
@@ -133,12 +139,10 @@ def test_the_value_shown_is_the_value_computed(page):
     radius, width, evaluation = (
         slider(page, label) for label in ("training radius", "width m", "evaluation radius")
     )
-    (
-        radius.press("End"),
-        width.press("Home"),
-        evaluation.press("Home"),
-        evaluation.press("ArrowRight"),
-    )
+    radius.press("End")
+    width.press("Home")
+    evaluation.press("Home")
+    evaluation.press("ArrowRight")
     cells = explorer(page).locator("table:visible td").all_inner_texts()
     numbers = page.numbers(page.grid.reaches[-1], page.grid.widths[0], EVALUATED[1])
     assert [cell.strip() for cell in cells if cell.strip()] == [

@@ -5,47 +5,17 @@ import time
 import pytest
 import torch
 
-from fpbook.synthetic.many_at_once import Grid
-from fpbook.synthetic.protocol import SyntheticExperiment, run_synthetic
+from fpbook.synthetic.measured_grid import EVALUATED, compare_networks
+from fpbook.synthetic.protocol import run_synthetic
 from fpbook.widgets import radius_and_width as module
-from fpbook.widgets.radius_and_width import (
-    EVALUATED,
-    Explorer,
-    accuracy_table,
-    measure_grid,
-    robust_between,
-)
-from fpbook.widgets.training_film import (
-    FRAMES,
-    Film,
-    Frame,
-    pack,
-    positions,
-    record_training,
-    training_slider,
-    unpack,
-)
-from fpcore.theory.symmetric_networks import symmetric_network
+from fpbook.widgets.radius_and_width import Explorer, accuracy_table
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """One cache for all tests of this file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FPCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def answers(tiny, folder):
-    return measure_grid(Grid(tiny, (0.0, 0.65), (1.0, 2.0), (0, 1)), CPU, progress=False)
-
-
-@pytest.fixture(scope="module")
-def explorer(answers):
-    return Explorer(answers, CPU, delay=0.0)
+def explorer(measured_grid, shared_cache):
+    return Explorer(measured_grid, CPU, delay=0.0)
 
 
 def values(text):
@@ -65,20 +35,12 @@ def ask(explorer, **change):
         explorer.free[name].value = value
     explorer.ask()
     explorer.jobs.wait()
-    return explorer.answer.value
+    return explorer.table.value
 
 
-def test_lower_bounds_are_below_upper_bounds(answers):
-    for accuracies in answers.measured.values():
-        for network in ("clean", "purified"):
-            attacked, certified = accuracies[network, "attacked"], accuracies[network, "certified"]
-            assert all(0 <= low <= high <= 1 for low, high in zip(certified, attacked))
-            assert attacked[0] == certified[0]  # at radius 0 both are the clean accuracy
-
-
-def test_every_cell_shows_its_own_numbers_and_pictures(answers, explorer):
+def test_every_cell_shows_its_own_numbers_and_pictures(measured_grid, explorer):
     numbers, pictures = (widget for widget in explorer.shown.children[0].children)
-    seen, grid = set(), answers.grid
+    seen, grid = set(), measured_grid.grid
     for explorer.radius.index, r in enumerate(grid.reaches):
         for explorer.width.index, w in enumerate(grid.widths):
             drawn = shown(pictures, explorer.radius, explorer.width)
@@ -86,27 +48,27 @@ def test_every_cell_shows_its_own_numbers_and_pictures(answers, explorer):
             seen.add(drawn)
             for explorer.evaluation.index, at in enumerate(EVALUATED):
                 text = shown(numbers, explorer.radius, explorer.width, explorer.evaluation)
-                assert text == accuracy_table(at, grid.base.k, answers.numbers(r, w, at))
+                assert text == accuracy_table(at, grid.base.k, measured_grid.numbers(r, w, at))
     assert len(seen) == len(grid.reaches) * len(grid.widths)
 
 
-def test_a_live_answer_of_a_cell_is_the_one_prepared(answers, explorer):
-    r, w = answers.grid.reaches[-1], answers.grid.widths[0]
+def test_a_live_answer_of_a_cell_is_the_one_prepared(measured_grid, explorer):
+    r, w = measured_grid.grid.reaches[-1], measured_grid.grid.widths[0]
     text = ask(explorer, radius=r, width=w, evaluation=EVALUATED[3])
-    cell = answers.measured[r, w, answers.grid.seeds[0]]
+    cell = measured_grid.accuracies[r, w, measured_grid.grid.seeds[0]]
     expected = [
         cell[network, kind][3]
         for network in ("clean", "purified")
         for kind in ("attacked", "certified")
     ]
     assert values(text) == pytest.approx(expected, abs=1e-3)
-    assert explorer.shown.selected_index == 1 and explorer.picture.value.count("<img") == 4
+    assert explorer.shown.selected_index == 1 and explorer.pictures.value.count("<img") == 4
 
 
-def test_a_live_answer_between_the_cells_is_that_of_its_network(tiny, explorer, answers):
+def test_a_live_answer_between_the_cells_is_that_of_its_network(tiny, explorer, measured_grid):
     text = ask(explorer, radius=0.4, width=1.5, evaluation=0.2)
-    one = run_synthetic(answers.grid.experiment(0.4, 1.5), 0, CPU, progress=False)
-    expected = robust_between(one, "clean", [0.2]) | robust_between(one, "purified", [0.2])
+    one = run_synthetic(measured_grid.grid.experiment(0.4, 1.5), 0, CPU, progress=False)
+    expected = compare_networks(one, [0.2])
     # one sample in 60 may tip by rounding
     assert values(text) == pytest.approx([v for each in expected.values() for v in each], abs=0.04)
     assert "one seed" in text and f"width {round(1.5 * tiny.d)}" in explorer.status.value
@@ -114,12 +76,12 @@ def test_a_live_answer_between_the_cells_is_that_of_its_network(tiny, explorer, 
 
 def test_a_new_evaluation_radius_trains_nothing(explorer, no_batches):
     first = ask(explorer, radius=0.65, width=2.0, evaluation=0.3)
-    drawn = explorer.picture.value
+    drawn = explorer.pictures.value
     no_batches()
     started = time.monotonic()
     second = ask(explorer, evaluation=0.01)
     assert time.monotonic() - started < 5
-    assert second != first and "0.01/√k" in second and explorer.picture.value == drawn
+    assert second != first and "0.01/√k" in second and explorer.pictures.value == drawn
 
 
 def test_training_is_given_up_for_a_newer_request(explorer, monkeypatch):
@@ -156,9 +118,9 @@ def test_moving_a_slider_goes_back_to_the_prepared_panels(explorer):
 
 
 def test_inputs_appear_with_a_kernel_alone(explorer):
-    assert explorer.live.layout.display == "none"
+    assert explorer.inputs.layout.display == "none"
     explorer.children[-1].value = True
-    assert explorer.live.layout.display == ""
+    assert explorer.inputs.layout.display == ""
 
 
 def test_inputs_are_clipped_and_errors_are_told(explorer, monkeypatch):
@@ -173,69 +135,3 @@ def test_inputs_are_clipped_and_errors_are_told(explorer, monkeypatch):
     ask(explorer, radius=0.33, width=1.0)
     assert "the loss is <nan>" in html.unescape(explorer.status.value)
     assert explorer.progress.layout.visibility == "hidden"
-
-
-def test_a_film_is_the_run_and_is_kept(tiny, folder, no_batches):
-    film = record_training(tiny, 0, CPU, progress=False)
-    one = run_synthetic(tiny, 0, CPU, progress=False)
-    clean = [frame for frame in film.frames if frame.stage == "clean"]
-    for frame, net in (
-        (clean[0], one.init),
-        (clean[-1], one.clean),
-        (film.frames[-1], one.purified),
-    ):
-        assert torch.allclose(frame.net.weight, net.weight, rtol=1e-3, atol=1e-6)
-        assert frame.net.threshold == net.threshold
-    steps = [frame.step for frame in film.frames]
-    assert (
-        steps == sorted({*steps})
-        and steps[0] == 0
-        and steps[-1] == tiny.clean_steps + tiny.adversarial_steps
-    )
-    every = max(1, tiny.clean_steps // FRAMES)
-    assert [f.step for f in clean] == [*range(0, tiny.clean_steps, every), tiny.clean_steps]
-    no_batches()
-    again = record_training(tiny, 0, CPU, progress=False)
-    assert all(torch.equal(a.net.weight, b.net.weight) for a, b in zip(film.frames, again.frames))
-
-
-def test_weights_survive_packing():
-    w = torch.randn(7, 5) * 0.01
-    assert torch.allclose(unpack(pack(w), w), w, rtol=1e-3, atol=1e-6)
-
-
-def test_positions_split_a_neuron_into_feature_and_mixture(tiny, folder):
-    film = record_training(tiny, 0, CPU, progress=False)
-    at = positions(film)
-    assert at.feature.shape == at.dense.shape and len(at.feature) == len(film.frames)
-    assert (at.feature**2 + at.dense**2).max() <= 1 + 1e-4
-    frames = [
-        Frame("clean", i, symmetric_network(film.data, 0.1, r)) for i, r in enumerate((0.0, 2.0))
-    ]
-    at, d = positions(Film(tiny, film.data, film.x, film.y, frames)), film.data.d
-    long = (1 + 4 / d**0.5 + 4) ** 0.5
-    feature, dense = (
-        torch.tensor([[a], [b]]).expand(2, d)
-        for a, b in ((1, (1 + 2 / d**0.5) / long), (0, 2 * (d - 1) / d / long))
-    )
-    torch.testing.assert_close(
-        (at.feature, at.dense), (feature.float(), dense.float()), atol=1e-5, rtol=1e-4
-    )
-
-
-def test_what_does_not_fit_into_a_history_is_not_filmed(folder):
-    with pytest.raises(ValueError, match="width x d = 5120 x 1024: too large to film"):
-        record_training(SyntheticExperiment(1024, 16, 5120, 1, 4, 4), 0, CPU)
-
-
-def test_the_projector_has_a_panel_for_each_frame(tiny, folder):
-    film = record_training(tiny, 0, CPU, progress=False)
-    time_slider, stack = training_slider(film).children
-    texts = [child.value for child in stack.children]
-    assert len(time_slider.options) == len(film.frames) == len({*texts})
-    assert all(text.count("<img alt=") == 3 for text in texts)
-
-
-def test_numbers_are_those_of_measured_radii_alone(answers):
-    with pytest.raises(ValueError, match="evaluation = 0\\.123"):
-        answers.numbers(0.65, 1.0, 0.123)

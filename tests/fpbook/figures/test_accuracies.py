@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from fpbook.figures.accuracies import brackets, over, side_by_side, sweep_panels
+from fpbook.figures.style import CLEAN, INIT
+
+pytestmark = pytest.mark.usefixtures("closed")
+MEASURED = ("robust_accuracy", "robust_accuracy_adv", "certified_accuracy_adv", "purity_adv")
+
+
+def measured(**sweeps):
+    return {
+        f"{sweep}/{value:g}/{name}": {
+            "value": (at := value / 100 + i / 10),
+            "low": at - 0.01,
+            "high": at + 0.02,
+        }
+        for sweep, values in sweeps.items()
+        for value in values
+        for i, name in enumerate(MEASURED)
+    }
+
+
+def marks(axis):
+    """Where the wide grey lines of homes stand."""
+    return [line.get_xdata()[0] for line in axis.lines if line.get_linewidth() == 4]
+
+
+def test_each_sweep_has_a_panel_with_its_four_figures():
+    axes = sweep_panels(measured(a=(1, 5), b=(2, 30, 4)), {}, columns=2).axes
+    assert [axis.get_xlabel() for axis in axes] == ["a", "b"]
+    for axis, values in zip(axes, ((1, 5), (2, 30, 4))):
+        assert [label.get_text() for label in axis.get_xticklabels()] == [f"{v}" for v in values]
+        for i, line in enumerate(axis.lines):
+            assert [*line.get_ydata()] == pytest.approx([v / 100 + i / 10 for v in values])
+        assert len(axis.lines) == len(axis.collections) == 4
+        for line, bars in zip(axis.lines, axis.collections):
+            reach = (
+                np.array([segment[:, 1] for segment in bars.get_segments()])
+                - line.get_ydata()[:, None]
+            )
+            np.testing.assert_allclose(reach, [[-0.01, 0.02]] * len(values))
+
+
+def test_robust_before_and_after_training_differ_in_colour():
+    (axis,) = sweep_panels(measured(a=(1, 5)), {}, columns=1).axes
+    assert len({to_hex(line.get_color()) for line in axis.lines}) == 4
+
+
+def test_homes_are_marked_at_their_place_in_any_order():
+    found = measured(a=(0.65, 1, 25), b=(30, 4, 2), c=(1, 2))
+    one, two, three, _ = sweep_panels(found, {"a": [25.0, 0.65], "b": [4.0], "other": [1.0]}).axes
+    assert marks(one) == [2, 0] and marks(two) == [1] and marks(three) == []
+
+
+def test_a_sweep_without_homes_is_marked_nowhere():
+    assert all(
+        marks(axis) == []
+        for axis in sweep_panels(measured(a=(1, 2), b=(1, 2)), {"a": []}, columns=2).axes
+    )
+
+
+def test_panels_beyond_the_sweeps_are_empty_and_names_may_hold_slashes():
+    found = measured(**{f"m / d {i}": (1, 2) for i in range(5)})
+    axes = sweep_panels(found, {"m / d 4": [2.0]}).axes
+    assert [axis.axison for axis in axes] == [True] * 5 + [False] * 3
+    assert axes[4].get_xlabel() == "m / d 4" and marks(axes[4]) == [1]
+
+
+def test_figures_over_x_have_a_panel_a_run_in_order_of_x_with_intervals_and_levels():
+    here = {
+        f"{x}/kept": {"value": x / 100, "low": x / 100 - 0.05, "high": x / 100 + 0.02}
+        for x in (40, 9, 20)
+    }
+    there = {f"{x}/kept": {"value": 0.5, "low": None, "high": None} for x in (9, 80)}
+    lines = {"kept": ("kept, attacked", CLEAN, "o-")}
+    figure = over({"this run": here, "published": there}, lines, "$d$", {"limit": (0.9, INIT)})
+    left, right = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["this run", "published"]
+    line, level = left.lines
+    assert (
+        line.get_xydata().tolist() == [[9, 0.09], [20, 0.2], [40, 0.4]]
+        and to_hex(line.get_color()) == CLEAN.lower()
+    )
+    (bars,) = left.collections
+    np.testing.assert_allclose(
+        [segment[:, 1] for segment in bars.get_segments()],
+        [[0.04, 0.11], [0.15, 0.22], [0.35, 0.42]],
+    )
+    np.testing.assert_allclose(
+        [np.ptp(segment[:, 1]) for segment in right.collections[0].get_segments()], 0
+    )
+    assert [*level.get_ydata()] == [0.9, 0.9]
+    assert {text.get_text() for text in figure.legends[0].texts} == {"kept, attacked", "limit"}
+
+
+def test_models_stand_side_by_side_in_the_same_order_in_each_panel():
+    here = {
+        "a/clean_accuracy": {"value": 1.0},
+        "b/clean_accuracy": {"value": 0.9},
+        "b/class_bound": {"value": 0.5},
+    }
+    there = {"b/clean_accuracy": {"value": 0.8}, "c/certified_accuracy": {"value": 0.7}}
+    left, right = side_by_side({"this run": here, "published": there}).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["a", "b", "c"]
+    assert left.yaxis_inverted() and right.yaxis_inverted()
+    drawn = [
+        [mark.get_offsets().tolist() for mark in axis.collections if len(mark.get_offsets())]
+        for axis in (left, right)
+    ]
+    assert drawn == [[[[1.0, 0], [0.9, 1]], [[0.5, 1]]], [[[0.8, 1]], [[0.7, 2]]]]
+
+
+def test_robust_accuracy_stands_between_its_bounds_and_the_radius_is_marked():
+    radii, certified, attacked = [0.0, 0.5, 1.0], [1.0, 0.4, 0.1], [1.0, 0.7, 0.3]
+    (axis,) = brackets(radii, {"clean": (certified, attacked, CLEAN)}, 0.6).axes
+    above, below, radius = axis.lines
+    assert [*above.get_ydata()] == attacked
+    assert [*below.get_ydata()] == certified
+    assert (above.get_linestyle(), below.get_linestyle()) == ("-", "--")
+    assert [above.get_label(), below.get_label()] == ["clean: attacked", "clean: certified"]
+    assert {*radius.get_xdata()} == {0.6}
+    (band,) = axis.collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(6).tolist()}
+    assert corners == {*zip(radii, certified), *zip(radii, attacked)}
