@@ -1,14 +1,16 @@
 """The five CIFAR-10 networks of a seed, trained or published, and what they are called."""
 
-from collections.abc import Collection, Mapping, Sized
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from fpbook.cifar10.experiment import CIFAR, CifarExperiment
 from fpbook.cifar10.runs import SECOND_STAGES, run_cifar
+from fpbook.results import joined, table
 from fpbook.results.store import publish_arrays, published_arrays
 from fpcore import checks
 from fpcore.images import DataNotFoundError, Images, load_cifar10
@@ -84,6 +86,23 @@ def cifar_runs(
 def setting(data: Images | None, runs: Sized) -> str:
     """Data and sizes in a few words, as published with what was measured; "" without data."""
     return f"{data.name}, {len(data):,} images, {len(runs)} seeds" if data else ""
+
+
+def of_each_seed(
+    measure: Callable[..., list[dict[str, Any]]],
+    runs: Sequence[Mapping[str, nn.Module]],
+    seed: int,
+    *arguments: Any,
+) -> pd.DataFrame:
+    """A table of what a measure finds of the networks of each seed.
+
+    measure    returns records
+    runs       the networks, seed by seed
+    seed       the first
+    arguments  of the measure, after the networks
+    """
+    found = (measure(nets, *arguments) for nets in runs)
+    return joined(*(table(rows, seed=s) for s, rows in enumerate(found, seed)))
 
 
 def _file(config: CifarExperiment, seed: int) -> str:

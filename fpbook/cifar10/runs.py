@@ -51,7 +51,13 @@ def run_cifar(
 def run_adversarial_scratch(
     config: CifarExperiment, data: Images, seed: int, progress: bool = True
 ) -> nn.Module:
-    """w'': from w0, under attack throughout, on the schedules of both stages, never clean."""
+    """w'': from w0, under attack throughout, on the schedules of both stages, never clean.
+
+    config    sizes and schedules
+    data      what it is trained on
+    seed      of the run
+    progress  whether to show a bar
+    """
     net = config.initial(seed, data.x.device)
     train_stage("scratch-halfway", net, data, config.scratch(data, seed), seed, progress)
     last = config.adversarial(data, seed, config.radius)

@@ -10,11 +10,13 @@ from fpbook.cifar10 import (
     TRAINED,
     Variant,
     cifar_runs,
+    of_each_seed,
     open_cifar10,
     publish_networks,
     published_networks,
     setting,
 )
+from fpbook.results import record, rows
 from fpbook.results.files import ROOT
 
 
@@ -65,3 +67,13 @@ def test_a_variant_names_the_columns_of_its_records_that_are_not_empty():
         "rank": 0,
     }
     assert Variant("w - v", "conv1", 1.0).columns["layer"] == "conv1"
+
+
+def test_a_table_of_each_seed_holds_what_is_measured_of_each():
+    runs = [{"clean": 0.1}, {"clean": 0.3}]
+    found = of_each_seed(lambda nets, least: [record("loss", nets["clean"] + least)], runs, 4, 1.0)
+    assert rows(found) == [
+        {"quantity": "loss", "seed": 4, "value": 1.1},
+        {"quantity": "loss", "seed": 5, "value": 1.3},
+    ]
+    assert rows(of_each_seed(lambda nets: [], [], 0)) == []
