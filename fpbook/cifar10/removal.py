@@ -18,7 +18,7 @@ from fpcore.decomposition.layers import neurons
 from fpcore.images import Images
 from fpcore.models.batch_norm import recalibrated
 
-WAYS = ("w - v", "w - random", "w - dealt", "w - v_c")
+TAKEN_OUT = ("w - v", "w - random", "w - dealt", "w - v_c")
 OLD_STATISTICS = "w - v, old statistics"
 
 
@@ -39,9 +39,9 @@ def removal_variants(
     """
     w, w_adv = nets["clean"], nets["purified"]
     whole = [
-        Variant(way, alpha=float(alpha)) for way in (*WAYS, OLD_STATISTICS) for alpha in alphas
+        Variant(way, alpha=float(alpha)) for way in (*TAKEN_OUT, OLD_STATISTICS) for alpha in alphas
     ]
-    single = [Variant(way, layer, alpha=1.0) for way in WAYS for layer in neurons(w)]
+    single = [Variant(way, layer, alpha=1.0) for way in TAKEN_OUT for layer in neurons(w)]
     variants = {variant: _without(nets, variant, calibration, seed) for variant in whole + single}
     at_its_length = Variant("w - v_c at its length", alpha=1.0)
     return variants | {
@@ -56,7 +56,7 @@ def removal_variants(
 def _without(
     nets: Mapping[str, nn.Module], variant: Variant, calibration: Tensor, seed: int
 ) -> nn.Module:
-    """The network that a variant of `WAYS`, or with old statistics, names."""
+    """The network that a variant of `TAKEN_OUT`, or with old statistics, names."""
     assert variant.alpha is not None
     control: nn.Module | torch.Generator | None = None
     if variant.network == "w - v_c":
