@@ -1,1 +1,70 @@
 """The experiments on CIFAR-10."""
+
+from fpbook.cifar10.experiment import CIFAR, THREATS, CifarExperiment
+from fpbook.cifar10.features import measure_activity, measure_coding
+from fpbook.cifar10.layers import measure_explained, measure_relations, measure_two_seeds
+from fpbook.cifar10.low_rank_and_ntk import (
+    linearisations,
+    low_rank_variants,
+    measure_beside_scratch,
+    measure_low_rank,
+    measure_tangent,
+    smallest_rank,
+)
+from fpbook.cifar10.measures import (
+    autoattack_correct,
+    measure_accuracies,
+    measure_autoattack,
+    measure_cifar,
+    pgd_accuracy,
+)
+from fpbook.cifar10.networks import (
+    SYMBOLS,
+    TRAINED,
+    Variant,
+    cifar_runs,
+    of_each_seed,
+    open_cifar10,
+    publish_networks,
+    published_networks,
+    setting,
+)
+from fpbook.cifar10.removal import measure_removal, removal_variants
+from fpbook.cifar10.runs import run_adversarial_scratch, run_cifar, run_linearised, run_low_rank
+
+__all__ = [
+    "CIFAR",
+    "SYMBOLS",
+    "THREATS",
+    "TRAINED",
+    "CifarExperiment",
+    "Variant",
+    "autoattack_correct",
+    "cifar_runs",
+    "linearisations",
+    "low_rank_variants",
+    "measure_accuracies",
+    "measure_activity",
+    "measure_autoattack",
+    "measure_beside_scratch",
+    "measure_cifar",
+    "measure_coding",
+    "measure_explained",
+    "measure_low_rank",
+    "measure_relations",
+    "measure_removal",
+    "measure_tangent",
+    "measure_two_seeds",
+    "of_each_seed",
+    "open_cifar10",
+    "pgd_accuracy",
+    "publish_networks",
+    "published_networks",
+    "removal_variants",
+    "run_adversarial_scratch",
+    "run_cifar",
+    "run_linearised",
+    "run_low_rank",
+    "setting",
+    "smallest_rank",
+]

@@ -1,94 +1,116 @@
 """How the neurons of a seed's CIFAR-10 networks relate, layer by layer, with controls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fpbook.cifar10.networks import absent, first_images
+from fpbook.results import record
 from fpcore.decomposition.layers import switched_on
 from fpcore.decomposition.relations import explained, hidden_medians, layer_relations, same_neuron
 from fpcore.images import Images
 
-PAIRS = {
-    "cos_init_clean": ("init", "clean"),
-    "cos_init_adv": ("init", "purified"),
-    "cos_clean_adv": ("clean", "purified"),
-    "cos_clean_adv_control": ("clean", "control"),
-    "cos_clean_scratch": ("clean", "scratch"),
-    "cos_adv_scratch": ("purified", "scratch"),
+# {quantity: (the network that others are compared with, the others)}
+COSINES = {
+    "cos_to_init": ("init", ("clean", "purified")),
+    "cos_to_clean": ("clean", ("purified", "control", "scratch")),
+    "cos_to_purified": ("purified", ("scratch",)),
+}
+EXPLAINED = {
+    "explained_by_clean": ("clean", ("purified", "control", "scratch")),
+    "explained_by_init": ("init", ("purified",)),
 }
 
 
-def measure_explained(nets: Mapping[str, nn.Module], test: Images, count: int) -> dict[str, float]:
-    """How much of w', of the control and of w'' a linear map of w explains, and of w' one of w0: medians, layer by layer.
+def measure_relations(nets: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
+    """The cosines of `COSINES`, and which neurons of w stay what they are, as records.
 
-    Of the control and w'' if they are given. Fitted on the first `count` test images, measured on as many that follow.
-    """
-    missing = absent(nets)
-    x = first_images(test, "two times count", 2 * count)[0]
-    out: dict[str, float] = {}
-    pairs = {
-        "_adv": ("clean", "purified"),
-        "_control": ("clean", "control"),
-        "_scratch": ("clean", "scratch"),
-    }
-    for suffix, (one, other) in (pairs | {"_init": ("init", "purified")}).items():
-        if {one, other} & missing:
-            continue
-        medians = {
-            layer: v.median().item()
-            for layer, v in explained(nets[one], nets[other], *x.split(count)).items()
-        }
-        out |= {f"explained_share{suffix}/{layer}": share for layer, share in medians.items()}
-        out[f"explained_share{suffix}_lowest"] = min(medians.values())
-    return out
-
-
-def measure_relations(nets: dict[str, nn.Module]) -> dict[str, float]:
-    """The cosines of `PAIRS`: the median over all neurons, for each layer, and the extreme hidden layer; shares; controls.
-
-    Of neurons switched on, whose share is `live_share`. |beta w'| > |v| is cos^2 > 1/2, hence `share_dominant`, of w' or,
-    in its place, of the control w_c or of w'', if they are given.
+    Of neurons switched on, whose share is `share_switched_on`; of the control and w'' if they are
+    given.
     """
     missing = absent(nets)
     hidden = [*switched_on(nets["purified"]).values()][:-1]
-    out = {"live_share": torch.cat(hidden).float().mean().item()}
-    for name, (one, other) in PAIRS.items():
-        if {one, other} & missing:
-            continue
-        each = layer_relations(nets[one], nets[other])
-        pooled = torch.cat([*each.values()])
-        out[name] = pooled.median().item()
-        out |= {f"{name}/{layer}": values.median().item() for layer, values in each.items()}
-        out[f"{name}_lowest"], out[f"{name}_highest"] = (
-            min(hidden_medians(each)),
-            max(hidden_medians(each)),
-        )
-        if one == "clean":
-            suffix = {"purified": "", "control": "_control", "scratch": "_scratch"}[other]
-            out[f"share_dominant{suffix}"] = (pooled**2 > 0.5).float().mean().item()
-            shares = {layer: (cos**2 > 0.5).float().mean().item() for layer, cos in each.items()}
-            out |= {f"share_dominant{suffix}/{layer}": share for layer, share in shares.items()}
-            out[f"share_dominant{suffix}_lowest"] = min(shares.values())
-            out[f"same_neuron_share{suffix}"] = same_neuron(nets[one], nets[other])
+    share = torch.cat(hidden).float().mean().item()
+    found = [record("share_switched_on", share, "purified")]
+    for quantity, (origin, others) in COSINES.items():
+        for name in others:
+            if name in missing:
+                continue
+            each = layer_relations(nets[origin], nets[name])
+            found += _cosines(quantity, name, each)
+            if origin == "clean":
+                found += _dominance(name, each)
+                same = same_neuron(nets[origin], nets[name])
+                found.append(record("same_neuron_share", same, name))
     if "control" not in missing:
-        out["cos_clean_adv_difference"] = out["cos_clean_adv_control"] - out["cos_clean_adv"]
-    return out
+        pooled = {
+            row["network"]: row["value"]
+            for row in found
+            if row["quantity"] == "cos_to_clean" and "layer" not in row
+        }
+        less = pooled["control"] - pooled["purified"]
+        found.append(record("cos_to_clean_difference", less, "purified"))
+    return found
 
 
-def measure_two_seeds(runs: list[dict[str, nn.Module]]) -> list[dict[str, float]]:
-    """Clean networks of two seeds, which share nothing but the recipe: the cosine without a common origin.
+def _cosines(quantity: str, name: str, each: dict[str, Tensor]) -> list[dict[str, Any]]:
+    """The median over all neurons, over those of each layer, and the extreme hidden layers."""
+    medians = {layer: values.median().item() for layer, values in each.items()}
+    extremes = {"lowest": min(hidden_medians(each)), "highest": max(hidden_medians(each))}
+    return [
+        record(quantity, torch.cat([*each.values()]).median().item(), name),
+        *(record(quantity, value, name, layer) for layer, value in (medians | extremes).items()),
+    ]
 
-    Seeds are taken two by two, each once, so that the pairs are independent; a last one without a partner is left out.
+
+def _dominance(name: str, each: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """The share of neurons with |beta w'| > |v|, which is cos^2 > 1/2: of all, and by layer."""
+    shares = {layer: (cos**2 > 0.5).float().mean().item() for layer, cos in each.items()}
+    pooled = (torch.cat([*each.values()]) ** 2 > 0.5).float().mean().item()
+    by_layer = shares | {"lowest": min(shares.values())}
+    return [
+        record("share_dominant", pooled, name),
+        *(record("share_dominant", share, name, layer) for layer, share in by_layer.items()),
+    ]
+
+
+def measure_explained(
+    nets: Mapping[str, nn.Module], test: Images, count: int
+) -> list[dict[str, Any]]:
+    """How much of one network a linear map of another explains, as records: medians, by layer.
+
+    Of the pairs in `EXPLAINED`; of the control and w'' if they are given. Fitted on the first
+    `count` test images, measured on as many that follow.
+    """
+    missing = absent(nets)
+    fitted_on, held = first_images(test, "two times count", 2 * count)[0].split(count)
+    found = []
+    for quantity, (origin, others) in EXPLAINED.items():
+        for name in others:
+            if name in missing:
+                continue
+            each = explained(nets[origin], nets[name], fitted_on, held)
+            medians = {layer: values.median().item() for layer, values in each.items()}
+            medians["lowest"] = min(medians.values())
+            found += [record(quantity, share, name, layer) for layer, share in medians.items()]
+    return found
+
+
+def measure_two_seeds(runs: Sequence[Mapping[str, nn.Module]], seed: int) -> list[dict[str, Any]]:
+    """Cosines of clean networks of two seeds, which share nothing but the recipe, as records.
+
+    Seeds are taken two by two from `seed` on, each once, so that the pairs are independent; a last
+    one without a partner is left out. A record's seed is the first of the pair.
     """
     found = []
-    for one, other in zip(runs[::2], runs[1::2]):
-        pooled = torch.cat([*layer_relations(one["clean"], other["clean"]).values()])
-        found.append(
-            {
-                "cos_two_seeds": pooled.median().item(),
-                "cos_two_seeds_size": pooled.abs().median().item(),
-            }
-        )
+    for i in range(0, len(runs) - 1, 2):
+        one, other = (nets["clean"] for nets in runs[i : i + 2])
+        pooled = torch.cat([*layer_relations(one, other).values()])
+        size = pooled.abs().median().item()
+        found += [
+            record("cos_two_seeds", pooled.median().item(), "clean", seed=seed + i),
+            record("cos_two_seeds_size", size, "clean", seed=seed + i),
+        ]
     return found

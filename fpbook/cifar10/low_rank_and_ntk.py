@@ -1,134 +1,202 @@
-"""Low-rank updates and linearisations of the CIFAR-10 networks, measured beside what they are compared with."""
+"""Low-rank updates and linearisations of the CIFAR-10 networks, measured beside the networks."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 from torch import nn
 
-from fpbook.cifar10.measures import first_images, measure_accuracies, pgd_correct
-from fpbook.cifar10.protocol import CifarExperiment, run_linearised, run_low_rank
-from fpbook.first import unfavourable
+from fpbook.cifar10.experiment import CifarExperiment
+from fpbook.cifar10.measures import measure_accuracies, pgd_correct
+from fpbook.cifar10.networks import Variant, first_images
+from fpbook.cifar10.runs import run_linearised, run_low_rank
+from fpbook.results import number, record, select
 from fpcore.attacks import Ball, transfer
 from fpcore.decomposition.ablation import truncated
 from fpcore.images import Images
 from fpcore.models.low_rank_update import trained_parameters
 from fpcore.models.outputs import accuracy, classified
 
+# Networks trained as `run_low_rank` has it, by its kinds of update.
+UPDATES = {
+    "adversarial": "adversarial update",
+    "random": "random update",
+    "clean": "clean update",
+    "full": "full update",
+}
+FULL = Variant(UPDATES["full"])
 
-def low_rank_rows(
+
+def low_rank_variants(
     config: CifarExperiment, data: Images, clean: nn.Module, purified: nn.Module, seed: int
-) -> dict[str, nn.Module]:
-    """All low-rank updates of a seed's clean network: {"adversarial/4": network}, kinds as in `run_low_rank`.
+) -> dict[Variant, nn.Module]:
+    """All low-rank updates of a seed's clean network, of the experiment's ranks.
 
-    Beside them "full", and w -> w' cut off to each rank after training, "truncated".
+    config    ranks and schedules
+    data      what they are trained on
+    clean     w
+    purified  w'
+    seed      of the run
+
+    Beside them "full update", and w -> w' cut off to each rank after training, "truncated update".
     """
-    wanted = [("adversarial", r) for r in config.ranks]
-    wanted += [(kind, r) for kind in ("random", "clean") for r in config.control_ranks]
-    rows = {
-        f"{kind}/{rank}": run_low_rank(config, data, clean, seed, rank, kind)
+    wanted = [("adversarial", rank) for rank in config.ranks]
+    wanted += [(kind, rank) for kind in ("random", "clean") for rank in config.control_ranks]
+    variants = {
+        Variant(UPDATES[kind], rank=rank): run_low_rank(config, data, clean, seed, rank, kind)
         for kind, rank in wanted
     }
-    rows["full"] = run_low_rank(config, data, clean, seed, 0, "full")
+    variants[FULL] = run_low_rank(config, data, clean, seed, 0, "full")
     few = data.x[: len(data) // 10]
-    return rows | {
-        f"truncated/{rank}": truncated(clean, purified, rank, few) for rank in config.ranks
-    }
+    for rank in config.ranks:
+        cut = truncated(clean, purified, rank, few)
+        variants[Variant("truncated update", rank=rank)] = cut
+    return variants
 
 
 def measure_low_rank(
-    rows: Mapping[str, nn.Module],
+    variants: Mapping[Variant, nn.Module],
     clean: nn.Module,
     purified: nn.Module,
     test: Images,
     config: CifarExperiment,
-) -> dict[str, float]:
-    """Of each update: clean and robust accuracy, share of w -> w' 's robust gain that it regains, share of its parameters.
+) -> list[dict[str, Any]]:
+    """Of w, w' and each update its accuracies, and what of w -> w' an update has, as records.
 
-    `regained` is 0 for w and 1 for w'. `regained_of_full` is 1 for "full" in place of w', all of w trained on the very
-    schedule of the updates: what the rank costs, and not the schedule.
+    variants  the updates, as `low_rank_variants` gives them
+    clean     w
+    purified  w'
+    test      test images
+    config    the experiment, which names the threat and the number of attacked images
+
+    `regained`, the share of the robust gain, is 0 for w and 1 for w'. `regained_of_full` is 1 for
+    "full update" in place of w', all of w trained on the very schedule of the updates: what the
+    rank costs, and not the schedule. `parameter_share` is that of the parameters trained.
     """
-    out = measure_accuracies({"start": clean, "end": purified, **rows}, test, config)
-    attacked = config.attacked
-    robust = {name: out[f"{name}/robust_accuracy"] for name in ("start", "end", *rows)}
-    low, high, total = robust["start"], robust["end"], trained_parameters(purified)
-    for name, net in rows.items():
-        out[f"{name}/regained"] = (robust[name] - low) / max(high - low, 1 / attacked)
-        out[f"{name}/regained_of_full"] = (robust[name] - low) / max(
-            robust["full"] - low, 1 / attacked
-        )
-        out[f"{name}/parameter_share"] = trained_parameters(net) / total
-    return out
+    ends = {Variant("clean"): clean, Variant("purified"): purified}
+    nets = ends | dict(variants)
+    found = measure_accuracies(nets, test, config)
+    accuracies = [row["value"] for row in found if row["quantity"] == "robust_accuracy"]
+    robust = dict(zip(nets, accuracies))
+    low, high = (robust[end] for end in ends)
+    least, total = 1 / config.attacked_images, trained_parameters(purified)
+    for variant, net in variants.items():
+        gain, of = robust[variant] - low, variant.columns
+        found += [
+            record("regained", gain / max(high - low, least), **of),
+            record("regained_of_full", gain / max(robust[FULL] - low, least), **of),
+            record("parameter_share", trained_parameters(net) / total, **of),
+        ]
+    return found
 
 
-def smallest_rank(measured: Mapping[str, Mapping[str, Any]], share: float = 0.8) -> int | None:
-    """The smallest rank that regains this share of the robust gain with its whole interval; None if none of those tried does.
+def smallest_rank(summary: pd.DataFrame, share: float = 0.8) -> int | None:
+    """The smallest rank whose update regains this share of the robust gain; None if none does.
 
-    `measured` are the summarised figures of `measure_low_rank`; of a single seed there is no interval.
+    With its whole interval, in a summary of `measure_low_rank`; of a single seed there is none.
     """
-    ranks = sorted(
-        int(key.split("/")[1])
-        for key in measured
-        if key.startswith("adversarial/") and key.endswith("/regained")
-    )
-    return next(
-        (r for r in ranks if unfavourable(measured[f"adversarial/{r}/regained"], ">") >= share),
-        None,
-    )
+    update = {"quantity": "regained", "network": UPDATES["adversarial"]}
+    tried = select(summary, **update, seeds="all")
+    for rank in sorted(tried["rank"] if len(tried) else ()):
+        found = number(summary, **update, rank=rank)
+        if found and found.unfavourable(">") >= share:
+            return int(rank)
+    return None
 
 
-def tangent_rows(
+def linearisations(
     config: CifarExperiment, data: Images, clean: nn.Module, seed: int, more: bool = False
-) -> tuple[dict[str, nn.Module], dict[str, float]]:
-    """A seed's linearisations at w0, and around its clean network w: {"ntk, adversarial": model}; and their losses.
+) -> tuple[dict[str, nn.Module], list[dict[str, Any]]]:
+    """A seed's linearisations, {name: model}, and the losses of their epochs, as records.
 
-    With `more`, two that take longer: "ntk, longer" in four times as many steps, each a quarter as long, and "ntk, PGD" on
-    three steps of PGD. The losses are those of the epochs, {"ntk, adversarial/loss/1": value}.
+    config  schedules
+    data    what they are trained on
+    clean   w, around which the "informed" one is; the others are at w0
+    seed    of the run
+    more    whether to train two that take longer: "NTK, longer" in four times as many steps, each
+            a quarter as long, and "NTK, PGD" on three steps of PGD
     """
     fitted = {
-        "ntk, clean": run_linearised(config, data, seed, attack=False),
-        "ntk, adversarial": run_linearised(config, data, seed),
+        "NTK, clean": run_linearised(config, data, seed, attack=False),
+        "NTK, adversarial": run_linearised(config, data, seed),
         "informed, adversarial": run_linearised(config, data, seed, clean),
     }
     if more:
         epochs, lr = 4 * config.tangent_epochs, config.tangent_adversarial_lr / 4
         longer = replace(config, tangent_epochs=epochs, tangent_adversarial_lr=lr)
-        fitted["ntk, longer"] = run_linearised(longer, data, seed)
-        fitted["ntk, PGD"] = run_linearised(replace(config, attack_steps=3), data, seed)
-    losses = {
-        f"{name}/loss/{epoch}": v
+        fitted["NTK, longer"] = run_linearised(longer, data, seed)
+        fitted["NTK, PGD"] = run_linearised(replace(config, attack_steps=3), data, seed)
+    losses = [
+        record("loss", loss, name, epoch=epoch)
         for name, (_, each) in fitted.items()
-        for epoch, v in enumerate(each, 1)
-    }
+        for epoch, loss in enumerate(each, 1)
+    ]
     return {name: model for name, (model, _) in fitted.items()}, losses
 
 
 def measure_tangent(
     models: Mapping[str, nn.Module],
-    sources: list[nn.Module],
+    sources: Sequence[nn.Module],
     test: Images,
-    radii: tuple[float, ...],
-    attacked: int = 1000,
-) -> dict[str, float]:
-    """Clean accuracy, on all images; robust accuracy over l2 radii, from 0, and the share kept, on those attacked.
+    radii: Collection[float],
+    attacked_images: int = 1000,
+) -> list[dict[str, Any]]:
+    """Clean accuracy; robust accuracy over l2 radii, from 0, and what is kept of it, as records.
 
-    A linearisation's score jumps where the frozen network's ReLUs switch, which its gradient does not show. Each model is
-    therefore also attacked by what breaks each network of `sources`.
+    models           linearisations and networks
+    sources          networks: each model is also attacked by what breaks each of these
+    test             test images, all of them for clean accuracy
+    radii            in pixels of [0, 1]
+    attacked_images  how many are attacked, the first ones
+
+    A linearisation's score jumps where the frozen network's ReLUs switch, which its gradient does
+    not show. Hence the sources.
     """
-    out: dict[str, float] = {}
-    x, y = first_images(test, "attacked", attacked)
+    x, y = first_images(test, "attacked_images", attacked_images)
+    found = []
+    unmoved = {name: accuracy(model, x, y) for name, model in models.items()}
     for name, model in models.items():
-        out[f"{name}/clean_accuracy"] = accuracy(model, test.x, test.y)
-        out[f"{name}/robust_accuracy/0"] = accuracy(model, x, y)
+        found += [
+            record("clean_accuracy", accuracy(model, test.x, test.y), name),
+            record("robust_accuracy", unmoved[name], name, radius=0.0),
+        ]
     for radius in radii:
         ball = Ball("l2", radius, (0.0, 1.0))
         moved = [transfer(source, ball)(source, x, y) for source in sources]
         for name, model in models.items():
             alive = pgd_correct(model, x, y, ball)
-            for found in moved:
-                alive &= classified(model, found, y)
-            robust = out[f"{name}/robust_accuracy/{radius:g}"] = alive.float().mean().item()
-            out[f"{name}/kept_share/{radius:g}"] = robust / max(
-                out[f"{name}/robust_accuracy/0"], 1 / attacked
-            )
-    return out
+            for images in moved:
+                alive &= classified(model, images, y)
+            robust = alive.float().mean().item()
+            kept = robust / max(unmoved[name], 1 / attacked_images)
+            found += [
+                record("robust_accuracy", robust, name, radius=radius),
+                record("kept_share", kept, name, radius=radius),
+            ]
+    return found
+
+
+def measure_beside_scratch(
+    measured: Sequence[Mapping[str, Any]], test: Images, config: CifarExperiment
+) -> list[dict[str, Any]]:
+    """What the NTKs withstand over what w'' does, and what one answer to all would, as records.
+
+    measured  what `measure_tangent` found, the radius of the training among its radii
+    test      test images
+    config    the experiment
+    """
+    robust = {
+        row["network"]: row["value"]
+        for row in measured
+        if row["quantity"] == "robust_accuracy" and row["radius"] == config.radius
+    }
+    count = config.attacked_images
+    most = test.y[:count].bincount().max().item()
+    least = max(robust["scratch"], 1 / count)
+    ratios = [
+        record("robust_ratio_to_scratch", robust[name] / least, name)
+        for name in ("NTK, adversarial", "NTK, PGD")
+        if name in robust
+    ]
+    return [record("constant_accuracy", most / count), *ratios]

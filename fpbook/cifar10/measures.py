@@ -1,178 +1,158 @@
-"""What is measured on CIFAR-10 networks: accuracies, clean and under attack, and what removal does to them."""
+"""The accuracies of CIFAR-10 networks, clean and under attack, and what else is told of a seed."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
+from fpbook.cifar10.experiment import THREATS, CifarExperiment, training_threat
 from fpbook.cifar10.layers import measure_explained, measure_relations
-from fpbook.cifar10.networks import SUFFIXES, absent, first_images
-from fpbook.cifar10.protocol import THREATS, CifarExperiment
+from fpbook.cifar10.networks import TRAINED, Variant, absent, first_images
+from fpbook.results import record
 from fpbook.results.cache import cache_path
 from fpcore import checks, seeding
 from fpcore.attacks import Ball, robust_correct
 from fpcore.auto_attack import autoattack
-from fpcore.decomposition.ablation import removed, swapped
-from fpcore.decomposition.layers import neurons
 from fpcore.images import Images
-from fpcore.models.batch_norm import recalibrated
 from fpcore.models.outputs import accuracy
 
 
 def pgd_accuracy(
-    net: nn.Module, test: Images, radius: float, attacked: int = 1000, norm: str = "l2"
+    net: nn.Module, test: Images, radius: float, attacked_images: int = 1000, norm: str = "l2"
 ) -> float:
-    """Robust accuracy on the first so many test images: the worst of FGM, and PGD-20 with a random restart.
+    """Robust accuracy, an upper bound: the worst of FGM, and PGD-20 with a random restart.
 
-    An upper bound. The radius is in pixels of [0, 1]; the generator of the random starts is the same for every network.
+    net              the network
+    test             test images
+    radius           of the attack, in pixels of [0, 1]
+    attacked_images  how many are attacked, the first ones
+    norm             of the attack, "l2" or "linf"
+
+    The generator of the random starts is the same for every network.
     """
-    x, y = first_images(test, "attacked", attacked)
+    x, y = first_images(test, "attacked_images", attacked_images)
     if radius == 0:
         return accuracy(net, x, y)
     return pgd_correct(net, x, y, Ball(norm, radius, (0.0, 1.0))).float().mean().item()
 
 
 def pgd_correct(net: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
-    """Which images withstand the attacks of `attacked_accuracy`, (n,), bool."""
-    return robust_correct(
-        net, x, y, ball, restarts=2, rng=seeding.generator(0, "attack", device=x.device)
-    )
+    """Which images withstand the attacks of `pgd_accuracy`, (n,), bool."""
+    rng = seeding.generator(0, "attack", device=x.device)
+    return robust_correct(net, x, y, ball, restarts=2, rng=rng)
 
 
 def measure_accuracies(
-    nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment
-) -> dict[str, float]:
-    """Of each network its accuracy, "name/clean_accuracy", and under PGD at the training's threat, "name/robust_accuracy"."""
-    out: dict[str, float] = {}
+    nets: Mapping[str, nn.Module] | Mapping[Variant, nn.Module],
+    test: Images,
+    config: CifarExperiment,
+) -> list[dict[str, Any]]:
+    """Of each network its clean and its robust accuracy, as records.
+
+    The robust one is that of `pgd_accuracy`, at the threat of the experiment's training.
+    """
+    found = []
     for name, net in nets.items():
-        out[f"{name}/clean_accuracy"] = accuracy(net, test.x, test.y)
-        out[f"{name}/robust_accuracy"] = pgd_accuracy(
-            net, test, config.radius, config.attacked, config.norm
-        )
-    return out
+        of = name.columns if isinstance(name, Variant) else {"network": name}
+        robust = pgd_accuracy(net, test, config.radius, config.attacked_images, config.norm)
+        found += [
+            record("clean_accuracy", accuracy(net, test.x, test.y), **of),
+            record("robust_accuracy", robust, **of),
+        ]
+    return found
 
 
 def measure_cifar(
-    nets: dict[str, nn.Module], test: Images, config: CifarExperiment
-) -> dict[str, float]:
-    """The ledger's figures of one seed: accuracies on test images, cosines as medians over neurons, controls beside them.
+    nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment
+) -> list[dict[str, Any]]:
+    """What the ledger names of a seed, as records: accuracies; cosines as medians over neurons.
 
     Of w0, w and w', and of the control and w'' if they are given.
     """
-    out, missing = {"radius": config.radius}, absent(nets)
-    for name, suffix in SUFFIXES.items():
-        if name in missing:
-            continue
-        out[f"clean_accuracy{suffix}"] = accuracy(nets[name], test.x, test.y)
-        out[f"robust_accuracy{suffix}"] = pgd_accuracy(
-            nets[name], test, config.radius, config.attacked, config.norm
-        )
-    out["robust_gain"] = out["robust_accuracy_adv"] - out["robust_accuracy"]
-    out["robust_ratio"] = out["robust_accuracy_adv"] / max(
-        out["robust_accuracy"], 1 / config.attacked
+    missing = absent(nets)
+    given = {name: nets[name] for name in TRAINED if name not in missing}
+    found = measure_accuracies(given, test, config)
+    clean, purified = (
+        {row["quantity"]: row["value"] for row in found if row["network"] == name}
+        for name in ("clean", "purified")
     )
-    out["clean_lost"] = out["clean_accuracy"] - out["clean_accuracy_adv"]
-    return out | measure_relations(nets) | measure_explained(nets, test, min(250, len(test) // 2))
-
-
-def training_threat(config: CifarExperiment) -> str:
-    """The name in THREATS of the threat of the experiment's training; an error if it is none of them."""
-    for name, threat in THREATS.items():
-        if threat == (config.norm, config.radius):
-            return name
-    raise ValueError(
-        f"threats = {[*THREATS]}: the training's, {config.norm} {config.radius:g}, must be among them"
-    )
+    before, after = clean["robust_accuracy"], purified["robust_accuracy"]
+    ratio = after / max(before, 1 / config.attacked_images)
+    lost = clean["clean_accuracy"] - purified["clean_accuracy"]
+    return [
+        record("radius", config.radius),
+        *found,
+        record("robust_gain", after - before, "purified"),
+        record("robust_ratio", ratio, "purified"),
+        record("clean_lost", lost, "purified"),
+        *measure_relations(nets),
+        *measure_explained(nets, test, min(250, len(test) // 2)),
+    ]
 
 
 def autoattack_correct(
     nets: Mapping[str, nn.Module], test: Images, config: CifarExperiment
-) -> dict[str, Tensor]:
-    """Which of the first `autoattacked` images each network withstands under AutoAttack: {"network/threat": (n,), bool}.
+) -> dict[str, dict[str, Tensor]]:
+    """Which images each network withstands under AutoAttack: {network: {threat: (n,), bool}}.
 
-    Networks are named as in SUFFIXES, threats as in THREATS; the threat of the experiment's training must be one of these.
+    Of the first `autoattacked_images`. Networks are those in TRAINED, threats those in THREATS; the
+    threat of the experiment's training must be one of these.
     """
     training_threat(config)
     for name in nets:
-        checks.choice("network", name, SUFFIXES)
-    x, y = first_images(test, "autoattacked", config.autoattacked)
-    found = {}
+        checks.choice("network", name, TRAINED)
+    x, y = first_images(test, "autoattacked_images", config.autoattacked_images)
+    found: dict[str, dict[str, Tensor]] = {}
     for name, net in nets.items():
+        found[name] = {}
         for threat, (norm, radius) in THREATS.items():
             ball = Ball(norm, radius, (0.0, 1.0))
             keep = cache_path("autoattack", net, x, y, ball, code=autoattack).with_suffix(".json")
-            found[f"{name}/{threat}"] = autoattack(net, x, y, ball, keep=keep)
+            found[name][threat] = autoattack(net, x, y, ball, keep=keep)
     return found
 
 
 def measure_autoattack(
-    survived: Mapping[str, Tensor],
+    withstood: Mapping[str, Mapping[str, Tensor]],
     nets: Mapping[str, nn.Module],
     test: Images,
     config: CifarExperiment,
-) -> dict[str, float]:
-    """Accuracy under AutoAttack, of what `withstood` found, and beside it under PGD on the same images.
+) -> list[dict[str, Any]]:
+    """Accuracy under AutoAttack, and under PGD on the same images, as records.
 
-    At the threat of the experiment's training, `autoattack_ratio` is the accuracy of w' over that of w, and
-    `autoattack_kept_share` the share of the images withstood by w that another network withstands as well.
+    withstood  what `autoattack_correct` found
+    nets       the networks
+    test       the images
+    config     the experiment
+
+    At the threat of the experiment's training, `autoattack_ratio` is the accuracy of w' over that
+    of w, and `autoattack_kept_share` the share of the images withstood by w that another network
+    withstands as well.
     """
-    out: dict[str, float] = {}
-    for key, alive in survived.items():
-        name, threat = key.split("/", 1)
-        norm, radius = THREATS[threat]
-        out[f"autoattack_accuracy{SUFFIXES[name]}/{threat}"] = alive.float().mean().item()
-        out[f"pgd_accuracy{SUFFIXES[name]}/{threat}"] = pgd_accuracy(
-            nets[name], test, radius, len(alive), norm
-        )
+    found = []
+    for name, outcomes in withstood.items():
+        for threat, alive in outcomes.items():
+            norm, radius = THREATS[threat]
+            pgd = pgd_accuracy(nets[name], test, radius, len(alive), norm)
+            found += [
+                record("autoattack_accuracy", alive.float().mean().item(), name, threat=threat),
+                record("pgd_accuracy", pgd, name, threat=threat),
+            ]
     home = training_threat(config)
-    at_home = {
-        name: survived[f"{name}/{home}"] for name in SUFFIXES if f"{name}/{home}" in survived
-    }
-    if (before := at_home.pop("clean", None)) is not None:
-        count = max(before.sum().item(), 1)
-        if "purified" in at_home:
-            out["autoattack_ratio"] = at_home["purified"].sum().item() / count
-        for name, after in at_home.items():
-            out[f"autoattack_kept_share{SUFFIXES[name]}"] = (before & after).sum().item() / count
-    return out
+    at_home = {name: withstood[name][home] for name in TRAINED if home in withstood.get(name, {})}
+    return found + (_beside_clean(at_home, home) if "clean" in at_home else [])
 
 
-def removal_rows(
-    nets: Mapping[str, nn.Module], calibration: Tensor, seed: int, alphas: Sequence[float]
-) -> dict[str, nn.Module]:
-    """A seed's clean network w without what adversarial training removed, and without what its controls take out instead.
-
-    "v/0.5" is w - v/2, "v in conv1" w without the v of one layer; for v stand also "random", "dealt" and "v_c", the
-    residual of w along the control w_c, as long as v. "v_c at its length", "swapped" both ways, and w' itself stand beside
-    them. Statistics of batch normalisation are estimated anew on the images `calibration`, also in "purified, anew", but
-    not in "v, old statistics" and "purified". `nets` are those of `run_cifar`: "clean", "purified" and "control".
-    """
-    w, w_adv, w_c = (nets[name] for name in ("clean", "purified", "control"))
-
-    def without(way: str, alpha: float, layers: Collection[str] | None = None) -> nn.Module:
-        control = (
-            w_c
-            if way == "v_c"
-            else seeding.generator(seed, "control")
-            if way in ("random", "dealt")
-            else None
-        )
-        return removed(
-            w, w_adv, alpha, layers, control, None if "old" in way else calibration, way == "dealt"
-        )
-
-    ways = ("v", "random", "dealt", "v_c")
-    rows = {
-        f"{way}/{alpha:g}": without(way, alpha)
-        for way in (*ways, "v, old statistics")
-        for alpha in alphas
-    }
-    rows |= {
-        f"{way} in {layer}": without(way, 1.0, [layer]) for way in ways for layer in neurons(w)
-    }
-    return rows | {
-        "v_c at its length": removed(w, w_c, 1.0, calibration=calibration),
-        "swapped": swapped(w, w_adv, calibration),
-        "swapped back": swapped(w_adv, w, calibration),
-        "purified, anew": recalibrated(w_adv, calibration),
-        "purified": w_adv,
-    }
+def _beside_clean(withstood: Mapping[str, Tensor], threat: str) -> list[dict[str, Any]]:
+    """What networks withstand of a threat, {network: (n,), bool}, beside what w does."""
+    before = withstood["clean"]
+    count = max(before.sum().item(), 1)
+    found = []
+    if "purified" in withstood:
+        ratio = withstood["purified"].sum().item() / count
+        found.append(record("autoattack_ratio", ratio, "purified", threat=threat))
+    for name, after in withstood.items():
+        if name != "clean":
+            kept = (before & after).sum().item() / count
+            found.append(record("autoattack_kept_share", kept, name, threat=threat))
+    return found

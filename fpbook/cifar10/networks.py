@@ -1,11 +1,16 @@
-"""The five CIFAR-10 networks of a seed: trained here, read from checkpoints, or read from what was published."""
+"""The five CIFAR-10 networks of a seed, trained or published, and what they are called."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from fpbook.cifar10.protocol import CIFAR, CifarExperiment, run_cifar
+from fpbook.cifar10.experiment import CIFAR, CifarExperiment
+from fpbook.cifar10.runs import SECOND_STAGES, run_cifar
+from fpbook.results import joined, table
 from fpbook.results.store import publish_arrays, published_arrays
 from fpcore import checks
 from fpcore.images import DataNotFoundError, Images, load_cifar10
@@ -17,15 +22,37 @@ SYMBOLS = {
     "control": "$w_c$",
     "scratch": "$w''$",
 }
+TRAINED = ("clean", "purified", "control", "scratch")  # all but w0, which knows nothing
 
 
-SUFFIXES = {"clean": "", "purified": "_adv", "control": "_control", "scratch": "_scratch"}
+@dataclass(frozen=True)
+class Variant:
+    """What a network that is made from w is called in records.
+
+    network: how it is made
+    layer:   the only layer that was changed; None for all
+    alpha:   the share of a vector that was taken out
+    rank:    of an update
+    """
+
+    network: str
+    layer: str | None = None
+    alpha: float | None = None
+    rank: int | None = None
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Its columns in a record, those that are not empty."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def open_cifar10(
     config: CifarExperiment, device: torch.device
 ) -> tuple[Images | None, Images | None]:
-    """The experiment's training and test images; (None, None), and a message, on a machine without CIFAR-10."""
+    """The experiment's training and test images.
+
+    (None, None), and a message, on a machine without CIFAR-10.
+    """
     try:
         train, test = load_cifar10(None, config.train_images, config.test_images, device)
     except DataNotFoundError as error:
@@ -40,11 +67,15 @@ def cifar_runs(
     data: Images | None,
     seed: int,
     few: bool = False,
-    names: Collection[str] = ("purified", "control", "scratch"),
+    names: Collection[str] = SECOND_STAGES,
 ) -> list[dict[str, nn.Module]]:
-    """The networks (`names`, as in `run_cifar`) of the experiment's seeds (its `few_seeds`, with `few`) from `seed` on.
+    """The networks of the experiment's seeds.
 
-    Without data, an empty list.
+    config  sizes and schedules
+    data    what they are trained on; without any there are no networks
+    seed    the first
+    few     whether to take but `few_seeds` of the seeds
+    names   of the networks, as in `run_cifar`
     """
     if data is None:
         return []
@@ -52,11 +83,34 @@ def cifar_runs(
     return [run_cifar(config, data, s, names) for s in range(seed, seed + count)]
 
 
+def setting(data: Images | None, runs: Sized) -> str:
+    """Data and sizes in a few words, as published with what was measured; "" without data."""
+    return f"{data.name}, {len(data):,} images, {len(runs)} seeds" if data else ""
+
+
+def of_each_seed(
+    measure: Callable[..., list[dict[str, Any]]],
+    runs: Sequence[Mapping[str, nn.Module]],
+    seed: int,
+    *arguments: Any,
+) -> pd.DataFrame:
+    """A table of what a measure finds of the networks of each seed.
+
+    measure    returns records
+    runs       the networks, seed by seed
+    seed       the first
+    arguments  of the measure, after the networks
+    """
+    found = (measure(nets, *arguments) for nets in runs)
+    return joined(*(table(rows, seed=s) for s, rows in enumerate(found, seed)))
+
+
 def _file(config: CifarExperiment, seed: int) -> str:
-    """The name under which a seed's networks are published; the ConvNet, the book's main network, needs no mention."""
-    return f"cifar10-seed{seed}" + (
-        "" if config.architecture == "convnet" else f"-{config.architecture}-width{config.width:g}"
-    )
+    """The name under which a seed's networks are published."""
+    name = f"cifar10-seed{seed}"
+    if config.architecture == "convnet":  # the book's main network needs no mention
+        return name
+    return f"{name}-{config.architecture}-width{config.width:g}"
 
 
 def publish_networks(
@@ -78,35 +132,38 @@ def published_networks(
     name, nets = _file(config, seed), {}
     for network, state in published_arrays(name).items():
         net = config.initial(0)
-        try:
-            kept = net.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
-        except RuntimeError as error:  # another width
+        if wrong := _mismatch(net, {key: v.float() for key, v in state.items()}):
             raise ValueError(
-                f"results/{name}.safetensors holds another network ({error}): publish it again"
-            ) from error
-        wrong = [
-            k
-            for k in (*kept.missing_keys, *kept.unexpected_keys)
-            if not k.endswith("num_batches_tracked")
-        ]
-        if wrong:
-            raise ValueError(
-                f"results/{name}.safetensors holds another network (of {wrong[0]}): publish it again"
+                f"results/{name}.safetensors holds another network ({wrong}): publish it again"
             )
         nets[network] = net.eval().to(device)
     return nets
 
 
+def _mismatch(net: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """Load a state into a network, which may lack counts of batches; what does not fit, or ""."""
+    try:
+        kept = net.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # another width
+        return str(error)
+    keys = (*kept.missing_keys, *kept.unexpected_keys)
+    wrong = [key for key in keys if not key.endswith("num_batches_tracked")]
+    return f"of {wrong[0]}" if wrong else ""
+
+
 def absent(nets: Mapping[str, nn.Module]) -> set[str]:
     """Of the control and w'' those that are not given; an error if w0, w or w' is not."""
-    absent = {"init", *SUFFIXES} - nets.keys()
-    if needed := absent - {"control", "scratch"}:
+    missing = SYMBOLS.keys() - nets.keys()
+    if needed := missing - {"control", "scratch"}:
         raise ValueError(f"networks = {[*nets]}: give {sorted(needed)} as well")
-    return absent
+    return missing
 
 
 def first_images(test: Images, name: str, count: int) -> tuple[Tensor, Tensor]:
-    """The first `count` images and labels; an error, in which the count is called `name`, if there are fewer."""
+    """The first `count` images and labels.
+
+    ValueError, in which the count is called `name`, if there are fewer.
+    """
     if checks.positive_int(name, count) > len(test):
         raise ValueError(f"{name} = {count}: there are {len(test)} images, give at most so many")
     return test.x[:count], test.y[:count]
