@@ -21,8 +21,9 @@ holds the law of the scores, the bounds on linear and polynomial classes, kernel
 networks.
 """
 
-from fpcore.attacks import Ball, fgm, pgd, robust_accuracy, robust_correct
+from fpcore.attacks import fgm, pgd, robust_accuracy, robust_correct
 from fpcore.auto_attack import autoattack
+from fpcore.ball import Ball
 from fpcore.certificates import certified_accuracy, certified_radius, certify
 from fpcore.checks import resolve_device
 from fpcore.decomposition import (

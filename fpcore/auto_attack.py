@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from fpcore import checks, seeding
-from fpcore.attacks import Ball
+from fpcore.ball import Ball
 from fpcore.checkpoint import write_atomically
 from fpcore.images import digest
 from fpcore.models.outputs import correct, evaluating, one_label_each

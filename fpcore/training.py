@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from fpcore import checkpoint as checkpoints
 from fpcore import checks
-from fpcore.attacks import Ball, one_step, pgd
+from fpcore.attacks import one_step, pgd
+from fpcore.ball import Ball
 from fpcore.models.outputs import fitting, loss
 
 

@@ -9,7 +9,7 @@ import papermill
 from nbformat import NotebookNode
 
 from fpbook.build.pages import table_of_contents
-from fpbook.results import cache
+from fpbook.results.cache import cache_folder
 from fpbook.results.files import ROOT, folder
 
 # What runs a chapter: the kernel of this environment, whatever an editor wrote into the notebook.
@@ -80,7 +80,7 @@ def check_parameters(notebook: Path, given: dict[str, Any]) -> None:
 
 def hand_down_folders() -> None:
     """Make the folders in the environment absolute: kernels run in the folder of their chapter."""
-    os.environ["FPCORE_CACHE"] = str(cache.folder())
+    os.environ["FPCORE_CACHE"] = str(cache_folder())
     os.environ["FPCORE_RESULTS"] = str(folder())
     if named := os.environ.get("FPCORE_DATA"):
         os.environ["FPCORE_DATA"] = str(Path(named).expanduser().resolve())

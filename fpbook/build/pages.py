@@ -14,7 +14,7 @@ from fpbook.results.tables import markdown_table
 STATEMENTS = ("theorem", "lemma", "proposition", "corollary")
 STATEMENT = re.compile(rf"^:{{3,}}\{{prf:({'|'.join(STATEMENTS)})\}} *(.*)\n:label: (\S+)", re.M)
 MEASURED = re.compile(r"\{ref\}`[^`<]+<(?:measure|check)-[a-z-]+>`")
-COLUMNS = re.compile(r"^(\S+(?: \S+)*?) {2,}(\S.*)")  # of a docstring: a name, what it is
+LISTED = re.compile(r"^(\S+(?: \S+)*?) {2,}(\S.*)")  # of a docstring: a name, what it is
 HERE = "on its page"  # where a statement is measured or used that no section names
 TARGET = re.compile(r"^\(((?:measure|check)-[a-z-]+)\)=\n#+ (.+)", re.M)
 
@@ -149,9 +149,9 @@ def escape(name: str, lines: list[str]) -> None:
 
 def _listed(paragraph: str) -> str:
     """A paragraph of lines "name  what it is", each with its indented rest, as a list."""
-    if not COLUMNS.match(paragraph):
+    if not LISTED.match(paragraph):
         return paragraph
     return "\n".join(
-        COLUMNS.sub(r"- **\1**: \2", line) if COLUMNS.match(line) else f"  {line.strip()}"
+        LISTED.sub(r"- **\1**: \2", line) if LISTED.match(line) else f"  {line.strip()}"
         for line in paragraph.splitlines()
     )

@@ -53,7 +53,7 @@ INPUTS = (
     "requirements.txt",
     "constraints.txt",
 )
-PACKAGES = ("package.json", "package-lock.json")
+NPM_FILES = ("package.json", "package-lock.json")
 
 
 def build(profile: str, root: Path = ROOT) -> Path:
@@ -97,7 +97,7 @@ def _jupyter_book(source: Path, output: Path, log: Path) -> None:
 
 def site_key(profile: str, offline: bool, root: Path = ROOT) -> str:
     """A digest of what decides the site's looks; `offline`: it brings its scripts along."""
-    named = [root / name for name in (*INPUTS, *PACKAGES)]
+    named = [root / name for name in (*INPUTS, *NPM_FILES)]
     found = [
         path for one in named for path in [one, *one.rglob("*")] if "__pycache__" not in path.parts
     ]
@@ -120,7 +120,7 @@ def fetch(root: Path = ROOT) -> Path | None:
     if stamp.exists() and stamp.read_bytes() == lock:
         return packages / "node_modules"
     packages.mkdir(parents=True, exist_ok=True)
-    for name in PACKAGES:
+    for name in NPM_FILES:
         shutil.copy(root / name, packages)
     command = [
         "npm",

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from fpbook.results.records import record
 from fpbook.synthetic.protocol import SyntheticRun
 from fpcore import seeding
-from fpcore.attacks import Ball, along, robust_correct
+from fpcore.attacks import along, robust_correct
+from fpcore.ball import Ball
 from fpcore.certificates.certificate import BRANCHES, certify
 from fpcore.decomposition.purification import chance_cosine, cosine, decompose, features, live
 from fpcore.models.outputs import accuracy

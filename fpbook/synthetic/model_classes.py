@@ -16,7 +16,8 @@ from fpbook.results.summaries import joined
 from fpbook.synthetic.measures import accuracy_bounds, robust_correct_with_dense
 from fpbook.synthetic.protocol import SyntheticExperiment, run_synthetic
 from fpcore import checks
-from fpcore.attacks import Attack, Ball, robust_correct, transfer
+from fpcore.attacks import Attack, robust_correct, transfer
+from fpcore.ball import Ball
 from fpcore.models.outputs import accuracy
 from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding

@@ -25,7 +25,7 @@ Means = Mapping[tuple[int, int], Mapping[tuple[str, str], float]]
 
 
 @dataclass(frozen=True)
-class Law:
+class PowerLaw:
     """A power law that the theory predicts.
 
     label:    in words
@@ -43,17 +43,25 @@ class Law:
 
 
 LAWS = (
-    Law(label="dense coefficient", quantity="dense_coefficient", network="clean", factors=("k/d",)),
-    Law(label="breaking radius", quantity="broken_radius", network="clean", factors=("d", "k")),
-    Law(label="certified radius", quantity="certified_radius", network="purified", factors=("k",)),
-    Law(label="active share, clean", quantity="active_share", network="clean", factors=("k/d",)),
-    Law(
+    PowerLaw(
+        label="dense coefficient", quantity="dense_coefficient", network="clean", factors=("k/d",)
+    ),
+    PowerLaw(
+        label="breaking radius", quantity="broken_radius", network="clean", factors=("d", "k")
+    ),
+    PowerLaw(
+        label="certified radius", quantity="certified_radius", network="purified", factors=("k",)
+    ),
+    PowerLaw(
+        label="active share, clean", quantity="active_share", network="clean", factors=("k/d",)
+    ),
+    PowerLaw(
         label="active share, purified",
         quantity="active_share",
         network="purified",
         factors=("k/d",),
     ),
-    Law(
+    PowerLaw(
         label="steps to 90%",
         quantity="steps_to_robust",
         network="purified",

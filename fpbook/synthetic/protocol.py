@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from fpbook.results.cache import cache_path
 from fpcore import checks, seeding
-from fpcore.attacks import Ball, pgd
+from fpcore.attacks import pgd
+from fpcore.ball import Ball
 from fpcore.decomposition.purification import active_share, cosine, features, live
 from fpcore.models.outputs import accuracy
 from fpcore.models.two_layer import TwoLayer

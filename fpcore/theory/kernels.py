@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from fpcore import checks
-from fpcore.attacks import Ball, fgm
+from fpcore.attacks import fgm
+from fpcore.ball import Ball
 from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Data

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fpcore import attacks
-from fpcore.attacks import Ball, along, fgm, pgd, robust_accuracy, robust_correct, transfer
+from fpcore.attacks import along, fgm, pgd, robust_accuracy, robust_correct, transfer
+from fpcore.ball import Ball
 from fpcore.models.convnet import ConvNet
 from fpcore.models.outputs import accuracy, correct, loss
 from fpcore.models.two_layer import TwoLayer

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from fpcore import auto_attack as module
-from fpcore.attacks import Ball
 from fpcore.auto_attack import autoattack, frozen
+from fpcore.ball import Ball
 from fpcore.models.convnet import ConvNet
 from fpcore.models.resnet import ResNet
 

@@ -17,9 +17,6 @@ from fpbook.cifar10 import (
     pgd_accuracy,
 )
 from fpbook.results import joined, number, summarise, table
-from fpcore.decomposition.layers import decompose_layers
-from fpcore.decomposition.relations import layer_relations
-from fpcore.models.convnet import ConvNet
 
 FEW = dataclasses.replace(TINY, width=1 / 4, attacked_images=4, autoattacked_images=8)
 
@@ -160,11 +157,3 @@ def test_accuracy_under_attack_is_below_clean_accuracy_and_falls_with_the_radius
     assert found[0] == 1.0
     assert found[0] >= found[1] >= found[2]
     assert found[2] < 1
-
-
-@pytest.mark.parametrize("measure", [layer_relations, decompose_layers])
-def test_the_layer_in_which_two_networks_differ_is_named(measure):
-    one, other = ConvNet(1 / 8), ConvNet(1 / 8)
-    other.conv3 = torch.nn.Conv2d(8, 12, 5)
-    with pytest.raises(ValueError, match=r"layer conv3 is \(12, 72\) against \(12, 200\)"):
-        measure(one, other)

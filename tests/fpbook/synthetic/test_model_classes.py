@@ -15,7 +15,7 @@ from fpbook.synthetic.model_classes import (
     smoothed_pgd,
 )
 from fpbook.synthetic.protocol import SyntheticExperiment
-from fpcore.attacks import Ball
+from fpcore.ball import Ball
 from fpcore.models.two_layer import TwoLayer
 from fpcore.theory.kernels import tangent_witness
 

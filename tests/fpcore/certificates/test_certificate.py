@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpcore.attacks import Ball, along, fgm, pgd, robust_accuracy
+from fpcore.attacks import along, fgm, pgd, robust_accuracy
+from fpcore.ball import Ball
 from fpcore.certificates.certificate import certified_accuracy, certified_radius, certify
 from fpcore.models.outputs import accuracy
 from fpcore.models.two_layer import TwoLayer

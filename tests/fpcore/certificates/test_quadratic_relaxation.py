@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpcore.attacks import Ball, pgd
+from fpcore.attacks import pgd
+from fpcore.ball import Ball
 from fpcore.certificates.certificate import certify
 from fpcore.certificates.quadratic_relaxation import _lines, _parabolas, shared_budget
 from fpcore.models.two_layer import TwoLayer

@@ -4,7 +4,8 @@ import pytest
 import torch
 from shared import Noise
 
-from fpcore.attacks import Ball, pgd
+from fpcore.attacks import pgd
+from fpcore.ball import Ball
 from fpcore.models.batch_norm import recalibrated
 from fpcore.models.convnet import ConvNet
 from fpcore.models.linearised import Linearised

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpcore.attacks import Ball, along, pgd
+from fpcore.attacks import along, pgd
+from fpcore.ball import Ball
 from fpcore.models.outputs import accuracy
 from fpcore.sparse_coding import SparseCoding
 from fpcore.theory.class_bounds import quadratic_bound

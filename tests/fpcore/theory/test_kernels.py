@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fpcore.attacks import Ball, fgm
+from fpcore.attacks import fgm
+from fpcore.ball import Ball
 from fpcore.models.outputs import accuracy, loss
 from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
