@@ -38,7 +38,7 @@ def cache_folder() -> Path:
 
 
 def cache_path(label: str, *lineage: Any, code: Thing | tuple[Thing, ...]) -> Path:
-    """Where what `code` makes of `lineage` is kept: in `cache_folder()`, named by all that decides it.
+    """Where what `code` makes of `lineage` is kept, named by all that decides it.
 
     label: what the name begins with, for readers.
     lineage: the arguments: configurations, seeds, data, the network that a training starts from.
