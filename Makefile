@@ -41,7 +41,8 @@ full: $(READY)
 $(READY): requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python {v.major}.{v.minor} is too old: give make PYTHON=python3.11 or newer")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $(READY)
 
 clean:

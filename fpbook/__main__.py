@@ -1,24 +1,46 @@
-"""The commands of the book: python -m fpbook execute | validate | build | pdf | convert."""
+"""The commands of the book.
 
+python -m fpbook execute    execute the chapters whose inputs changed
+python -m fpbook validate   replay the executed chapters, and compare
+python -m fpbook build      build the site from the executed chapters, in _build/html
+python -m fpbook pdf        build the site, and print it into _build/book.pdf
+python -m fpbook convert    convert results of the first edition into records
+
+Each has its own --help.
+"""
+
+import pkgutil
 import sys
 
-from fpbook.build import execute, site
-from fpbook.results import convert
+from fpbook.build.chapters import BookError
 
-COMMANDS = {
-    "execute": lambda arguments: execute.main(["execute", *arguments]),
-    "validate": lambda arguments: execute.main(["validate", *arguments]),
-    "build": lambda arguments: site.main(["build", *arguments]),
-    "pdf": lambda arguments: site.main(["pdf", *arguments]),
-    "convert": convert.main,
+COMMANDS = {  # their functions, imported when called: no command needs what another one does
+    "execute": "fpbook.build.execute:main",
+    "validate": "fpbook.build.validate:main",
+    "build": "fpbook.build.site:main",
+    "pdf": "fpbook.build.site:main_pdf",
+    "convert": "fpbook.results.convert:main",
 }
 
 
 def main(arguments: list[str]) -> int | None:
-    if not arguments or arguments[0] not in COMMANDS:
-        sys.exit(f"usage: python -m fpbook {' | '.join(COMMANDS)}   (--help for each)")
+    """Run one command; its exit status.
+
+    What the user can mend, and Ctrl-C, end in one line and no traceback.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
     command, *rest = arguments
-    return COMMANDS[command](rest)
+    if command not in COMMANDS:
+        sys.exit(f"no command {command!r}: python -m fpbook {' | '.join(COMMANDS)}")
+    try:
+        return pkgutil.resolve_name(COMMANDS[command])(rest)
+    except (BookError, ValueError) as error:
+        sys.exit(f"{error}")
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

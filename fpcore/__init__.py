@@ -1,7 +1,7 @@
 """fpcore: feature purification in PyTorch. This page is the table of contents.
 
 Data           SparseCoding, Images, load_cifar10      labelled samples, their features known or not
-Models         TwoLayer, ConvNet, ResNet               what the paper studies; and networks made from
+Models         TwoLayer, ConvNet, ResNet               what the paper studies; networks made from
                low_rank, Linearised, recalibrated      another: an update, its NTK, statistics anew
                loss, correct, accuracy                 of one logit, or of class scores
 Attacks        Ball, fgm, pgd, autoattack              inside an l2 or linf ball
@@ -16,12 +16,14 @@ Decomposition  decompose, decompose_layers             w = beta w' + v
                removed, swapped                        w - alpha v, and its controls, no training
 Seeds, device  generator, resolve_device
 
-One dotted name away: fpcore.attacks, .models, .decomposition, .certificates, and .theory, which holds
-the law of the scores, the bounds on linear and polynomial classes, kernels, symmetric networks.
+One dotted name away: fpcore.attacks, .models, .decomposition, .certificates, and .theory, which
+holds the law of the scores, the bounds on linear and polynomial classes, kernels, and symmetric
+networks.
 """
 
-from fpcore.attacks import Ball, fgm, pgd, robust_accuracy, robust_correct
+from fpcore.attacks import fgm, pgd, robust_accuracy, robust_correct
 from fpcore.auto_attack import autoattack
+from fpcore.ball import Ball
 from fpcore.certificates import certified_accuracy, certified_radius, certify
 from fpcore.checks import resolve_device
 from fpcore.decomposition import (
@@ -50,6 +52,7 @@ from fpcore.models import (
     low_rank,
     recalibrated,
 )
+from fpcore.moved import __getattr__ as __getattr__
 from fpcore.seeding import generator
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train

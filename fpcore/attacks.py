@@ -1,94 +1,27 @@
-"""Attacks: one ball, one loop. FGM is one step of it, PGD many with restarts. They bound robustness from above."""
+"""Attacks: one loop in a ball. FGM is one step of it, PGD many with restarts.
 
-import math
+They bound robustness from above.
+"""
+
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fpcore import checks
+from fpcore.ball import Ball
 from fpcore.models.outputs import correct, evaluating, fitting, one_label_each
 
-Attack = Callable[
-    [nn.Module, Tensor, Tensor], Tensor
-]  # (model, x, y) -> adversarial x of the same shape
-
-
-@dataclass(frozen=True)
-class Ball:
-    """Perturbations delta with |delta|_p <= radius for p = 2 ("l2") or infinity ("linf"), per sample.
-
-    The radius is in the units of the input (pixels in [0, 1], say). `box` = (low, high) keeps x + delta inside the
-    valid range as well. All methods work on batches (n, ...).
-    """
-
-    norm: str
-    radius: float
-    box: tuple[float, float] | None = None
-
-    def __post_init__(self):
-        checks.choice("norm", self.norm, ("l2", "linf"))
-        checks.finite("radius", self.radius)
-        if self.box is not None and not self.box[0] < self.box[1]:
-            raise ValueError(f"box = {self.box}: give (low, high) with low < high")
-
-    def check(self, x: Tensor) -> None:
-        """Raise ValueError if x leaves the box: to be clipped, it would have to leave the ball."""
-        if self.box is not None and x.numel():
-            (low, high), (least, most) = self.box, (value.item() for value in x.detach().aminmax())
-            slack = 1e-5 * (high - low)
-            if not (low - slack <= least and most <= high + slack):
-                raise ValueError(
-                    f"x spans {least:g} to {most:g}, box = {self.box}: scale x into it, or give x's own box"
-                )
-
-    def size(self, delta: Tensor) -> Tensor:
-        """|delta| of each sample, shape (n,)."""
-        flat = delta.flatten(1)
-        return flat.norm(dim=1) if self.norm == "l2" else flat.abs().amax(1)
-
-    def project(self, delta: Tensor, x: Tensor) -> Tensor:
-        """The nearest delta in the ball; then, with a box, x + delta is clipped to it (which only shrinks delta)."""
-        if self.norm == "l2":
-            scale = self.radius / _positive(self.size(delta))
-            delta = delta * _column(scale.clamp(max=1), delta)
-        else:
-            delta = delta.clamp(-self.radius, self.radius)
-        return delta if self.box is None else (x + delta).clamp(*self.box) - x
-
-    def steepest(self, grad: Tensor) -> Tensor:
-        """The direction of unit norm along which a function with gradient `grad` rises most; 0 where grad is 0."""
-        if self.norm == "linf":
-            return grad.sign()
-        return grad / _column(_positive(self.size(grad)), grad)
-
-    def random(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
-        """A uniformly random point of the ball for each sample of x, before clipping to the box."""
-        if self.norm == "linf":
-            return ((2 * torch.rand(x.shape, generator=rng, device=x.device) - 1) * self.radius).to(
-                x.dtype
-            )
-        direction = self.steepest(torch.randn(x.shape, generator=rng, device=x.device))
-        dimension = math.prod(x.shape[1:])
-        share = torch.rand(len(x), generator=rng, device=x.device) ** (1 / dimension)
-        return (direction * _column(share * self.radius, x)).to(x.dtype)
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (like.ndim - 1))
-
-
-def _positive(size: Tensor) -> Tensor:
-    """Sizes to divide by: 1e-30 for 0, or in float16, where that is 0, its smallest number of full precision."""
-    return size.clamp(min=max(1e-30, torch.finfo(size.dtype).smallest_normal))
+# (model, x, y) -> adversarial x of the same shape
+Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def _objective(output: Tensor, y: Tensor) -> Tensor:
-    """What attacks raise, (n,): m, where the loss is log(1 + e^m). Its gradient does not vanish where the loss saturates.
+    """What attacks raise, (n,): m, where the loss is log(1 + e^m).
 
-    For one logit m = -y f; for class scores m = logsumexp of the other classes' scores - the score of y.
+    Its gradient does not vanish where the loss saturates. For one logit m = -y f; for class scores
+    m = logsumexp of the other classes' scores - the score of y.
     """
     one_label_each(output, y)
     if output.ndim == 1:
@@ -115,17 +48,28 @@ def _loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tens
 
 
 def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
-    """Fast gradient method: one full step to the sphere, x + radius * steepest(grad). FGSM for the linf ball.
+    """Fast gradient method, one full step to the sphere: x + radius * steepest(grad).
 
-    x (n, ...), y (n,) -> adversarial x of the same shape. The model's mode, parameters and gradients stay as they are.
-    Source: Goodfellow et al. (2015); for l2, Allen-Zhu & Li (2020), section 2.
+    model  gives one logit a sample, or class scores; its mode, parameters and gradients stay
+    x      samples (n, ...)
+    y      their labels (n,)
+    ball   the threat: for linf it is FGSM
+
+    Returns adversarial x of the same shape. Source: Goodfellow et al. (2015); for l2, Allen-Zhu &
+    Li (2020), section 2.
     """
     ball.check(x)
     return one_step(model, x, y, ball)
 
 
 def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
-    """`fgm` on x known to be in the box: training checks its first batch, and then waits for the device no more."""
+    """`fgm` on x known to be in the box: training, after its first batch, waits for no check.
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    ball   the threat
+    """
     with evaluating(model):
         _, _, grad = _loss_and_grad(model, x, y)
     return x + ball.project(ball.radius * ball.steepest(grad), x)
@@ -142,14 +86,24 @@ def pgd(
     rng: torch.Generator | None = None,
     stop: bool = True,
 ) -> Tensor:
-    """Projected gradient ascent on the loss: the first run starts at x, each restart at a random point of the ball.
+    """Projected gradient ascent on the loss: the first run starts at x, each restart at random.
 
-    x (n, ...), y (n,) -> a misclassified x where one was met, else the x of the largest loss met, never below that of x
-    itself. Samples already broken are left alone, which saves their share of the work; without `stop` they are not, and
-    all get the x of the largest loss, as training and transfer want it. `step_size` is in the units of the radius; by
-    default 2.5 radius / steps. The model's mode, parameters and gradients stay as they are. Source: Madry et al. (2018).
+    model      gives one logit a sample, or class scores; its mode, parameters and gradients stay
+    x          samples (n, ...)
+    y          their labels (n,)
+    ball       the threat, and where a restart draws its start
+    steps      of each run
+    restarts   number of runs
+    step_size  in the units of the radius; None: 2.5 radius / steps
+    rng        of the random starts
+    stop       samples already broken are left alone, which saves their share of the work; without
+               it they are not, and all get the x of the largest loss, as training and transfer want
+
+    Returns a misclassified x where one was met, else the x of the largest loss met, which is never
+    below that of x itself. Source: Madry et al. (2018).
     """
-    checks.positive_int("steps", steps), checks.positive_int("restarts", restarts)
+    checks.positive_int("steps", steps)
+    checks.positive_int("restarts", restarts)
     ball.check(x)
     size = 2.5 * ball.radius / steps if step_size is None else checks.finite("step_size", step_size)
     best = x.detach().clone()
@@ -160,24 +114,21 @@ def pgd(
             x0, y0 = x[todo], y[todo]
             delta = ball.project(ball.random(x0, rng), x0) if restart else torch.zeros_like(x0)
             for step in range(steps + 1):
+                moved = x0 + delta
                 if step < steps:
-                    output, values, grad = _loss_and_grad(model, x0 + delta, y0)
+                    output, values, grad = _loss_and_grad(model, moved, y0)
                 else:  # nobody reads the gradient where the last step has led
-                    output, values = _loss(model, x0 + delta, y0)
+                    output, values = _loss(model, moved, y0)
+                # Keep the point of the largest loss.
                 better = values > worst_loss[todo]
-                best[todo[better]] = (x0 + delta)[better]
+                best[todo[better]] = moved[better]
                 worst_loss[todo[better]] = values[better]
+                # Of a broken sample keep a misclassified point, whatever its loss, and let it be.
                 if stop:
                     alive = correct(output, y0)
-                    # A broken sample's worst point is one that is misclassified, whatever its loss.
-                    best[todo[~alive]] = (x0 + delta)[~alive]
-                    todo, x0, y0, delta, grad = (
-                        todo[alive],
-                        x0[alive],
-                        y0[alive],
-                        delta[alive],
-                        grad[alive],
-                    )
+                    best[todo[~alive]] = moved[~alive]
+                    todo, x0, y0 = todo[alive], x0[alive], y0[alive]
+                    delta, grad = delta[alive], grad[alive]
                     if len(todo) == 0:
                         return best
                 if step < steps:
@@ -186,12 +137,12 @@ def pgd(
 
 
 def along(direction: Tensor, radius: float) -> Attack:
-    """The attack x - y radius u with the fixed unit vector u = `direction` (d,), for binary labels y in {-1, +1}."""
+    """The attack x - y radius u along a unit vector u = `direction` (d,), for labels -1 and +1."""
     checks.finite("radius", radius)
-    if not abs((length := direction.norm().item()) - 1) < 1e-3:
-        raise ValueError(
-            f"|direction| = {length:g}: give a unit vector, direction / direction.norm()"
-        )
+    length = direction.norm().item()
+    if not abs(length - 1) < 1e-3:
+        advice = "give a unit vector, direction / direction.norm()"
+        raise ValueError(f"|direction| = {length:g}: {advice}")
 
     def attack(_, x: Tensor, y: Tensor) -> Tensor:
         return x - radius * y[:, None] * direction
@@ -200,27 +151,25 @@ def along(direction: Tensor, radius: float) -> Attack:
 
 
 def transfer(source: nn.Module, ball: Ball, **options: Any) -> Attack:
-    """PGD on the network `source`, with `options`, tried on another: it finds what the gradient of that one hides.
+    """PGD on the network `source`, with `options`, tried on another.
 
-    It does not stop where `source` breaks, since the other may break further out.
+    It finds what the gradient of that one hides, and does not stop where `source` breaks, since the
+    other may break further out.
     """
     return lambda _, x, y: pgd(source, x, y, ball, **options, stop=False)
 
 
 def _kept_to(ball: Ball, attack: Attack) -> Attack:
-    """A user's attack as textbooks write it, which raises ValueError where it goes further than the ball."""
+    """A user's attack as textbooks write it, which raises ValueError where it leaves the ball."""
 
     def kept(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         with torch.enable_grad(), evaluating(model):
             moved = attack(model, x, y).detach()
         gone = ball.size(moved - x)
-        # 1e-4, and the rounding of x + delta
-        if not (
-            gone <= (1 + 1e-4) * ball.radius + 4 * torch.finfo(x.dtype).eps * ball.size(x)
-        ).all():
-            raise ValueError(
-                f"an extra attack moved x by {gone.max():g}: give one of radius {ball.radius:g}"
-            )
+        rounding = 4 * torch.finfo(x.dtype).eps * ball.size(x)  # of x + delta
+        if not (gone <= (1 + 1e-4) * ball.radius + rounding).all():
+            found = f"an extra attack moved x by {gone.max():g}"
+            raise ValueError(f"{found}: give one of radius {ball.radius:g}")
         ball.check(moved)
         return moved
 
@@ -239,10 +188,20 @@ def robust_correct(
     rng: torch.Generator | None = None,
     chunk: int = 1000,
 ) -> Tensor:
-    """Which samples survive the worst of: no attack, FGM, the `extra` attacks, PGD with restarts. Shape (n,), bool.
+    """Which samples survive no attack, FGM, the extra attacks and PGD with restarts: (n,), bool.
 
-    The mean of it is an *upper* bound on robust accuracy: an attack that fails proves nothing. An extra attack is called
-    with gradients on and the model in evaluation mode; one that leaves the ball is an error.
+    model     gives one logit a sample, or class scores
+    x         samples (n, ...)
+    y         their labels (n,)
+    ball      the threat
+    steps     of PGD
+    restarts  of PGD
+    extra     more attacks, called with gradients on and the model in evaluation mode; one that
+              leaves the ball is an error
+    rng       of PGD's random starts
+    chunk     samples attacked at a time
+
+    The mean of it is an upper bound on robust accuracy: an attack that fails proves nothing.
     """
     ball.check(x)
     one_label_each(x, y)
@@ -264,5 +223,12 @@ def robust_correct(
 
 
 def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, **options: Any) -> float:
-    """Share of samples that survive `robust_correct`, with its `options`: an *upper* bound."""
+    """Share of samples that survive `robust_correct`: an upper bound on robust accuracy.
+
+    model    gives one logit a sample, or class scores
+    x        samples (n, ...)
+    y        their labels (n,)
+    ball     the threat
+    options  of `robust_correct`
+    """
     return robust_correct(model, x, y, ball, **options).float().mean().item()

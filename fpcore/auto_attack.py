@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from fpcore import checks, seeding
-from fpcore.attacks import Ball
+from fpcore.ball import Ball
 from fpcore.checkpoint import write_atomically
 from fpcore.images import digest
 from fpcore.models.outputs import correct, evaluating, one_label_each
@@ -40,7 +40,7 @@ def autoattack(
            it was; None: nothing is kept. A file of another network, other images, another ball or
            another seed is an error
 
-    The attacks are APGD-CE, APGD-T, FAB-T and Square; the mean is an upper bound on robust accuracy.
+    APGD-CE, APGD-T, FAB-T and Square attack; the mean is an upper bound on robust accuracy.
     """
     checks.positive_int("chunk", chunk)
     checks.positive_int("number of images", len(x))

@@ -1,4 +1,4 @@
-"""The state of a training on disk: written atomically, read back whole or with an error that names the file."""
+"""The state of a training on disk: written atomically, read whole or not at all."""
 
 import json
 import os

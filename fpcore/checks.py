@@ -1,4 +1,4 @@
-"""Checks of what the user passes in: one clear error that names the value and the fix, before any work."""
+"""Checks of what the user passes in: an error that names the value and the fix, before any work."""
 
 import math
 from collections.abc import Collection
@@ -20,12 +20,15 @@ def positive_int(name: str, value: int) -> int:
 
 
 def finite(name: str, value: float, low: float = 0.0, high: float = math.inf) -> float:
-    """Return `value` as a float if low <= value <= high and it is neither NaN nor infinite, else raise ValueError."""
-    number = (
-        float(value)
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-        else math.nan
-    )
+    """Return `value` as a float if it is finite and in a range, else raise ValueError.
+
+    name   what the error calls it
+    value  a Python int or float
+    low    the least value that is accepted
+    high   the largest one
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = float(value) if is_number else math.nan
     if not (math.isfinite(number) and low <= number <= high):
         span = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}"
         raise ValueError(f"{_shown(name, value)} finite number {span}")
@@ -33,14 +36,14 @@ def finite(name: str, value: float, low: float = 0.0, high: float = math.inf) ->
 
 
 def _shown(name: str, value: Any) -> str:
-    """The opening of an error: a number of torch or numpy would look right, so its type is named."""
+    """The opening of an error: a number of torch or numpy looks right, so its type is named."""
     if value is None or isinstance(value, (int, float, str)):
         return f"{name} = {value!r}: give a"
     return f"{name} = {value!r} ({type(value).__name__}): give a Python int or float, a"
 
 
 def several(name: str, values: Collection[str]) -> Collection[str]:
-    """Return `values` unless they are one str, whose letters would be taken for names: then raise ValueError."""
+    """Return `values`, or raise ValueError if they are one str: its letters would be the names."""
     if isinstance(values, str):
         raise ValueError(f"{name} = {values!r}: give a list, [{values!r}]")
     return values
@@ -54,7 +57,7 @@ def choice(name: str, value: str, options: Collection[str]) -> str:
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """Turn "auto" | "cpu" | "cuda" | "cuda:1" into a device that this machine has, else raise ValueError.
+    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device of this machine, else raise ValueError.
 
     "auto" and "cuda" take the first CUDA device; without one, "auto" takes the CPU.
     """
@@ -68,14 +71,13 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def arithmetic(device: torch.device) -> torch.dtype:
-    """What networks are trained in: bfloat16 where the hardware multiplies in it, else float32; emulated, it would be slow."""
+    """What networks are trained in: bfloat16 where the hardware multiplies in it, else float32.
+
+    Emulated, bfloat16 would be slow. Not measured on Arm.
+    """
     if device.type == "cuda":
-        return (
-            torch.bfloat16
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else torch.float32
-        )
-    able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return (
-        torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
-    )  # not measured on Arm
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        native = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return torch.bfloat16 if native else torch.float32

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from platformdirs import user_cache_path
 from torch import Tensor
 
 from fpcore import checks, seeding
@@ -36,10 +37,13 @@ class DataCorruptError(ValueError):
 
 @dataclass(frozen=True, repr=False)
 class Images:
-    """Labelled images on one device: x (n, 3, 32, 32) float32 in [0, 1], channels last; y (n,) class numbers.
+    """Labelled images on one device.
 
-    `name` says which data it is, "CIFAR-10" or "CIFAR-10 (JPEG)" for a JPEG re-encoding. `shift` and `flip` are the
-    augmentation of `batch`: random translation by up to `shift` pixels, and mirroring.
+    x      images (n, 3, 32, 32), float32 in [0, 1], channels last
+    y      their class numbers (n,), int64
+    name   which data it is: "CIFAR-10", or "CIFAR-10 (JPEG)" for a JPEG re-encoding
+    shift  of the augmentation in `batch`: a random translation by up to so many pixels
+    flip   of the augmentation as well: half of the images are mirrored
     """
 
     x: Tensor
@@ -49,24 +53,17 @@ class Images:
     flip: bool = True
 
     def __post_init__(self):
-        if (
-            self.x.ndim != 4
-            or self.x.shape[1] != 3
-            or not self.x.is_floating_point()
-            or not len(self.x)
-        ):
-            raise ValueError(
-                f"x is {tuple(self.x.shape)} {self.x.dtype}: give images (n, 3, h, w), floats in [0, 1]"
-            )
-        low, high = (value.item() for value in self.x.aminmax())
+        x, y = self.x, self.y
+        if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point() or not len(x):
+            found = f"x is {tuple(x.shape)} {x.dtype}"
+            raise ValueError(f"{found}: give images (n, 3, h, w), floats in [0, 1]")
+        low, high = (value.item() for value in x.aminmax())
         if not 0 <= low <= high <= 1:
-            raise ValueError(
-                f"x spans {low:g} to {high:g}: give pixels in [0, 1] (x / 255, if they are bytes)"
-            )
-        if self.y.shape != self.x.shape[:1] or self.y.dtype != torch.int64:
-            raise ValueError(
-                f"y is {tuple(self.y.shape)} {self.y.dtype}: give class numbers ({len(self.x)},), torch.int64"
-            )
+            advice = "give pixels in [0, 1] (x / 255, if they are bytes)"
+            raise ValueError(f"x spans {low:g} to {high:g}: {advice}")
+        if y.shape != x.shape[:1] or y.dtype != torch.int64:
+            found = f"y is {tuple(y.shape)} {y.dtype}"
+            raise ValueError(f"{found}: give class numbers ({len(x)},), torch.int64")
 
     def __repr__(self) -> str:
         what = f"{self.name}, {len(self)} images, digest={self.digest}"
@@ -74,14 +71,17 @@ class Images:
 
     @cached_property
     def digest(self) -> str:
-        """A short name for the images and labels: checkpoints are named by it, among other things."""
+        """A short name for the images and labels: checkpoints, say, are named by it."""
         return digest([self.x, self.y])
 
     def __len__(self) -> int:
         return len(self.x)
 
     def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Mini-batch `step`, augmented: every epoch visits a new permutation. A pure function of (seed, step)."""
+        """Mini-batch `step`, augmented: a pure function of (seed, step).
+
+        Every epoch visits a new permutation.
+        """
         per_epoch = max(1, len(self) // size)
         epoch, position = divmod(step, per_epoch)
         order = torch.randperm(len(self), generator=seeding.generator(seed, "epoch", epoch))
@@ -103,7 +103,13 @@ def digest(tensors: list[Tensor]) -> str:
 
 
 def augment(x: Tensor, rng: torch.Generator, shift: int, flip: bool) -> Tensor:
-    """Translate each image of x (n, c, h, w) by up to `shift` pixels (reflected border), mirror half of them."""
+    """Translate each image, with a reflected border, and mirror half of them.
+
+    x      images (n, c, h, w)
+    rng    of the draw, on the same device
+    shift  the largest translation, in pixels
+    flip   whether images are mirrored
+    """
     n, _, h, w = x.shape
     if flip:
         mirrored = torch.rand(n, 1, 1, 1, generator=rng, device=x.device) < 0.5
@@ -111,12 +117,10 @@ def augment(x: Tensor, rng: torch.Generator, shift: int, flip: bool) -> Tensor:
     if shift:
         x = F.pad(x, (shift,) * 4, mode="reflect")
         dy, dx = torch.randint(0, 2 * shift + 1, (2, n, 1), generator=rng, device=x.device)
-        rows, cols = (
-            dy + torch.arange(h, device=x.device),
-            dx + torch.arange(w, device=x.device),
-        )  # (n, h), (n, w)
+        rows = dy + torch.arange(h, device=x.device)  # (n, h)
+        columns = dx + torch.arange(w, device=x.device)  # (n, w)
         image = torch.arange(n, device=x.device)[:, None, None]
-        x = x.permute(0, 2, 3, 1)[image, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
+        x = x.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -127,10 +131,15 @@ def load_cifar10(
     device: str | torch.device = "cpu",
     download: bool = True,
 ) -> tuple[Images, Images]:
-    """The training and test set, the first so many images of each, on `device`.
+    """The training set and the test set of CIFAR-10.
 
-    The folder is the argument, else $FPCORE_DATA, else the cache folder, to which the original is downloaded if need be.
-    Raises DataNotFoundError (with the ways to get the data) or DataCorruptError (naming the file).
+    folder        holds the data, as `WAYS` lists them; None: $FPCORE_DATA, else `download_folder`
+    train_images  the first so many of the training set
+    test_images   the first so many of the test set
+    device        as in `checks.resolve_device`
+    download      the original, where no folder is named and the download folder does not hold it
+
+    Raises DataNotFoundError with the ways to get the data, or DataCorruptError naming the file.
     """
     target = checks.resolve_device(device)
     counts = {
@@ -147,8 +156,8 @@ def load_cifar10(
 
 
 def download_folder() -> Path:
-    """Where downloads go: $XDG_CACHE_HOME/fpcore or ~/.cache/fpcore."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fpcore"
+    """Where downloads go: the user's cache folder, on Linux $XDG_CACHE_HOME or ~/.cache, fpcore."""
+    return user_cache_path("fpcore", appauthor=False)
 
 
 def find_cifar10(folder: str | Path | None = None, download: bool = False) -> Path:
@@ -170,19 +179,20 @@ def find_cifar10(folder: str | Path | None = None, download: bool = False) -> Pa
 
 
 def _parquet(root: Path, split: str) -> Path | None:
+    """The parquet file of a split in a folder, None if it is not there."""
     name = PARQUET.format(split=split)
     return next((p for p in (root / name, root / "plain_text" / name) if p.is_file()), None)
 
 
 def _read_parquet(root: Path, split: str, count: int) -> tuple[np.ndarray, list[int], str]:
+    """The first `count` images of a split (count, 32, 32, 3), bytes; labels; which data it is."""
     import pyarrow.parquet as pq
     from PIL import Image
 
     path = _parquet(root, split)
     if path is None:
-        raise DataCorruptError(
-            f"{root} holds no {PARQUET.format(split=split)}: fetch both parquet files"
-        )
+        missing = PARQUET.format(split=split)
+        raise DataCorruptError(f"{root} holds no {missing}: fetch both parquet files")
     try:
         table = pq.read_table(path, columns=["img", "label"])
         if len(table) != COUNTS[split]:
@@ -198,27 +208,23 @@ def _read_parquet(root: Path, split: str, count: int) -> tuple[np.ndarray, list[
 
 
 def _read_torchvision(root: Path, split: str, count: int) -> tuple[np.ndarray, list[int], str]:
+    """What `_read_parquet` gives, of the original."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity
 
+    # torchvision wants all files, whatever the split.
     meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
-    for name, md5 in [
-        *CIFAR10.train_list,
-        *CIFAR10.test_list,
-        meta,
-    ]:  # torchvision wants them all, whatever the split
+    for name, md5 in [*CIFAR10.train_list, *CIFAR10.test_list, meta]:
         path = root / CIFAR10.base_folder / cast(str, name)
         if not check_integrity(str(path), cast(str, md5)):
-            raise DataCorruptError(
-                f"{path} is missing, wrong or truncated (checksum): delete it and download again"
-            )
+            found = f"{path} is missing, wrong or truncated (checksum)"
+            raise DataCorruptError(f"{found}: delete it and download again")
     data = CIFAR10(root, train=split == "train", download=False)
     return data.data[:count], data.targets[:count], "CIFAR-10"
 
 
 def _to_images(pixels: np.ndarray, labels: list[int], name: str, device: torch.device) -> Images:
-    x = (
-        torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
-    )  # n h w c -> n c h w
+    """What was read, pixels (n, h, w, 3) as bytes, as `Images` on a device."""
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
     x = (x.float() / 255).contiguous(memory_format=torch.channels_last)
     return Images(x, torch.tensor(labels, device=device), name)

@@ -1,4 +1,7 @@
-"""Random streams that are a pure function of (seed, purpose, step), so that a resumed run repeats an unbroken one."""
+"""Random streams that are pure functions of (seed, purpose, step).
+
+So a resumed run repeats an unbroken one.
+"""
 
 import zlib
 
@@ -9,7 +12,7 @@ import torch
 def generator(*entropy: int | str, device: str | torch.device = "cpu") -> torch.Generator:
     """A fresh torch.Generator on `device`, seeded by any mix of integers >= 0 and words.
 
-    `generator(seed, "batch", step)` is step `step` of a stream; no state has to be saved to go on from there.
+    `generator(seed, "batch", step)` is step `step` of a stream: no state has to be saved to go on.
     """
     words = [zlib.crc32(e.encode()) if isinstance(e, str) else int(e) for e in entropy]
     if any(word < 0 for word in words):

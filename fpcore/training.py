@@ -1,4 +1,4 @@
-"""One training loop, clean or adversarial: seeded, with a progress bar, a history, and checkpoints."""
+"""One training loop, clean or adversarial: seeded, with a progress bar, history and checkpoints."""
 
 import dataclasses
 import json
@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from fpcore import checkpoint as checkpoints
 from fpcore import checks
-from fpcore.attacks import Ball, one_step, pgd
+from fpcore.attacks import one_step, pgd
+from fpcore.ball import Ball
 from fpcore.models.outputs import fitting, loss
 
 
@@ -149,10 +150,7 @@ def train(
     if not history:
         note(0, math.nan)
     model.train()
-    hidden = progress is None
-    with tqdm(
-        total=config.steps, initial=done, desc=progress, disable=hidden, mininterval=0.5
-    ) as bar:
+    with _progress_bar(config.steps, done, progress) as bar:
         for step in range(done, config.steps):
             x, y = data.batch(config.batch, config.seed, step)
             total += _step(model, optimizer, x, y, config, step, first=step == done)
@@ -167,6 +165,11 @@ def train(
                 bar.set_postfix(loss=f"{mean:.3f}")
                 note(at, mean)
     return history
+
+
+def _progress_bar(steps: int, done: int, label: str | None) -> tqdm:
+    hidden = label is None
+    return tqdm(total=steps, initial=done, desc=label, disable=hidden, mininterval=0.5)
 
 
 def _optimizer(model: nn.Module, config: Training) -> torch.optim.SGD:

@@ -1,10 +1,8 @@
-"""What several test files share: one thread, short hypothesis runs, published figures, fake CIFAR-10 files, known networks."""
+"""What test files share: one thread, short hypothesis runs, fake CIFAR-10 files, networks."""
 
-import dataclasses
+import copy
 import io
-import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,36 +11,14 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from fpbook.first import CLAIMS
-from fpbook.synthetic.protocol import SYNTHETIC
 from fpcore import images as cifar
-from fpcore.images import Images
 from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
+from fpcore.training import Training, train
 
 torch.set_num_threads(1)
 settings.register_profile("fpcore", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("fpcore")
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A temporary folder for checkpoints."""
-    monkeypatch.setenv("FPCORE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    """A temporary folder for published results."""
-    monkeypatch.setenv("FPCORE_RESULTS", str(tmp_path / "results"))
-    return tmp_path / "results"
-
-
-@pytest.fixture
-def closed():
-    """Close all figures."""
-    yield
-    plt.close("all")
 
 
 @pytest.fixture
@@ -51,60 +27,6 @@ def no_data_anywhere(tmp_path, monkeypatch):
     monkeypatch.delenv("FPCORE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
     return tmp_path / "empty" / "fpcore"
-
-
-@pytest.fixture
-def no_batches(monkeypatch):
-    """A function after whose call every training step is an error."""
-
-    def batch(*_):
-        raise RuntimeError("a training step is made")
-
-    def forbid():
-        monkeypatch.setattr(SparseCoding, "batch", batch)
-        monkeypatch.setattr(Images, "batch", batch)
-
-    return forbid
-
-
-@pytest.fixture(scope="session")
-def tiny():
-    """A synthetic experiment that takes a blink."""
-    sizes = {
-        "d": 40,
-        "k": 4,
-        "width": 80,
-        "seeds": 1,
-        "clean_steps": 6,
-        "adversarial_steps": 9,
-        "batch": 32,
-    }
-    return dataclasses.replace(
-        SYNTHETIC["quick"], **sizes, margin=1.2, test_samples=60, first_threshold=1.0
-    )
-
-
-@pytest.fixture
-def check_figures():
-    """A function that checks figures: all that the ledger takes from the experiment, finite, within their ranges.
-
-    `elsewhere` are names of figures that the ledger has from elsewhere.
-    """
-
-    def check(figures, experiment, elsewhere=()):
-        needed = {
-            source
-            for claim in CLAIMS
-            if claim.experiment == experiment
-            for source in claim.figures.values()
-        }
-        assert figures.keys() >= needed - {*elsewhere}
-        for name, value in figures.items():
-            signed = name.startswith(("cos", "clean_lost", "robust_gain"))
-            high = math.inf if name.endswith("ratio") else 1 + 1e-6
-            assert math.isfinite(value) and (-1 if signed else 0) - 1e-6 <= value <= high, name
-
-    return check
 
 
 def encode(pixels: np.ndarray, kind: str) -> bytes:
@@ -116,7 +38,10 @@ def encode(pixels: np.ndarray, kind: str) -> bytes:
 
 @pytest.fixture
 def fake_cifar(monkeypatch, no_data_anywhere):
-    """A function that writes 20 + 10 random images as parquet files; it returns {split: (images as bytes, labels)}."""
+    """A function that writes 20 + 10 random images as parquet files.
+
+    It returns {split: (images as bytes, labels)}.
+    """
     monkeypatch.setattr(cifar, "COUNTS", {"train": 20, "test": 10})
 
     def write(folder, kind="PNG", splits=("train", "test"), label=None, size=(32, 32), rows=None):
@@ -124,15 +49,12 @@ def fake_cifar(monkeypatch, no_data_anywhere):
         written, rng = {}, np.random.default_rng(0)
         for split in splits:
             n = rows or cifar.COUNTS[split]
-            images = [
-                encode(rng.integers(0, 256, (*size, 3), dtype=np.uint8), kind) for _ in range(n)
-            ]
+            pixels = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(n)]
+            images = [encode(image, kind) for image in pixels]
             labels = [i % 10 if label is None else label for i in range(n)]
             column = pa.array([{"bytes": b, "path": "x.png"} for b in images])
-            pq.write_table(
-                pa.table({"img": column, "label": labels}),
-                folder / cifar.PARQUET.format(split=split),
-            )
+            table = pa.table({"img": column, "label": labels})
+            pq.write_table(table, folder / cifar.PARQUET.format(split=split))
             written[split] = images, labels
         return written
 
@@ -147,12 +69,14 @@ def sparse():
 
 @pytest.fixture(scope="session")
 def planted(sparse):
-    """A function that makes a network of neurons w*_j M_j + dense u* + noise: pure for dense = 0, broken for a large one."""
+    """A function that makes a network of neurons w*_j M_j + dense u* + noise.
+
+    Pure for dense = 0, broken for a large one.
+    """
 
     def make(dense=0.0, noise=0.0, copies=1, threshold=0.2, seed=0):
-        rows = (sparse.features * sparse.w_star + dense * sparse.u_star[:, None]).T.repeat(
-            copies, 1
-        )
+        rows = (sparse.features * sparse.w_star + dense * sparse.u_star[:, None]).T
+        rows = rows.repeat(copies, 1)
         rng = torch.Generator().manual_seed(seed)
         net = TwoLayer(sparse.d, len(rows), threshold)
         with torch.no_grad():
@@ -160,3 +84,28 @@ def planted(sparse):
         return net
 
     return make
+
+
+@pytest.fixture(scope="session")
+def every_kind(sparse, planted):
+    """Networks of every kind: pure, dense, noisy, random, trained clean and adversarially."""
+
+    def fresh(m, seed, init_norm=0.05):
+        rng = torch.Generator().manual_seed(seed)
+        return TwoLayer(sparse.d, m, threshold=0.15, init_norm=init_norm, rng=rng)
+
+    clean = fresh(96, 6)
+    train(clean, sparse, Training(steps=60, lr=5.0, batch=64))
+    adversarial = copy.deepcopy(clean)
+    train(adversarial, sparse, Training(steps=60, lr=5.0, batch=64, radius=0.1))
+    return {
+        "pure": planted(),
+        "pure, low threshold": planted(threshold=0.05),
+        "noisy": planted(noise=0.5, copies=2),
+        "dense": planted(dense=1.0, noise=0.1),
+        "very dense": planted(dense=3.0, threshold=0.1),
+        "linear": planted(dense=0.5, threshold=0.0),
+        "random": fresh(40, 5, init_norm=1.0),
+        "clean": clean,
+        "adversarial": adversarial,
+    }

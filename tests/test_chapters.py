@@ -1,4 +1,4 @@
-"""The chapters as text: each opens and closes in the same way, and its figures and links follow the same rules."""
+"""The chapters as text: each opens and closes alike, and its figures and links follow the rules."""
 
 import re
 import shlex
@@ -10,9 +10,9 @@ import nbformat
 import pytest
 import yaml
 
-from fpbook.build import execute as book
+from fpbook.build import chapters as book
 from fpbook.build import pages
-from fpbook.first import published
+from fpbook.results import number, published
 from fpbook.synthetic.protocol import SYNTHETIC
 
 APART = {
@@ -94,12 +94,13 @@ def test_the_readme_shows_the_published_headline():
     found, text = published("synthetic"), (book.ROOT / "README.md").read_text()
     assert (
         f"({SYNTHETIC['full'].d:,} of them" in text
-        and len(found["provenance"]["seeds"]) == 5
+        and len(found.provenance["seeds"]) == 5
         and "five seeds" in text
     )
     table = [row.strip("| ").split(" | ")[1:] for row in re.findall(r"^\| clean.*$", text, re.M)]
+    kinds = ("clean_accuracy", "robust_accuracy", "certified_accuracy")
     figures = [
-        [f"{kind}_accuracy{suffix}" for kind in ("clean", "robust", "certified")]
-        for suffix in ("", "_control", "_adv")
+        [f"{number(found.summary, kind, network).value:.1%}" for kind in kinds]
+        for network in ("clean", "control", "purified")
     ]
-    assert table == [[f"{found['measured'][name]['value']:.1%}" for name in row] for row in figures]
+    assert table == figures

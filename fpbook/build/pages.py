@@ -1,147 +1,124 @@
-"""Pages made from what the book already holds: the index of theorems, the status of each chapter, the reference."""
+"""Pages made from what the book holds: index of theorems, status of chapters, the reference."""
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from nbformat import NotebookNode
 
+from fpbook.build.rooms import ROOMS, modules, room_imports
 from fpbook.results.files import ROOT
+from fpbook.results.tables import markdown_table
 
 STATEMENTS = ("theorem", "lemma", "proposition", "corollary")
 STATEMENT = re.compile(rf"^:{{3,}}\{{prf:({'|'.join(STATEMENTS)})\}} *(.*)\n:label: (\S+)", re.M)
 MEASURED = re.compile(r"\{ref\}`[^`<]+<(?:measure|check)-[a-z-]+>`")
+LISTED = re.compile(r"^(\S+(?: \S+)*?) {2,}(\S.*)")  # of a docstring: a name, what it is
+HERE = "on its page"  # where a statement is measured or used that no section names
 TARGET = re.compile(r"^\(((?:measure|check)-[a-z-]+)\)=\n#+ (.+)", re.M)
 
 
 def generate(source: Path, notebooks: dict[Path, NotebookNode], root: Path = ROOT) -> None:
     """Replace each line "% generated: name" in the pages under source by what it names."""
-    texts = {
-        file: text for file in table_of_contents(root) if (text := markdown(file, notebooks, root))
-    }
+    texts = {file: markdown(file, notebooks, root) for file in table_of_contents(root)}
+    runs = {path.stem: notebook.metadata.fpcore for path, notebook in notebooks.items()}
     made = {
-        "theorems": lambda: theorems(texts),
-        "status": lambda: status(
-            {path.stem: notebook.metadata.fpcore for path, notebook in notebooks.items()}
-        ),
+        "theorems": lambda: theorems({file: text for file, text in texts.items() if text}),
+        "status": lambda: status(runs),
+        "rooms": rooms,
         "reference": reference,
     }
     for page in source.glob("pages/*.md"):
-        page.write_text(
-            re.sub(
-                r"^% generated: (\w+)$", lambda line: made[line[1]](), page.read_text(), flags=re.M
-            )
-        )
+        lines = re.compile(r"^% generated: (\w+)$", re.M)
+        page.write_text(lines.sub(lambda line: made[line[1]](), page.read_text()))
 
 
 def table_of_contents(root: Path = ROOT) -> list[str]:
     """Every page of the book in order, as _toc.yml names it."""
     toc = yaml.safe_load((root / "_toc.yml").read_text())
-    return [
-        toc["root"],
-        *(
-            entry["file"]
-            for part in [toc, *toc.get("parts", [])]
-            for entry in part.get("chapters", [])
-        ),
-    ]
+    parts = [toc, *toc.get("parts", [])]
+    return [toc["root"], *(entry["file"] for part in parts for entry in part.get("chapters", []))]
 
 
 def markdown(file: str, notebooks: dict[Path, NotebookNode], root: Path = ROOT) -> str:
-    """The prose of a page: a Markdown file as it is, a notebook's Markdown cells one after the other."""
+    """The prose of a page: a Markdown file, or a notebook's Markdown cells one after the other."""
     if notebook := notebooks.get(root / f"{file}.ipynb"):
         return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     return (root / f"{file}.md").read_text()
 
 
 def theorems(texts: dict[str, str]) -> str:
-    """A table of all statements, each with its page and links to the sections that measure or use it.
+    """A table of all statements, each with its page and links to the sections that measure it.
 
-    A statement names its measurements between itself and the next statement or heading; sections elsewhere that cite
-    it, under a target of their own, are added.
+    A statement names its measurements between itself and the next statement or heading. Sections
+    elsewhere that cite it, under a target of their own, are added.
     """
+    end = re.compile(rf"^#|^:{{3,}}\{{prf:(?:{'|'.join(STATEMENTS)})", re.M)
     rows = []
     for file, text in texts.items():
         for match in STATEMENT.finditer(text):
             kind, title, label = match.groups()
-            rest = re.split(
-                rf"^#|^:{{3,}}\{{prf:(?:{'|'.join(STATEMENTS)})",
-                text[match.end() :],
-                maxsplit=1,
-                flags=re.M,
-            )[0]
-            links = dict.fromkeys(" ".join(link.split()) for link in MEASURED.findall(rest))
-            links |= dict.fromkeys(
-                use for other, where in texts.items() if other != file for use in uses(label, where)
-            )
-            rows.append(
-                (
-                    f"{{prf:ref}}`{label}`: {title or kind}",
-                    f"[](/{file})",
-                    "; ".join(links) or "on its page",
-                )
-            )
+            rest = end.split(text[match.end() :], maxsplit=1)[0]
+            links = [" ".join(link.split()) for link in MEASURED.findall(rest)]
+            for other, where in texts.items():
+                if other != file:
+                    links += uses(label, where)
+            statement = f"{{prf:ref}}`{label}`: {title or kind}"
+            rows.append((statement, f"[](/{file})", "; ".join(dict.fromkeys(links)) or HERE))
     return markdown_table(("statement", "page", "measured or used in"), rows)
 
 
 def uses(label: str, text: str) -> list[str]:
     """Links to those sections of a page that have a target of their own and cite a statement."""
     targets = [*TARGET.finditer(text)]
-    ends = [t.start() for t in targets[1:]] + [len(text)]
+    ends = [target.start() for target in targets[1:]] + [len(text)]
     return [
-        f"{{ref}}`{t[1]}`"
-        for t, end in zip(targets, ends)
-        if f"{{prf:ref}}`{label}`" in text[t.end() : end]
+        f"{{ref}}`{target[1]}`"
+        for target, end in zip(targets, ends)
+        if f"{{prf:ref}}`{label}`" in text[target.end() : end]
     ]
 
 
 def status(runs: dict[str, dict[str, Any]]) -> str:
-    """A table of all chapters, when each was executed and for how long; then hardware and versions, once if they agree."""
-    rows, places = [], []
+    """A table of the chapters, when each was executed and for how long; then where, once each."""
+    rows = []
+    places = []
     for name, run in runs.items():
         source = run["provenance"]
-        rows.append(
-            (
-                f"[](/chapters/{name})",
-                f"{run['seconds'] / 60:.1f}",
-                source["date"],
-                source["commit"],
-            )
-        )
-        versions = ", ".join(
-            f"{package} {number}" for package, number in source["versions"].items()
-        )
+        minutes = f"{run['seconds'] / 60:.1f}"
+        rows.append((f"[](/chapters/{name})", minutes, source["date"], source["commit"]))
+        versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
         places.append(f"- profile {source['profile']}, {source['device']}, {versions}\n")
+    table = markdown_table(("chapter", "minutes", "executed", "commit"), rows)
     total = sum(run["seconds"] for run in runs.values()) / 60
-    heading = markdown_table(("chapter", "minutes", "executed", "commit"), rows)
-    return f"{heading}\nAll chapters together: {total:.0f} minutes, on\n\n{''.join(dict.fromkeys(places))}"
+    where = "".join(dict.fromkeys(places))
+    return f"{table}\n\nAll chapters together: {total:.0f} minutes, on\n\n{where}"
 
 
-def markdown_table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A Markdown table."""
-    lines = [heading, tuple("---" for _ in heading), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def rooms() -> str:
+    """A table of the rooms of the two packages: what each holds and imports."""
+    rows = []
+    for room, targets in room_imports().items():
+        imported = ", ".join(to for to in ROOMS if to in targets)
+        rows.append((room, ROOMS[room].holds, imported or "none"))
+    return markdown_table(("room", "what it holds", "imports"), rows)
 
 
 def reference() -> str:
-    """Sphinx's directives for the docstrings of every module."""
-    names = sorted(
-        path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__"
-    )
-    return "".join(
-        f"## {n}\n\n```{{eval-rst}}\n.. automodule:: fpcore.{n}\n   :members:\n```\n\n"
-        for n in names
-    )
+    """Sphinx's directives for the docstrings of every module, room by room."""
+    text = ""
+    for room in ROOMS:
+        text += f"## {room}\n\n"
+        for module in modules(room):
+            directive = f".. automodule:: {module}\n   :members:\n"
+            text += f"### {module}\n\n```{{eval-rst}}\n{directive}```\n\n"
+    return text
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Sphinx's entry point: docstrings are plain text, in which only `code` is marked; and no live-code scripts."""
-    app.connect(
-        "autodoc-process-docstring",
-        lambda app, what, name, thing, options, lines: escape(name, lines),
-    )
+    """Sphinx's entry point: docstrings are plain text with marked `code`; no live-code scripts."""
+    app.connect("autodoc-process-docstring", lambda app, what, name, *rest: escape(name, rest[-1]))
     app.connect("html-page-context", without_thebe, priority=900)
     return {"parallel_read_safe": True}
 
@@ -149,18 +126,32 @@ def setup(app: Any) -> dict[str, bool]:
 def without_thebe(
     app: Any, page: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Leave out the scripts of sphinx-thebe: Jupyter Book loads them, twice, and two copies are an error on every page."""
+    """Leave out the scripts of sphinx-thebe: loaded twice, they are an error on every page."""
     scripts = context.get("script_files", [])
-    context["script_files"] = [
-        s for s in scripts if "thebe" not in f"{s} {getattr(s, 'attributes', '')}"
-    ]
+    named = [(script, f"{script} {getattr(script, 'attributes', '')}") for script in scripts]
+    context["script_files"] = [script for script, names in named if "thebe" not in names]
 
 
 def escape(name: str, lines: list[str]) -> None:
-    """Turn a docstring into reStructuredText in place: code becomes literal, |, * and _ lose their meaning."""
-    if name == "fpcore":  # a table, by columns
+    """Turn a docstring into reStructuredText in place.
+
+    Code becomes literal; |, * and _ lose their meaning; "name  what it is", a line each, becomes a
+    list. The docstring of `fpcore` is a table of contents: it stays as it is typed.
+    """
+    if name == "fpcore":
         lines[:] = [".. code-block:: text", "", *(f"  {line}" for line in lines)]
-    for i, line in enumerate(lines if name != "fpcore" else []):
-        parts = line.split("`")
-        parts[::2] = [re.sub(r"([|*_\\])", r"\\\1", part) for part in parts[::2]]
-        lines[i] = "``".join(parts)
+        return
+    text = "\n".join(lines)
+    text = re.sub(r"`([^`]*)`|[|*_\\]", lambda m: f"``{m[1]}``" if m[1] else f"\\{m[0]}", text)
+    paragraphs = re.split(r"\n\s*\n", text.strip("\n"))
+    lines[:] = "\n\n".join(map(_listed, paragraphs)).splitlines()
+
+
+def _listed(paragraph: str) -> str:
+    """A paragraph of lines "name  what it is", each with its indented rest, as a list."""
+    if not LISTED.match(paragraph):
+        return paragraph
+    return "\n".join(
+        LISTED.sub(r"- **\1**: \2", line) if LISTED.match(line) else f"  {line.strip()}"
+        for line in paragraph.splitlines()
+    )

@@ -1,8 +1,4 @@
-"""The site: executed chapters and pages in, a strict HTML build out that needs neither kernel nor network.
-
-python -m fpbook build
-python -m fpbook pdf
-"""
+"""Build the site: executed chapters and pages in, strict HTML out, for no kernel and no network."""
 
 import argparse
 import hashlib
@@ -21,18 +17,20 @@ import yaml
 from playwright.sync_api import sync_playwright
 from pypdf import PdfWriter
 
-from fpbook.build.execute import BookError, chapters, executed, guard
+from fpbook.build.chapters import BookError, chapters, executed
 from fpbook.build.pages import generate, table_of_contents
+from fpbook.build.validate import guard
 from fpbook.figures.style import PROFILES
 from fpbook.results.files import ROOT
 from fpcore import checks
 
 CDN = "https://cdn.jsdelivr.net/npm"
-SCRIPTS = {
+SCRIPTS = {  # what pages load, by package
     "mathjax": "es5/tex-svg.js",
     "@jupyter-widgets/html-manager": "dist/embed.js",
-}  # what pages load, by package
-# The theme's icons twice over: 1.5 MB of script, and fonts fetched in a way that browsers refuse from disk. The styles suffice.
+}
+# The theme's icons twice over: 1.5 MB of script, and fonts fetched in a way that browsers refuse
+# from disk. The styles suffice.
 NEEDLESS = re.compile(
     r'<link rel="preload" as="font"[^>]*>|<script src="[^"]*fontawesome[^"]*"></script>'
 )
@@ -55,15 +53,14 @@ INPUTS = (
     "requirements.txt",
     "constraints.txt",
 )
-PACKAGES = ("package.json", "package-lock.json")
+NPM_FILES = ("package.json", "package-lock.json")
 
 
 def build(profile: str, root: Path = ROOT) -> Path:
-    """Build the HTML, strictly, from the executed notebooks, unless nothing changed; return its opening page."""
+    """Build the HTML, strictly, unless nothing changed; return its opening page."""
     if int(version("jupyter-book").split(".")[0]) != 1:
-        raise BookError(
-            f"jupyter-book {version('jupyter-book')} ignores _config.yml: install jupyter-book<2"
-        )
+        found = f"jupyter-book {version('jupyter-book')}"
+        raise BookError(f"{found} ignores _config.yml: install jupyter-book<2")
     for notebook in chapters(root):
         guard(executed(notebook, profile, root))
     source, staging, site = (root / "_build" / name for name in ("source", "staging", "html"))
@@ -71,32 +68,11 @@ def build(profile: str, root: Path = ROOT) -> Path:
     digest = site_key(profile, packages is not None, root)
     if (site / ".key").exists() and (site / ".key").read_text() == digest:
         return site / "index.html"
-    shutil.rmtree(
-        source, ignore_errors=True
-    )  # an incremental build would keep a stale table of contents
+    # From nothing: an incremental build would keep a stale table of contents.
+    shutil.rmtree(source, ignore_errors=True)
     shutil.rmtree(staging, ignore_errors=True)
     assemble(source, profile, packages, root)
-    command = [
-        str(Path(sys.executable).with_name("jupyter-book")),
-        "build",
-        str(source),
-        "--path-output",
-        str(staging),
-    ]
-    log = root / "_build" / "build.log"
-    with log.open("w") as file:
-        done = subprocess.run(
-            [*command, "-W", "-n", "--keep-going", "--all"], stdout=file, stderr=subprocess.STDOUT
-        )
-    if done.returncode:
-        warnings = [
-            line
-            for line in log.read_text().splitlines()
-            if "WARNING" in line or "ERROR" in line or "rror:" in line
-        ]
-        raise BookError(
-            "the strict build failed:\n" + "\n".join(warnings) + f"\nThe whole log is {log}"
-        )
+    _jupyter_book(source, staging, root / "_build" / "build.log")
     for page in (staging / "_build" / "html").rglob("*.html"):
         page.write_text(NEEDLESS.sub("", page.read_text()))
     (staging / "_build" / "html" / ".key").write_text(digest)
@@ -105,9 +81,23 @@ def build(profile: str, root: Path = ROOT) -> Path:
     return site / "index.html"
 
 
+def _jupyter_book(source: Path, output: Path, log: Path) -> None:
+    """Run Jupyter Book, strictly; its warnings are a BookError."""
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    command = [str(jupyter_book), "build", str(source), "--path-output", str(output)]
+    strict = ["-W", "-n", "--keep-going", "--all"]
+    with log.open("w") as file:
+        done = subprocess.run([*command, *strict], stdout=file, stderr=subprocess.STDOUT)
+    if done.returncode:
+        signs = ("WARNING", "ERROR", "rror:")
+        lines = log.read_text().splitlines()
+        warnings = "\n".join(line for line in lines if any(sign in line for sign in signs))
+        raise BookError(f"the strict build failed:\n{warnings}\nThe whole log is {log}")
+
+
 def site_key(profile: str, offline: bool, root: Path = ROOT) -> str:
-    """A digest of all that decides what the site looks like; `offline`: it brings its scripts along."""
-    named = [root / name for name in (*INPUTS, *PACKAGES)]
+    """A digest of what decides the site's looks; `offline`: it brings its scripts along."""
+    named = [root / name for name in (*INPUTS, *NPM_FILES)]
     found = [
         path for one in named for path in [one, *one.rglob("*")] if "__pycache__" not in path.parts
     ]
@@ -123,13 +113,14 @@ def site_key(profile: str, offline: bool, root: Path = ROOT) -> str:
 
 
 def fetch(root: Path = ROOT) -> Path | None:
-    """The npm packages that package-lock.json pins, fetched once; None, with a message, where npm cannot fetch them."""
-    packages, lock = root / "_build" / "npm", (root / "package-lock.json").read_bytes()
+    """The npm packages that package-lock.json pins, fetched once; None, with a message, without."""
+    packages = root / "_build" / "npm"
+    lock = (root / "package-lock.json").read_bytes()
     stamp = packages / ".fetched"
     if stamp.exists() and stamp.read_bytes() == lock:
         return packages / "node_modules"
     packages.mkdir(parents=True, exist_ok=True)
-    for name in PACKAGES:
+    for name in NPM_FILES:
         shutil.copy(root / name, packages)
     command = [
         "npm",
@@ -144,7 +135,8 @@ def fetch(root: Path = ROOT) -> Path | None:
         subprocess.run(command, cwd=packages, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         print(
-            f"pages will load formulas and widgets from a CDN, and not work offline: npm could not fetch them ({error})"
+            "pages will load formulas and widgets from a CDN, and not work offline: "
+            f"npm could not fetch them ({error})"
         )
         return None
     stamp.write_bytes(lock)
@@ -152,12 +144,11 @@ def fetch(root: Path = ROOT) -> Path | None:
 
 
 def assemble(source: Path, profile: str, packages: Path | None, root: Path = ROOT) -> None:
-    """Lay out all that Jupyter Book reads: pages, executed chapters, tables made from them, scripts, configuration."""
+    """Lay out all that Jupyter Book reads: pages, executed chapters, tables, scripts, settings."""
     for name in ("chapters", "pages", "_static"):
         shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("*.ipynb", ".*"))
-    shutil.copy(
-        root / "results" / "headline.png", source / "_static" / "preview.png"
-    )  # what links to the site show
+    # What links to the site show.
+    shutil.copy(root / "results" / "headline.png", source / "_static" / "preview.png")
     shutil.copy(root / "_toc.yml", source)
     notebooks = {n: nbformat.read(executed(n, profile, root), 4) for n in chapters(root)}
     for path, notebook in notebooks.items():
@@ -170,36 +161,31 @@ def assemble(source: Path, profile: str, packages: Path | None, root: Path = ROO
 
 
 def describe_figures(notebook: nbformat.NotebookNode) -> None:
-    """Give each figure of an executed notebook its text form (see figures.describe) as alternative text, in place."""
+    """Give each figure its text form (see figures.style.describe) as alternative text, in place."""
     for cell in notebook.cells:
         shown = [o.data for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
         if shown:
-            cell.metadata["mystnb"] = {
-                "image": {"alt": "; ".join(data.get("text/plain", "") for data in shown)}
-            }
+            text = "; ".join(data.get("text/plain", "") for data in shown)
+            cell.metadata["mystnb"] = {"image": {"alt": text}}
 
 
 def scripts(extra: Path, packages: Path | None, root: Path = ROOT) -> dict[str, Any]:
-    """Sphinx's settings for the formula renderer and the widget manager: copied into the site, else from the CDN."""
+    """Sphinx's settings for formulas and widgets: scripts copied into the site, else a CDN's."""
     versions = json.loads((root / "package.json").read_text())["dependencies"]
     urls = {}
     for package, file in SCRIPTS.items():
-        if packages:
-            target = extra / "vendor" / package / Path(file).name
-            target.parent.mkdir(parents=True)
-            for needed in (
-                packages / package / file,
-                *(packages / package / file).parent.glob("*.woff2"),
-            ):
-                shutil.copy(needed, target.parent)
-            urls[package] = f"../{target.relative_to(extra)}"
-        else:
+        if packages is None:
             urls[package] = f"{CDN}/{package}@{versions[package]}/{file}"
-    settings = {
-        "mathjax_path": urls["mathjax"],
-        "nb_ipywidgets_js": {urls["@jupyter-widgets/html-manager"]: {}},
-    }
-    return settings | ({"html_extra_path": [str(extra)]} if packages else {})
+            continue
+        script = packages / package / file
+        target = extra / "vendor" / package / script.name
+        target.parent.mkdir(parents=True)
+        for needed in (script, *script.parent.glob("*.woff2")):
+            shutil.copy(needed, target.parent)
+        urls[package] = f"../{target.relative_to(extra)}"
+    widgets = urls["@jupyter-widgets/html-manager"]
+    settings = {"mathjax_path": urls["mathjax"], "nb_ipywidgets_js": {widgets: {}}}
+    return settings if packages is None else settings | {"html_extra_path": [str(extra)]}
 
 
 def chromium() -> str | None:
@@ -209,10 +195,12 @@ def chromium() -> str | None:
 
 
 def pdf(site: Path, root: Path = ROOT) -> Path:
-    """Print all pages of the site, in the order of the contents, into one file with a bookmark for each; return it."""
+    """Print all pages of the site, in the order of the contents, into one file; return it."""
     if not (browser := chromium()):
         raise BookError("a PDF needs Chromium: install it, or name its executable in CHROMIUM")
-    book, printed, target = PdfWriter(), root / "_build" / "page.pdf", root / "_build" / "book.pdf"
+    book = PdfWriter()
+    printed = root / "_build" / "page.pdf"
+    target = root / "_build" / "book.pdf"
     with sync_playwright() as playwright:
         page = playwright.chromium.launch(executable_path=browser, args=list(FLAGS)).new_page()
         page.set_default_timeout(120_000)
@@ -232,18 +220,21 @@ def pdf(site: Path, root: Path = ROOT) -> Path:
     return target
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m fpbook", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("action", choices=("build", "pdf"))
+def _built(command: str, description: str, arguments: list[str]) -> Path:
+    """The opening page of the site, built as the command line says."""
+    parser = argparse.ArgumentParser(prog=f"python -m fpbook {command}", description=description)
     parser.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)}")
     options = parser.parse_args(arguments)
-    try:
-        checks.choice("profile", options.profile, PROFILES)
-        index = build(options.profile)
-        print(
-            f"The book is ready: open {index if options.action == 'build' else pdf(index.parent)}"
-        )
-    except (BookError, ValueError) as error:
-        sys.exit(f"{error}")
+    checks.choice("profile", options.profile, PROFILES)
+    return build(options.profile)
+
+
+def main(arguments: list[str]) -> None:
+    """The command `build`."""
+    print(f"The book is ready: open {_built('build', __doc__ or '', arguments)}")
+
+
+def main_pdf(arguments: list[str]) -> None:
+    """The command `pdf`."""
+    index = _built("pdf", "Build the site and print it into one file.", arguments)
+    print(f"The book is ready: open {pdf(index.parent)}")

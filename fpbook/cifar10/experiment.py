@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fpcore import checks
-from fpcore.attacks import Ball
+from fpcore.ball import Ball
 from fpcore.images import Images
 from fpcore.models.convnet import ConvNet
 from fpcore.models.resnet import ResNet

@@ -12,7 +12,8 @@ from fpbook.cifar10.measures import measure_accuracies, pgd_correct
 from fpbook.cifar10.networks import Variant, first_images
 from fpbook.cifar10.runs import run_linearised, run_low_rank
 from fpbook.results import number, record, select
-from fpcore.attacks import Ball, transfer
+from fpcore.attacks import transfer
+from fpcore.ball import Ball
 from fpcore.decomposition.ablation import truncated
 from fpcore.images import Images
 from fpcore.models.low_rank_update import trained_parameters

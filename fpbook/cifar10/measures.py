@@ -11,8 +11,9 @@ from fpbook.cifar10.networks import TRAINED, Variant, absent, first_images
 from fpbook.results import record
 from fpbook.results.cache import cache_path
 from fpcore import checks, seeding
-from fpcore.attacks import Ball, robust_correct
+from fpcore.attacks import robust_correct
 from fpcore.auto_attack import autoattack
+from fpcore.ball import Ball
 from fpcore.images import Images
 from fpcore.models.outputs import accuracy
 

@@ -11,8 +11,8 @@ from fpbook.cifar10.measures import measure_accuracies
 from fpbook.cifar10.networks import Variant, first_images
 from fpbook.results import record
 from fpcore import seeding
-from fpcore.attacks import Ball
 from fpcore.auto_attack import autoattack
+from fpcore.ball import Ball
 from fpcore.decomposition.ablation import removed, swapped
 from fpcore.decomposition.layers import neurons
 from fpcore.images import Images

@@ -1,46 +1,69 @@
-"""Figures of accuracies: side by side, over the radius, over sizes, over what breaks the protocol."""
+"""Figures of accuracies: side by side, over radius, size, and what breaks the protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from fpbook.figures.style import CLEAN, CONTROL, PURIFIED, with_intervals
+from fpbook.figures.style import (
+    ATTACKED,
+    CLEAN,
+    GREY,
+    LIGHT_GREY,
+    PALE_GREY,
+    PALE_PURIFIED,
+    PURIFIED,
+    with_intervals,
+)
+from fpbook.results.columns import rows, select
+from fpbook.results.summaries import interval_of, number
+
+# {accuracy: (its label, colour, mark)}
+ACCURACY_MARKS = {
+    "clean_accuracy": ("clean", PALE_GREY, "o"),
+    "robust_accuracy": ("worst attack (upper bound)", ATTACKED, "D"),
+    "certified_accuracy": ("certified (lower bound)", PURIFIED, ">"),
+}
+# How the axes of `sweep_panels` are labelled, where not by the sweep's name.
+SWEEP_LABELS = {
+    "radius * sqrt(k)": r"radius $\tau\sqrt{k}$",
+    "initial norm |w0|, no decay": r"$\|w^0\|$, no weight decay",
+    "PGD steps in training (1: FGM)": "PGD steps in training",
+    "width m / d": "width $m/d$",
+}
 
 
-def accuracy_bars(rows: dict[str, dict[str, float]], radius: float) -> Figure:
-    """Clean, attacked and certified accuracy of several networks side by side, as bars."""
-    names = {
-        "clean_accuracy": "clean",
-        "robust_accuracy": "worst attack (upper bound)",
-        "certified_accuracy": "certified (lower bound)",
-    }
-    shades = {
-        "clean_accuracy": "#BBBBBB",
-        "robust_accuracy": "#E69F00",
-        "certified_accuracy": "#0072B2",
-    }
+def _drawn(line: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a summary as `with_intervals` takes them."""
+    found = map(interval_of, rows(line))
+    return [{"value": one.value, "low": one.low, "high": one.high} for one in found]
+
+
+def accuracy_bars(summary: pd.DataFrame, networks: Mapping[str, str], radius: float) -> Figure:
+    """Clean, attacked and certified accuracy of several networks side by side, as bars.
+
+    summary:  of the accuracies; of one that it does not hold, the bar is 0
+    networks: {label: network}
+    radius:   l2, of attacks and certificates
+    """
     figure, axis = plt.subplots(figsize=(7.2, 2.6))
-    few = (
-        len(rows) < 4
-    )  # many bars leave no room for decimals, nor for the numbers of the grey ones
-    for i, (key, label) in enumerate(names.items()):
-        values = [row.get(key, 0.0) for row in rows.values()]
-        at = [j + 0.27 * (i - 1) for j in range(len(rows))]
-        bars = axis.bar(at, values, 0.25, color=shades[key], label=label)
+    # many bars leave no room for decimals, nor for the numbers of the grey ones
+    few = len(networks) < 4
+    for i, (quantity, (label, shade, _)) in enumerate(ACCURACY_MARKS.items()):
+        found = [number(summary, quantity, network) for network in networks.values()]
+        values = [one.value if one else 0.0 for one in found]
+        at = [j + 0.27 * (i - 1) for j in range(len(networks))]
+        bars = axis.bar(at, values, 0.25, color=shade, label=label)
         if few or i:
-            axis.bar_label(
-                bars,
-                [f"{v:.{1 if few else 0}%}" for v in values],
-                fontsize=8 if few else 6.8,
-                padding=2,
-            )
+            words = [f"{v:.{1 if few else 0}%}" for v in values]
+            axis.bar_label(bars, words, fontsize=8 if few else 6.8, padding=2)
     axis.set(
-        xticks=range(len(rows)),
-        xticklabels=rows,
+        xticks=range(len(networks)),
+        xticklabels=networks,
         ylim=(0, 1.18),
         yticks=(0, 0.5, 1),
         yticklabels=("0", "50%", "100%"),
@@ -50,52 +73,57 @@ def accuracy_bars(rows: dict[str, dict[str, float]], radius: float) -> Figure:
     return figure
 
 
-def side_by_side(shown: dict[str, dict[str, dict[str, Any]]]) -> Figure:
-    """One line a model, one panel for each run in `shown` (title -> figures "model/figure"), all at the run's radius.
+def side_by_side(shown: Mapping[str, pd.DataFrame], labels: Mapping[str, str]) -> Figure:
+    """One line a network, one panel for each run, all at the run's radius.
 
-    Clean, attacked and certified accuracy as dots, means over seeds; the bound on the model's whole class as a bar.
+    shown:  {title: summary}
+    labels: {network: label}, of those that are not called by their names
+
+    Clean, attacked and certified accuracy as dots, means over seeds; the bound on the model's whole
+    class as a bar.
     """
-    marks = {
-        "clean_accuracy": ("clean", "#999999", "o"),
-        "robust_accuracy": ("worst attack (upper bound)", "#E69F00", "D"),
-        "certified_accuracy": ("certified (lower bound)", PURIFIED, ">"),
+    marks = ACCURACY_MARKS | {
+        "clean_accuracy": ("clean", LIGHT_GREY, "o"),
         "class_bound": ("no member of the class exceeds", CLEAN, "|"),
     }
-    models = [*dict.fromkeys(key.split("/")[0] for rows in shown.values() for key in rows)]
-    size = (7.6, 0.9 + 0.27 * len(models))
+    networks = [*dict.fromkeys(name for summary in shown.values() for name in summary["network"])]
+    size = (7.6, 0.9 + 0.27 * len(networks))
     figure, axes = plt.subplots(1, len(shown), figsize=size, sharey=True, squeeze=False)
-    for axis, (title, rows) in zip(axes[0], shown.items()):
-        for key, (label, color, mark) in marks.items():
-            found = [
-                (rows[f"{m}/{key}"]["value"], i)
-                for i, m in enumerate(models)
-                if f"{m}/{key}" in rows
-            ]
-            values, at = zip(*found) if found else ((), ())
-            width = 160 if mark == "|" else 26
+    for axis, (title, summary) in zip(axes[0], shown.items()):
+        for quantity, (label, color, mark) in marks.items():
+            line = select(summary, quantity=quantity, seeds="all")
             axis.scatter(
-                values, at, s=width, color=color, marker=mark, label=label, zorder=3, clip_on=False
+                line["value"],
+                [networks.index(name) for name in line["network"]],
+                s=160 if mark == "|" else 26,
+                color=color,
+                marker=mark,
+                label=label,
+                zorder=3,
+                clip_on=False,
             )
         axis.axvline(0.5, color="black", linewidth=0.7, linestyle=":")
         axis.set(
             title=title,
-            yticks=range(len(models)),
-            yticklabels=models,
+            yticks=range(len(networks)),
+            yticklabels=[labels.get(name, name) for name in networks],
             xlim=(0, 1),
             xlabel="accuracy",
         )
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25%", "50%", "75%", "100%"])
         axis.grid(axis="y", linewidth=0.4, alpha=0.6)
     axes[0, 0].invert_yaxis()
-    labels = axes[0, 0].get_legend_handles_labels()
+    handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(
-        *labels, ncols=4, loc="outside lower center", columnspacing=1.0, handletextpad=0.2
+        *handles, ncols=4, loc="outside lower center", columnspacing=1.0, handletextpad=0.2
     )
     return figure
 
 
 def curves(
-    radii: list[float], lines: dict[str, tuple[list[float], str, str]], radius: float | None = None
+    radii: Sequence[float],
+    lines: Mapping[str, tuple[Sequence[float], str, str]],
+    radius: float | None = None,
 ) -> Figure:
     """Accuracy over the l2 radius: `lines` maps a label to (values, colour, line style)."""
     figure, axis = plt.subplots(figsize=(7.2, 3.0))
@@ -149,23 +177,29 @@ def brackets(
 
 
 def over(
-    shown: dict[str, dict[str, Any]],
-    lines: dict[str, tuple[str, str, str]],
+    shown: Mapping[str, pd.DataFrame],
+    abscissa: str,
+    lines: Mapping[str, tuple[str, str, str, str]],
     xlabel: str,
-    levels: dict[str, tuple[float, str]] | None = None,
+    levels: Mapping[str, tuple[float, str]] | None = None,
 ) -> Figure:
-    """Accuracies named "x/name" over a logarithmic x, one panel for each run in `shown` (title -> figures).
+    """Accuracies over a logarithmic abscissa, one panel for each run, with 95% intervals.
 
-    `lines` maps a name to (label, colour, line style), `levels` a label to (accuracy, colour). Bars are 95% intervals,
-    where there are several seeds.
+    shown:    {title: summary}
+    abscissa: the column that they are over
+    lines:    {label: (quantity, network, colour, line style)}
+    xlabel:   of the abscissa
+    levels:   {label: (accuracy, colour)}, horizontal lines
     """
     figure, axes = plt.subplots(1, len(shown), figsize=(7.6, 2.8), sharey=True, squeeze=False)
-    for axis, (title, rows) in zip(axes[0], shown.items()):
-        at = sorted({int(key.split("/")[0]) for key in rows})
-        for name, (label, color, dashes) in lines.items():
-            with_intervals(axis, at, [rows[f"{x}/{name}"] for x in at], dashes, color, label)
+    for axis, (title, summary) in zip(axes[0], shown.items()):
+        for label, (quantity, network, color, dashes) in lines.items():
+            line = select(summary, quantity=quantity, network=network, seeds="all")
+            line = line.sort_values(abscissa)
+            with_intervals(axis, [*line[abscissa]], _drawn(line), dashes, color, label)
         for label, (level, color) in (levels or {}).items():
             axis.axhline(level, color=color, linestyle="--", linewidth=1.3, label=label)
+        at = sorted({*summary[abscissa]})
         axis.set(title=title, xlabel=xlabel, xscale="log", ylim=(-0.03, 1.05))
         axis.set_xticks(at, [f"{x:,}" for x in at], minor=False)
         axis.xaxis.set_minor_formatter(NullFormatter())
@@ -175,42 +209,37 @@ def over(
 
 
 def sweep_panels(
-    measured: dict[str, dict[str, Any]], homes: dict[str, list[float]], columns: int = 4
+    summary: pd.DataFrame, homes: Mapping[str, Sequence[float]], columns: int = 4
 ) -> Figure:
-    """Small panels, one a sweep, of figures named "sweep/value/figure"; `homes` marks the protocol's own values.
+    """Small panels, one a sweep, of accuracies and purity over what is varied, with 95% intervals.
 
-    Bars are 95% intervals, where there are several seeds.
+    summary: of `run_limits`
+    homes:   {sweep: the protocol's own settings}, which are marked
+    columns: of panels
     """
-    words = {
-        "radius * sqrt(k)": r"radius $\tau\sqrt{k}$",
-        "initial norm |w0|, no decay": r"$\|w^0\|$, no weight decay",
-    }
-    words |= {
-        "PGD steps in training (1: FGM)": "PGD steps in training",
-        "width m / d": "width $m/d$",
-    }
-    table: dict[str, dict[float, dict[str, dict[str, Any]]]] = {}
-    for key, number in measured.items():
-        sweep, value, name = key.rsplit("/", 2)
-        table.setdefault(sweep, {}).setdefault(float(value), {})[name] = number
+    sweeps = [*dict.fromkeys(summary["sweep"])]
     figure, axes = plt.subplots(
-        -(-len(table) // columns), columns, figsize=(7.8, 4.6), sharey=True, squeeze=False
+        -(-len(sweeps) // columns), columns, figsize=(7.8, 4.6), sharey=True, squeeze=False
     )
-    lines = (
-        ("robust_accuracy", "clean training, attacked", CLEAN, "o-"),
-        ("robust_accuracy_adv", "FGM training, attacked", "#56B4E9", "o-"),
-        ("certified_accuracy_adv", "FGM training, certified", PURIFIED, "o-"),
-        ("purity_adv", "purity after FGM training", "black", ":"),
-    )
-    for axis, (sweep, rows) in zip(axes.flat, table.items()):
-        for name, label, color, dashes in lines:
-            at = range(len(rows))  # evenly spaced: the values of a sweep span decades
-            with_intervals(axis, at, [row[name] for row in rows.values()], dashes, color, label)
-        axis.set(xticks=range(len(rows)), xticklabels=[f"{v:g}" for v in rows], ylim=(-0.03, 1.05))
-        axis.set_xlabel(words.get(sweep, sweep))
-        for own in homes.get(sweep, []):
-            axis.axvline([*rows].index(own), color=CONTROL, linewidth=4, alpha=0.25, zorder=0)
-    for axis in axes.flat[len(table) :]:
+    lines = {
+        "clean training, attacked": ("robust_accuracy", "clean", CLEAN, "o-"),
+        "FGM training, attacked": ("robust_accuracy", "purified", PALE_PURIFIED, "o-"),
+        "FGM training, certified": ("certified_accuracy", "purified", PURIFIED, "o-"),
+        "purity after FGM training": ("purity", "purified", "black", ":"),
+    }
+    for axis, sweep in zip(axes.flat, sweeps):
+        varied = select(summary, sweep=sweep, seeds="all")
+        settings = [*dict.fromkeys(varied["setting"])]
+        for label, (quantity, network, color, dashes) in lines.items():
+            line = select(varied, quantity=quantity, network=network)
+            # evenly spaced: the values of a sweep span decades
+            with_intervals(axis, range(len(settings)), _drawn(line), dashes, color, label)
+        axis.set(xticks=range(len(settings)), xticklabels=[f"{v:g}" for v in settings])
+        axis.set(xlabel=SWEEP_LABELS.get(sweep, sweep), ylim=(-0.03, 1.05))
+        for own in homes.get(sweep, ()):
+            place = settings.index(own)
+            axis.axvline(place, color=GREY, linewidth=4, alpha=0.25, zorder=0)
+    for axis in axes.flat[len(sweeps) :]:
         axis.set_axis_off()
     figure.supylabel("accuracy, purity", fontsize=9.5)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -23,13 +23,11 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from fpbook.results.code import Code, Thing
-from fpbook.results.files import ROOT, read_json, write_json
+from fpbook.results.files import ROOT, STARTED_IN, read_json, write_json
 from fpcore.checks import arithmetic
 
-STARTED_IN = Path.cwd()  # what a relative FPCORE_CACHE is relative to, ever after
 
-
-def folder() -> Path:
+def cache_folder() -> Path:
     """The cache, absolute: $FPCORE_CACHE, else `_build/cache` in a clone, else the user's cache.
 
     A process that starts others in another folder hands them this path as FPCORE_CACHE.
@@ -40,7 +38,7 @@ def folder() -> Path:
 
 
 def cache_path(label: str, *lineage: Any, code: Thing | tuple[Thing, ...]) -> Path:
-    """Where what `code` makes of `lineage` is kept: in `folder()`, named by all that decides it.
+    """Where what `code` makes of `lineage` is kept, named by all that decides it.
 
     label: what the name begins with, for readers.
     lineage: the arguments: configurations, seeds, data, the network that a training starts from.
@@ -60,7 +58,7 @@ def cache_path(label: str, *lineage: Any, code: Thing | tuple[Thing, ...]) -> Pa
         "bfloat16": arithmetic(torch.device("cpu")) == torch.bfloat16,
     }
     digest = hashlib.sha256(json.dumps(name).encode()).hexdigest()[:16]
-    path = folder() / f"{label}-{digest}.safetensors"
+    path = cache_folder() / f"{label}-{digest}.safetensors"
     if not any(path.parent.glob(f"{path.stem}.*")):
         _check_writable(path.parent)
     return path

@@ -25,7 +25,7 @@ from fpbook.results.syntax import PACKAGES, WHOLE, Module, parsed
 # How results are kept is no part of what they are.
 KEEPING = tuple(f"{__name__.rpartition('.')[0]}.{name}" for name in ("cache", "code", "syntax"))
 IMPORTED = ""  # the part that is what importing a module does beside binding its names
-LIBRARIES = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+INSTALLED = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
 # Code that calls these may use any module.
 IMPORTERS = re.compile(r"(.*\.)?(import_module|__import__)$|sys\.modules\b")
 
@@ -218,7 +218,7 @@ class Code:
             path = Path()
         if module == "__main__" and not path.is_file():
             raise ValueError(f"code = {thing!r}: it lies in no file; define it in a module")
-        if not path.is_file() or any(path.is_relative_to(library) for library in LIBRARIES):
+        if not path.is_file() or any(path.is_relative_to(library) for library in INSTALLED):
             return False
         self.add(str(module), path.read_text())
         return True

@@ -1,4 +1,4 @@
-"""Many small networks, training radius x width x seed, trained all at once: what the explorer is made from."""
+"""Many small networks, radius x width x seed, trained all at once: what the explorer is made of."""
 
 import math
 from collections.abc import Callable
@@ -18,14 +18,19 @@ from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
 
-Cell = tuple[
-    float, float, int
-]  # (training radius in units of 1/sqrt(k), width in units of d, seed)
+# (training radius in units of 1/sqrt(k), width in units of d, seed)
+Cell = tuple[float, float, int]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The protocol `base` at all training radii * sqrt(k) (0: clean training goes on), widths / d, and seeds given."""
+    """A protocol at several training radii, widths and seeds.
+
+    base:    the protocol
+    reaches: training radii, in units of 1/sqrt(k); at 0 clean training goes on
+    widths:  in units of d
+    seeds:   of data, initialisation and samples
+    """
 
     base: SyntheticExperiment
     reaches: tuple[float, ...]
@@ -45,19 +50,24 @@ class Grid:
 
     @property
     def cells(self) -> list[Cell]:
+        """All combinations; neighbours have the same width."""
         return [(r, w, s) for w, r, s in product(self.widths, self.reaches, self.seeds)]
 
     def experiment(self, reach: float, width: float) -> SyntheticExperiment:
+        """The protocol of a cell."""
         return replace(self.base, training_reach=reach, width=round(width * self.base.d))
 
 
 def explorer_grid(profile: str, seed: int) -> Grid:
     """The grid behind the explorer; d = 100 trains in a minute. A margin of 2.5 needs k >= 7."""
     checks.choice("profile", profile, ("quick", "full"))
-    reaches, widths = (0.0, 0.15, 0.3, 0.45, 0.65, 0.9), (0.5, 1.0, 2.0, 4.0)
-    if profile == "quick":
-        return Grid(at_size(100, 7, 300), reaches, widths, (seed, seed + 1, seed + 2))
-    return Grid(at_size(400, 9, 400), reaches, widths, tuple(range(seed, seed + 5)))
+    quick = profile == "quick"
+    return Grid(
+        base=at_size(100, 7, 300) if quick else at_size(400, 9, 400),
+        reaches=(0.0, 0.15, 0.3, 0.45, 0.65, 0.9),
+        widths=(0.5, 1.0, 2.0, 4.0),
+        seeds=tuple(range(seed, seed + (3 if quick else 5))),
+    )
 
 
 class NetworkBatch(nn.Module):
@@ -65,8 +75,8 @@ class NetworkBatch(nn.Module):
 
     The first n rows of x go to the first network, and so on; neighbours of equal width m share one
     batched product, with weights (networks, m, d). Network i sees scale_i x, so that a ball of
-    radius 1 around x is one of radius scale_i for it: each has its own. `threshold` is a buffer that
-    training raises, as in `TwoLayer`.
+    radius 1 around x is one of radius scale_i for it: each has its own. `threshold` is a buffer
+    that training raises, as in `TwoLayer`.
     """
 
     def __init__(self, nets: list[TwoLayer], scale: Tensor):
@@ -101,9 +111,13 @@ class NetworkBatch(nn.Module):
 
 @dataclass(frozen=True)
 class BatchStreams:
-    """The mini-batches of g networks, stacked: network i is at `which[i]` of `data`, and sees x / scale_i.
+    """The mini-batches of g networks, stacked.
 
-    The stream of data[i] is that of seed + offsets[i]. `tick(step)` is called once a step; what it raises ends the training.
+    data:    of each seed
+    offsets: the stream of data[i] is that of seed + offsets[i]
+    which:   the index in `data` for each network, (g,)
+    scale:   network i sees x / scale_i, (g,)
+    tick:    called with the step, once a step; what it raises ends the training
     """
 
     data: list[SparseCoding]
@@ -130,95 +144,120 @@ def run_grid(
     tick: Callable[[float], None] | None = None,
     progress: bool = True,
 ) -> dict[Cell, SyntheticRun]:
-    """Train all networks of the grid at once, clean then adversarially: the networks of `run_synthetic` of each cell.
+    """Train all networks of the grid at once: those of `run_synthetic` of each cell.
 
-    Equal up to rounding, which training enlarges: at the explorer's size clean weights agree to 1e-3, the live neurons
-    of w' to a median cosine above 0.99, accuracies to 0.02. Finished or interrupted stages go on from their checkpoints.
-    `tick` is called before each step with the share of the work that is done; if it raises, training ends there.
+    grid:     radii, widths, seeds
+    device:   to train on
+    tick:     called before each step with the share of the work that is done; if it raises,
+              training ends there
+    progress: whether to show it
+
+    Equal up to rounding, which training enlarges: at the explorer's size clean weights agree to
+    1e-3, the live neurons of w' to a median cosine above 0.99, accuracies to 0.02. Finished or
+    interrupted stages go on from their checkpoints.
     """
     base, first = grid.base, grid.seeds[0]
-    data = [base.data(seed, device) for seed in grid.seeds]
+    data = {seed: base.data(seed, device) for seed in grid.seeds}
     init = {
         (w, s): grid.experiment(0.0, w).network(s, device) for w in grid.widths for s in grid.seeds
     }
     total = base.clean_steps + base.adversarial_steps
-    with tqdm(
-        total=total,
-        desc=f"{len(grid.cells)} networks at once",
-        disable=not progress,
-        mininterval=0.5,
-    ) as bar:
-
-        def stage(
-            name: str,
-            nets: list[TwoLayer],
-            seeds: list[int],
-            radii: list[float],
-            done: int,
-            config: Training,
-        ):
-            # A radius of 0 would need an infinite x: 1e-6 moves nothing.
-            scale = torch.tensor(radii, device=device).clamp(min=1e-6)
-            model = NetworkBatch(nets, scale)
-            config = together(config, len(nets))
-
-            def step_made(step: int) -> None:
-                bar.update(done + step - bar.n)
-                if tick:
-                    tick((done + step) / total)
-
-            offsets, which = (
-                [s - first for s in grid.seeds],
-                torch.tensor([grid.seeds.index(s) for s in seeds]),
-            )
-            streams = BatchStreams(data, offsets, which, scale, step_made)
-            path = cache_path(
-                f"grid-{name}",
-                config,
-                model,
-                scale,
-                data,
-                offsets,
-                which,
-                code=(train, NetworkBatch, BatchStreams),
-            )
-            train(model, streams, config, every=max(1, config.steps // 12), checkpoint=path)
-            return model.separate()
-
-        separate = [(w, s) for w, s in init]
-        ones = [1.0] * len(separate)
-        trained = stage(
-            "clean", [*init.values()], [s for _, s in separate], ones, 0, base.clean(first)
-        )
-        clean = dict(zip(separate, trained))
+    title = f"{len(grid.cells)} networks at once"
+    with tqdm(total=total, desc=title, disable=not progress, mininterval=0.5) as bar:
+        work = _Work(data=data, bar=bar, tick=tick)
+        # Clean training does not depend on the radius: one network for each width and seed.
+        ones, seeds = [1.0] * len(init), [s for _, s in init]
+        trained = work.stage("clean", [*init.values()], seeds, ones, base.clean(first))
+        clean = dict(zip(init, trained))
         # All radii are those of one schedule, in units of each network's own.
         unit = replace(base, training_reach=math.sqrt(base.k)).adversarial(first)
         radii = [grid.experiment(r, w).training_radius for r, w, _ in grid.cells]
-        starts = [clean[w, s] for _, w, s in grid.cells]
-        purified = stage(
-            "adversarial",
-            starts,
-            [s for *_, s in grid.cells],
-            radii,
-            base.clean_steps,
-            unit,
-        )
+        starts, seeds = [clean[w, s] for _, w, s in grid.cells], [s for *_, s in grid.cells]
+        purified = work.stage("adversarial", starts, seeds, radii, unit)
         bar.update(total - bar.n)
     runs = {}
     for (r, w, s), net in zip(grid.cells, purified):
-        i = grid.seeds.index(s)
-        x, y = data[i].test_set(base.test_samples, s)
-        networks = {"init": init[w, s], "clean": clean[w, s], "purified": net}
-        runs[r, w, s] = SyntheticRun(grid.experiment(r, w), s, data[i], x, y, networks, {})
+        x, y = data[s].test_set(base.test_samples, s)
+        runs[r, w, s] = SyntheticRun(
+            experiment=grid.experiment(r, w),
+            seed=s,
+            data=data[s],
+            x=x,
+            y=y,
+            networks={"init": init[w, s], "clean": clean[w, s], "purified": net},
+            histories={},
+        )
     return runs
 
 
+@dataclass
+class _Work:
+    """The stages of a grid's training, one after the other.
+
+    data: of each seed, the first of which is that of the configurations
+    bar:  of all steps
+    tick: as of `run_grid`
+    done: steps of the stages before
+    """
+
+    data: dict[int, SparseCoding]
+    bar: tqdm
+    tick: Callable[[float], None] | None
+    done: int = 0
+
+    def stage(
+        self,
+        name: str,
+        nets: list[TwoLayer],
+        seeds: list[int],
+        radii: list[float],
+        config: Training,
+    ) -> list[TwoLayer]:
+        """Train networks at once, or go on from a checkpoint; returns them as they are then.
+
+        name:   of the stage
+        nets:   as they are before
+        seeds:  one a network
+        radii:  one a network, which the schedule of radii in `config` multiplies
+        config: of each by itself
+        """
+        each = [*self.data]
+        # A radius of 0 would need an infinite x: 1e-6 moves nothing.
+        scale = torch.tensor(radii, device=self.data[each[0]].device).clamp(min=1e-6)
+        model, config = NetworkBatch(nets, scale), together(config, len(nets))
+        data, offsets = [*self.data.values()], [s - each[0] for s in each]
+        which = torch.tensor([each.index(s) for s in seeds])
+        path = cache_path(
+            f"grid-{name}",
+            config,
+            model,
+            scale,
+            data,
+            offsets,
+            which,
+            code=(train, NetworkBatch, BatchStreams),
+        )
+        streams = BatchStreams(
+            data=data, offsets=offsets, which=which, scale=scale, tick=self._step_made
+        )
+        train(model, streams, config, every=max(1, config.steps // 12), checkpoint=path)
+        self.done += config.steps
+        return model.separate()
+
+    def _step_made(self, step: int) -> None:
+        self.bar.update(self.done + step - self.bar.n)
+        if self.tick:
+            self.tick((self.done + step) / self.bar.total)
+
+
 def together(config: Training, g: int) -> Training:
-    """The configuration of g networks whose losses are averaged: each is to make the steps that it would make alone."""
+    """The configuration of g networks whose losses are averaged.
+
+    Each is to make the steps that it would make alone.
+    """
     lr = config.lr
-    faster = (
-        Schedule(*((at, g * value) for at, value in lr.points))
-        if isinstance(lr, Schedule)
-        else g * lr
-    )
+    if isinstance(lr, Schedule):
+        faster: float | Schedule = Schedule(*((at, g * value) for at, value in lr.points))
+    else:
+        faster = g * lr
     return replace(config, lr=faster, weight_decay=config.weight_decay / g)

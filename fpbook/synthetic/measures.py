@@ -1,11 +1,18 @@
-"""What is measured of a run on the sparse coding model: accuracies between their bounds, and what the neurons hold."""
+"""What is measured of a run on the sparse coding model, as records.
+
+Accuracies between their bounds, and what the neurons hold.
+"""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fpbook.results.records import record
 from fpbook.synthetic.protocol import SyntheticRun
 from fpcore import seeding
-from fpcore.attacks import Ball, along, robust_correct
+from fpcore.attacks import along, robust_correct
+from fpcore.ball import Ball
 from fpcore.certificates.certificate import BRANCHES, certify
 from fpcore.decomposition.purification import chance_cosine, cosine, decompose, features, live
 from fpcore.models.outputs import accuracy
@@ -13,69 +20,93 @@ from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 
 
-def measure_synthetic(run: SyntheticRun, restarts: int = 5) -> dict[str, float]:
-    """All of the ledger's figures of one seed, on its held-out test set, at the experiment's radius."""
-    out = {"radius": run.experiment.radius, "cos_chance": chance_cosine(run.experiment.d)}
-    for suffix, net, branches in (("", run.clean, 1), ("_adv", run.purified, BRANCHES)):
-        out |= {
-            f"{name}{suffix}": value
-            for name, value in accuracy_bounds(run, net, restarts, branches).items()
-        }
-    w0, w, w1 = (n.weight.detach() for n in (run.init, run.clean, run.purified))
-    parts, alive = decompose(w, w1), live(run.purified)
-    out["share_live"] = alive.float().mean().item()
-    out["share_dominant"] = parts.dominant.float().mean().item()
-    out["share_dominant_live"] = parts.dominant[alive].float().mean().item()
-    cosines = {
-        "cos_clean_adv": parts.cos,
-        "cos_init_clean": cosine(w0, w),
-        "cos_init_adv": cosine(w0, w1),
+def measure_synthetic(run: SyntheticRun, restarts: int = 5) -> list[dict[str, Any]]:
+    """What the ledger takes of a run of `run_synthetic`: records of "init", "clean", "purified".
+
+    On its held-out test set, at the experiment's radius.
+    """
+    w0, w, w_purified = (net.weight.detach() for net in (run.init, run.clean, run.purified))
+    alive = live(run.purified)  # they carry the purified network
+    # w = beta w' + v, neuron by neuron, and how far each stage turns it
+    parts = decompose(w, w_purified)
+    shares = {
+        "share_live": alive,
+        "share_dominant": parts.dominant,
+        "share_dominant_live": parts.dominant[alive],
     }
-    for name, values in cosines.items():
-        out[name], out[f"{name}_live"] = values.median().item(), values[alive].median().item()
-    for suffix, net in (("_init", run.init), ("", run.clean), ("_adv", run.purified)):
-        held = features(net.weight.detach(), run.data.features, run.data.u_star)
-        out[f"purity{suffix}"] = held.purity[alive].median().item()
-        out[f"dense_part{suffix}"] = held.dense_part[alive].median().item()
+    found = [
+        record(name, which.float().mean().item(), "purified") for name, which in shares.items()
+    ]
+    for name, network, values in (
+        ("cos_to_clean", "purified", parts.cos),
+        ("cos_to_init", "clean", cosine(w0, w)),
+        ("cos_to_init", "purified", cosine(w0, w_purified)),
+    ):
+        found += medians(network, **{name: values, f"{name}_live": values[alive]})
+    # what the neurons hold at each stage, and the direction of what is removed
+    for network in ("init", "clean", "purified"):
+        held = features(run.named(network).weight.detach(), run.data.features, run.data.u_star)
+        found += medians(network, purity=held.purity[alive], dense_part=held.dense_part[alive])
     removed = cosine(parts.residual[alive], run.data.u_star.expand_as(parts.residual[alive])).abs()
-    out["cos_removed_dense"] = removed.median().item()
-    return out | features_kept(run.data, run.clean, run.purified)
+    return [
+        record("radius", run.experiment.radius),
+        record("cos_chance", chance_cosine(run.experiment.d)),
+        *accuracy_bounds(run, "clean", restarts, branches=1),
+        *accuracy_bounds(run, "purified", restarts),
+        *found,
+        *medians("purified", cos_removed_dense=removed),
+        *features_kept(run, "purified"),
+    ]
 
 
-def measure_control(run: SyntheticRun, restarts: int = 5) -> dict[str, float]:
-    """Of a run of `run_control`: what the figures of FGM training are to be told from, each as "name_control".
+def measure_control(run: SyntheticRun, restarts: int = 5) -> list[dict[str, Any]]:
+    """Of a run of `run_control`, what that of FGM training is to be told from: of "control".
 
-    Its certificate does not branch (`branches` = 1): hardly anything is certified, and branching takes longest where it fails.
+    Its certificate does not branch: hardly anything is certified, and branching takes longest where
+    it fails.
     """
     w, w_c, alive = run.clean.weight.detach(), run.control.weight.detach(), live(run.control)
     held, parts = features(w_c[alive], run.data.features, run.data.u_star), decompose(w, w_c)
-    out = accuracy_bounds(run, run.control, restarts, branches=1)
-    out |= {"purity": held.purity.median().item(), "dense_part": held.dense_part.median().item()}
-    kept = features_kept(run.data, run.clean, run.control)
-    out |= {
-        "share_dominant": parts.dominant.float().mean().item(),
-        "same_feature": kept["same_feature"],
-    }
-    return {f"{name}_control": value for name, value in out.items()}
+    kept = [row for row in features_kept(run, "control") if row["quantity"] == "same_feature"]
+    return [
+        *accuracy_bounds(run, "control", restarts, branches=1),
+        *medians("control", purity=held.purity, dense_part=held.dense_part),
+        record("share_dominant", parts.dominant.float().mean().item(), "control"),
+        *kept,
+    ]
 
 
-def features_kept(data: SparseCoding, clean: TwoLayer, after: TwoLayer) -> dict[str, float]:
-    """Which features live neurons hold, each its top feature, in w and after a second stage, in w' say.
+def medians(network: str, **values: Tensor) -> list[dict[str, Any]]:
+    """Records of the medians of quantities over a network's neurons."""
+    return [record(name, each.median().item(), network) for name, each in values.items()]
 
-    `same_feature`: share of the live neurons of w' that hold the same feature in w. `features_held`: share of all features
-    that some live neuron of w' holds; `features_gained`: that none of w did; `features_lost`: that one of w did, and none of
-    w' does; `features_missed_by_chance`: that none would hold, were each of the live neurons of w' given one at random.
+
+def features_kept(run: SyntheticRun, network: str) -> list[dict[str, Any]]:
+    """Which features live neurons hold, each its top feature, before and after a second stage.
+
+    run:     with the network "clean", from which the second stage starts
+    network: the one after it, "purified" or "control"
+
+    Of its live neurons, `same_feature` is the share that holds the same feature in w. Of all
+    features, `features_held` is the share that some live neuron holds; `features_gained`, that none
+    of w did; `features_lost`, that one of w did, and none does any more;
+    `features_missed_by_chance`, that none would hold, were each live neuron given one at random.
     """
+    data, clean, after = run.data, run.clean, run.named(network)
     alive = live(after)
     old, new = (features(n.weight.detach(), data.features, data.u_star).top for n in (clean, after))
     was, now = (torch.bincount(top, minlength=data.d) > 0 for top in (old[live(clean)], new[alive]))
-    return {
-        "same_feature": (old == new)[alive].float().mean().item(),
-        "features_held": now.float().mean().item(),
-        "features_gained": (now & ~was).float().mean().item(),
-        "features_lost": (was & ~now).float().mean().item(),
-        "features_missed_by_chance": (1 - 1 / data.d) ** int(alive.sum()),
+    shares = {
+        "same_feature": (old == new)[alive],
+        "features_held": now,
+        "features_gained": now & ~was,
+        "features_lost": was & ~now,
     }
+    missed = (1 - 1 / data.d) ** int(alive.sum())
+    return [
+        *(record(name, which.float().mean().item(), network) for name, which in shares.items()),
+        record("features_missed_by_chance", missed, network),
+    ]
 
 
 def robust_correct_with_dense(
@@ -87,34 +118,46 @@ def robust_correct_with_dense(
     restarts: int = 5,
     rng: torch.Generator | None = None,
 ) -> Tensor:
-    """Which samples survive FGM, the dense direction and PGD with `restarts`, at an l2 radius: (n,), bool; an upper bound."""
+    """Which samples survive FGM, the dense direction and PGD: (n,), bool; an upper bound.
+
+    net:      the model under attack
+    data:     where the dense direction is known from
+    x, y:     samples, (n, d) and (n,)
+    radius:   l2, of all attacks
+    restarts: of PGD
+    rng:      of its starts
+    """
     rng = rng or seeding.generator(0, "attack", device=x.device)
     extra = (along(data.u_star, radius),)
     return robust_correct(net, x, y, Ball("l2", radius), restarts=restarts, extra=extra, rng=rng)
 
 
 def accuracy_bounds(
-    run: SyntheticRun, net: TwoLayer, restarts: int = 5, branches: int = BRANCHES
-) -> dict[str, float]:
-    """Clean, robust (worst attack: an upper bound) and certified (a lower bound) accuracy at the run's radius.
+    run: SyntheticRun, network: str, restarts: int = 5, branches: int = BRANCHES
+) -> list[dict[str, Any]]:
+    """Clean, robust and certified accuracy of a network, at the run's radius: records.
 
-    Networks that are far from robust cost the certificate most and gain least: give `branches` = 1 for them. A certified
-    sample that an attack breaks is an error: it would disprove the certificate.
+    run:      whose test samples and radius are taken
+    network:  its name in the run
+    restarts: of PGD; robust accuracy, under the worst attack, is an upper bound
+    branches: of the certificate, a lower bound; networks that are far from robust cost it most and
+              gain least: give 1 for them
+
+    A certified sample that an attack breaks is an error: it would disprove the certificate.
     """
-    survived = robust_correct_with_dense(
-        net, run.data, run.x, run.y, run.experiment.radius, restarts
-    )
-    certificate = certify(net, run.x, run.y, run.experiment.radius, branches)
+    net, radius = run.named(network), run.experiment.radius
+    survived = robust_correct_with_dense(net, run.data, run.x, run.y, radius, restarts)
+    certificate = certify(net, run.x, run.y, radius, branches)
     if broken := int((certificate.robust & ~survived).sum()):
         raise ArithmeticError(
-            f"an attack broke {broken} samples that are certified at {run.experiment.radius}: report this bug"
+            f"an attack broke {broken} samples that are certified at {radius}: report this bug"
         )
-    return {
-        "clean_accuracy": accuracy(net, run.x, run.y),
-        "robust_accuracy": survived.float().mean().item(),
-        "certified_accuracy": certificate.robust.float().mean().item(),
-        "certificate_exact": certificate.exact.float().mean().item(),
-    }
+    return [
+        record("clean_accuracy", accuracy(net, run.x, run.y), network),
+        record("robust_accuracy", survived.float().mean().item(), network),
+        record("certified_accuracy", certificate.robust.float().mean().item(), network),
+        record("certificate_exact", certificate.exact.float().mean().item(), network),
+    ]
 
 
 def soundness(
@@ -126,9 +169,16 @@ def soundness(
     restarts: int = 2,
     rng: torch.Generator | None = None,
 ) -> dict[str, int]:
-    """Attack all that is certified: how many (sample, radius) `pairs` there are, `certified` ones, and `broken` ones of those.
+    """Attack all that is certified: {"pairs", "certified", "broken"}, how many there are.
 
-    The attacks are FGM and PGD with `restarts`. A single broken pair would disprove the certificate.
+    net:      the network
+    x, y:     samples, (n, d) and (n,)
+    radii:    l2; a pair is a sample and a radius
+    branches: of the certificate
+    restarts: of PGD, which attacks, beside FGM, what is certified
+    rng:      of its starts
+
+    A single broken pair would disprove the certificate.
     """
     counts = {"pairs": 0, "certified": 0, "broken": 0}
     for radius in radii:

@@ -1,22 +1,23 @@
-"""Side by side at one radius: what linear, polynomial and tangent models reach when trained, and what their classes can."""
+"""Side by side at one radius: linear, polynomial and tangent models, trained; and their classes."""
 
 import copy
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fpbook.first import summarise
 from fpbook.results.cache import kept
+from fpbook.results.records import record, table
+from fpbook.results.summaries import joined
 from fpbook.synthetic.measures import accuracy_bounds, robust_correct_with_dense
 from fpbook.synthetic.protocol import SyntheticExperiment, run_synthetic
-from fpbook.synthetic.sweeps import SCALING_SIZES, at_size
 from fpcore import checks
-from fpcore.attacks import Attack, Ball, robust_correct, transfer
-from fpcore.certificates.certificate import certified_accuracy
+from fpcore.attacks import Attack, robust_correct, transfer
+from fpcore.ball import Ball
 from fpcore.models.outputs import accuracy
 from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
@@ -34,18 +35,21 @@ from fpcore.theory.kernels import (
 )
 from fpcore.training import Schedule, Training, train
 
+TRAININGS = ("clean", "adversarial")  # of each model
+Row = dict[str, Any]  # a record
+
 
 @dataclass(frozen=True)
 class LowComplexity:
-    """How long the low-complexity models train: one protocol for all sizes; every step size follows from d, k, width.
+    """How long the low-complexity models train: one protocol for all sizes.
 
-    `widths`, in units of the network's own, are those of `run_widths`: a tangent model is trained, and its witness built, at
-    each. The side-by-side has the network's own width alone.
+    Every step size follows from d, k and width. A tangent model is trained, and its witness built,
+    at each of `widths` by `run_widths`; the side-by-side has the network's own width alone.
     """
 
     seeds: int
     samples: int  # of the kernel machines: one pass
-    widths: tuple[float, ...]
+    widths: tuple[float, ...]  # in units of the network's own
     tangent_steps: int
     attacked: int  # test samples under attack
     kernel_lr: float = 0.5
@@ -61,21 +65,21 @@ class LowComplexity:
             checks.finite("width", width, low=0.01)
 
     def linear(self, data: SparseCoding, radius: float, seed: int) -> Linear:
-        """SGD on clean (radius 0) or FGM examples, from 0; the FGM example of a linear model is its worst case."""
+        """SGD on clean (radius 0) or FGM examples, from 0.
+
+        The FGM example of a linear model is its worst case.
+        """
         model = Linear(data.d).to(data.device)
-        lr = float(data.d)
-        train(
-            model,
-            data,
-            Training(400, Schedule((0, lr), (1, 0)), self.batch, radius=radius, seed=seed),
-            every=400,
-        )
+        self._train(model, data, radius, seed, steps=400, lr=float(data.d))
         return model
 
     def machine(
         self, kernel: Kernel, data: SparseCoding, radius: float, seed: int
     ) -> KernelMachine:
-        """A kernel machine after one pass over fresh samples, clean or FGM; it is not told the features."""
+        """A kernel machine after one pass over fresh samples, clean or FGM.
+
+        It is not told the features.
+        """
         model = KernelMachine(kernel, data.d).to(data.device)
         train_kernel(model, data, self.samples, radius, self.kernel_lr, self.batch, seed)
         return model
@@ -84,14 +88,16 @@ class LowComplexity:
         """The tangent model of `net` after SGD on clean or FGM examples."""
         model = Tangent(net)
         lr = self.tangent_lr * data.d * data.k**2 / len(model.weight)
-        schedule = Schedule((0, lr), (1, 0))
-        train(
-            model,
-            data,
-            Training(self.tangent_steps, schedule, self.batch, radius=radius, seed=seed),
-            every=self.tangent_steps,
-        )
+        self._train(model, data, radius, seed, steps=self.tangent_steps, lr=lr)
         return model
+
+    def _train(
+        self, model: nn.Module, data: SparseCoding, radius: float, seed: int, steps: int, lr: float
+    ) -> None:
+        """SGD with a step size that falls linearly from `lr` to 0."""
+        falling = Schedule((0, lr), (1, 0))
+        training = Training(steps=steps, lr=falling, batch=self.batch, radius=radius, seed=seed)
+        train(model, data, training, every=steps)
 
 
 LOW_COMPLEXITY = {
@@ -103,10 +109,10 @@ LOW_COMPLEXITY = {
 
 
 def compared_kernels(experiment: SyntheticExperiment) -> dict[str, Kernel]:
-    """The kernels of the side-by-side: all polynomials of degree 2, the odd ones of degree 3, the NTK of infinite width.
+    """The kernels of the side-by-side: of degrees 2 and 3, and the NTK of infinite width.
 
-    Even parts do not help a polynomial of degree 3 (`even_part_bound`), so it has none; there, degree 1 weighs 1/d, the
-    typical size of <x, x'>^2.
+    Even parts do not help a polynomial of degree 3 (`even_part_bound`), so it has none; there,
+    degree 1 weighs 1/d, the typical size of <x, x'>^2.
     """
     low = 1 / experiment.d
     return {
@@ -119,37 +125,37 @@ def compared_kernels(experiment: SyntheticExperiment) -> dict[str, Kernel]:
 def model_accuracies(
     model: nn.Module, data: SparseCoding, x: Tensor, y: Tensor, radius: float
 ) -> dict[str, float]:
-    """Clean accuracy, and robust accuracy under the worst of FGM, PGD, u* and, for a `Tangent`, PGD on smooth activity.
+    """Clean and robust accuracy of any model, {quantity: value}; the latter an upper bound.
 
-    A tangent model's activity jumps, which its gradient does not show: attacks that follow the gradient alone find it
-    robust where it is not (`gradient_accuracy`).
+    model:  any model
+    data:   where the dense direction is known from
+    x, y:   samples, (n, d) and (n,)
+    radius: l2, of the attacks
+
+    Robust is what survives FGM, PGD, u* and, for a `Tangent`, PGD on smooth activity. A tangent
+    model's activity jumps, which its gradient does not show: attacks that follow the gradient alone
+    find it robust where it is not (`gradient_accuracy`).
     """
-    right, ball = (
-        robust_correct_with_dense(model, data, x, y, radius, restarts=2),
-        Ball("l2", radius),
-    )
-    found = {
-        "clean_accuracy": accuracy(model, x, y),
-        "gradient_accuracy": right.float().mean().item(),
-    }
+    right = robust_correct_with_dense(model, data, x, y, radius, restarts=2)
+    robust = by_gradient = right.float().mean().item()
     if isinstance(model, Tangent):
         survivors = right.nonzero().squeeze(1)
         for temperature in (0.03, 0.1, 0.3):
             if len(survivors):
-                left = robust_correct(
-                    model,
-                    x[survivors],
-                    y[survivors],
-                    ball,
-                    steps=1,
-                    restarts=1,
-                    extra=(smoothed_pgd(model, ball, temperature),),
-                )
-                survivors = survivors[left]
-        found["robust_accuracy"] = len(survivors) / len(x)
-    else:
-        found["robust_accuracy"] = found["gradient_accuracy"]
-    return found
+                smooth = smoothed_pgd(model, Ball("l2", radius), temperature)
+                survivors = survivors[_withstood(model, x[survivors], y[survivors], radius, smooth)]
+        robust = len(survivors) / len(x)
+    return {
+        "clean_accuracy": accuracy(model, x, y),
+        "gradient_accuracy": by_gradient,
+        "robust_accuracy": robust,
+    }
+
+
+def _withstood(model: nn.Module, x: Tensor, y: Tensor, radius: float, attack: Attack) -> Tensor:
+    """Which samples survive one more attack: (n,), bool."""
+    ball = Ball("l2", radius)
+    return robust_correct(model, x, y, ball, steps=1, restarts=1, extra=(attack,))
 
 
 def smoothed_pgd(model: Tangent, ball: Ball, temperature: float) -> Attack:
@@ -161,145 +167,133 @@ def smoothed_pgd(model: Tangent, ball: Ball, temperature: float) -> Attack:
 
 def measure_low_complexity(
     config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """The rows of the three classes, for one seed: {model: {clean_accuracy, robust_accuracy, ...}} at the experiment's radius.
+) -> list[Row]:
+    """The three classes at the experiment's radius, for one seed: records.
 
-    `class_bound` (an upper bound on the whole class) and `certified_accuracy` (a lower bound on one member) where known.
+    config:     how the models train
+    experiment: the protocol of the network beside them
+    seed:       of data, initialisation and samples
+    device:     to train on
+
+    Each model as "linear, clean" and "linear, adversarial", say, by its training. `class_bound` is
+    an upper bound on the whole class and `certified_accuracy` a lower bound on one member, "degree
+    3, witness", where they are known.
     """
     data, tau = experiment.data(seed, device), experiment.radius
     x, y = data.test_set(experiment.test_samples, seed)
-    cubic = cubic_accuracy(data, x, y, tau)
+    certified = cubic_accuracy(data, x, y, tau)
     x, y = x[: config.attacked], y[: config.attacked]
-    rows: dict[str, dict[str, float]] = {}
-    for suffix, radius in ((", clean", 0.0), (", adversarial", tau)):
+    # linear: no member of the class exceeds the bound; degree 2: nor half of the rest (lem-even)
+    ceiling = linear_bound(experiment, tau)
+    bounds = {"linear": ceiling, "degree 2": even_part_bound(ceiling)}
+    found = []
+    for how, radius in zip(TRAININGS, (0.0, tau)):
         models: dict[str, nn.Module] = {"linear": config.linear(data, radius, seed)}
-        models |= {
-            name: config.machine(kernel, data, radius, seed)
-            for name, kernel in compared_kernels(experiment).items()
-        }
+        for name, kernel in compared_kernels(experiment).items():
+            models[name] = config.machine(kernel, data, radius, seed)
         net = experiment.network(seed, device)
         models["NTK, network's width"] = config.tangent(net, data, radius, seed)
-        rows |= {
-            name + suffix: model_accuracies(model, data, x, y, tau)
-            for name, model in models.items()
-        }
+        for name, model in models.items():
+            found += _records(f"{name}, {how}", model_accuracies(model, data, x, y, tau))
+            if name in bounds:
+                found.append(record("class_bound", bounds[name], f"{name}, {how}"))
     witness = Cubic(data.features, data.w_star)
-    rows["degree 3, witness"] = model_accuracies(witness, data, x, y, tau) | {
-        "certified_accuracy": cubic
-    }
-    ceiling = linear_bound(experiment, tau)
-    for row, bound in (("linear", ceiling), ("degree 2", even_part_bound(ceiling))):
-        for suffix in (", clean", ", adversarial"):
-            rows[row + suffix]["class_bound"] = bound
-    return rows
+    reached = model_accuracies(witness, data, x, y, tau) | {"certified_accuracy": certified}
+    return [*found, *_records("degree 3, witness", reached)]
+
+
+def _records(network: str, numbers: Mapping[str, float]) -> list[Row]:
+    """A record of each of a model's {quantity: value}."""
+    return [record(quantity, value, network) for quantity, value in numbers.items()]
 
 
 def measure_networks(
     config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """The same rows for the two-layer network of this seed, on the same samples: after clean, and after FGM training."""
+) -> list[Row]:
+    """The two-layer network of the same seed on the same samples, "clean" and "purified": records.
+
+    The arguments are those of `measure_low_complexity`.
+    """
     run = run_synthetic(experiment, seed, device)
     few = replace(run, x=run.x[: config.attacked], y=run.y[: config.attacked])
-    nets = {"clean network": run.clean, "purified network": run.purified}
-    return {name: accuracy_bounds(few, net, restarts=2, branches=1) for name, net in nets.items()}
+    return [
+        row
+        for name in ("clean", "purified")
+        for row in accuracy_bounds(few, name, restarts=2, branches=1)
+    ]
 
 
 def run_low_complexity(
     config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """All rows of the side-by-side for one seed, or what was found before: a finished seed is kept beside the checkpoints."""
+) -> list[Row]:
+    """All records of the side-by-side for one seed, or what was found before.
+
+    The arguments are those of `measure_low_complexity`. A finished seed is kept beside the
+    checkpoints.
+    """
     arguments = (config, experiment, seed, device)
-    return kept(measure_low_complexity, *arguments) | kept(measure_networks, *arguments)
+    return [*kept(measure_low_complexity, *arguments), *kept(measure_networks, *arguments)]
+
+
+def lower_bounds(measured: Sequence[Row], radius: float) -> list[Row]:
+    """What claims L1 to L3 rest on, of one seed: records.
+
+    Of each model, what the better of its two trainings reaches under attack; the class bounds; the
+    cubic's certificate. `measured` are records of `run_low_complexity`, at `radius`.
+    """
+    numbers = {(row["quantity"], row["network"]): row["value"] for row in measured}
+    models = ("linear", "degree 2", "degree 3", "NTK, network's width", "NTK, infinite width")
+    best = {
+        name: max(numbers["robust_accuracy", f"{name}, {how}"] for how in TRAININGS)
+        for name in models
+    }
+    witness = "degree 3, witness"
+    return [
+        record("radius", radius),
+        *(
+            record("class_bound", numbers["class_bound", f"{name}, clean"], name)
+            for name in ("linear", "degree 2")
+        ),
+        *(record("robust_accuracy", value, name) for name, value in best.items()),
+        record("certified_accuracy", numbers["certified_accuracy", witness], witness),
+    ]
 
 
 def measure_width(
     config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> dict[str, dict[str, float]]:
-    """An FGM-trained tangent model and an untrained witness at the experiment's width: their rows."""
+) -> list[Row]:
+    """An FGM-trained tangent model and an untrained witness at the experiment's width: records.
+
+    The arguments are those of `measure_low_complexity`.
+    """
     data, net = experiment.data(seed, device), experiment.network(seed, device)
     x, y = data.test_set(config.attacked, seed)
     models = {
-        "trained": config.tangent(net, data, experiment.radius, seed),
-        "witness": tangent_witness(net, data),
+        "NTK, trained": config.tangent(net, data, experiment.radius, seed),
+        "NTK, witness": tangent_witness(net, data),
     }
-    return {
-        name: model_accuracies(model, data, x, y, experiment.radius)
+    return [
+        row
         for name, model in models.items()
-    }
+        for row in _records(name, model_accuracies(model, data, x, y, experiment.radius))
+    ]
 
 
 def run_widths(
     config: LowComplexity, experiment: SyntheticExperiment, seeds: list[int], device: torch.device
-) -> dict[str, dict[str, Any]]:
-    """`measure_width` over the widths of `config`: "width/model/figure" -> mean and 95% interval over seeds."""
-    found: dict[int, dict[str, float]] = {s: {} for s in seeds}
+) -> pd.DataFrame:
+    """`measure_width` over the widths of `config`: records over width and seed.
+
+    config:     how the tangent models train
+    experiment: the protocol, at the network's own width
+    seeds:      of data, initialisation and samples
+    device:     to train on
+    """
+    found = []
     for seed, times in tqdm(
         [(s, w) for s in seeds for w in config.widths], desc="widths and seeds"
     ):
         wider = replace(experiment, width=round(times * experiment.width))
-        rows = kept(measure_width, config, wider, seed, device)
-        found[seed] |= {
-            f"{wider.width}/{name}/{figure}": v
-            for name, row in rows.items()
-            for figure, v in row.items()
-        }
-    return summarise([*found.values()])
-
-
-def measure_separation(
-    experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> dict[str, float]:
-    """Certified accuracies, of the purified network and of the cubic, at the experiment's radius."""
-    run = run_synthetic(experiment, seed, device, progress=False)
-    return {
-        "purified_accuracy": certified_accuracy(
-            run.purified, run.x, run.y, experiment.radius, branches=1
-        ),
-        "cubic_accuracy": cubic_accuracy(run.data, run.x, run.y, experiment.radius),
-    }
-
-
-def run_separation(
-    profile: str, seeds: list[int], device: torch.device
-) -> dict[str, dict[str, Any]]:
-    """The purified network and the cubic, certified, above the class bounds at the same radius as d grows in the regime.
-
-    "d/figure" -> mean and 95% interval over seeds.
-    """
-    checks.choice("profile", profile, tuple(SCALING_SIZES))
-    sizes = [(d, k) for d, k in SCALING_SIZES[profile] if 0.4 <= k / math.sqrt(d) <= 0.6]
-    ceilings = {
-        (d, k): linear_bound(at_size(d, k), at_size(d, k).radius) for d, k in sizes
-    }  # exact: the same for all seeds
-    found: dict[int, dict[str, float]] = {s: {} for s in seeds}
-    for seed, (d, k) in tqdm([(s, size) for s in seeds for size in sizes], desc="sizes and seeds"):
-        row, ceiling = kept(measure_separation, at_size(d, k), seed, device), ceilings[d, k]
-        row |= {"linear_accuracy": ceiling, "quadratic_accuracy": even_part_bound(ceiling)}
-        found[seed] |= {f"{d}/{name}": value for name, value in row.items()}
-    return summarise([*found.values()])
-
-
-def lower_bound_figures(
-    rows: list[dict[str, dict[str, float]]], radius: float
-) -> list[dict[str, float]]:
-    """The figures of claims L1 to L3 for each seed; robust accuracies are those of the better of the two trainings."""
-    figures = []
-    for row in rows:
-
-        def best(name: str, row=row) -> float:
-            return max(row[f"{name}, {how}"]["robust_accuracy"] for how in ("clean", "adversarial"))
-
-        figures.append(
-            {
-                "radius": radius,
-                "class_bound_linear_accuracy": row["linear, clean"]["class_bound"],
-                "class_bound_degree2_accuracy": row["degree 2, clean"]["class_bound"],
-                "robust_accuracy_linear": best("linear"),
-                "robust_accuracy_degree2": best("degree 2"),
-                "robust_accuracy_degree3": best("degree 3"),
-                "robust_accuracy_ntk": best("NTK, network's width"),
-                "robust_accuracy_ntk_limit": best("NTK, infinite width"),
-                "certified_accuracy_witness": row["degree 3, witness"]["certified_accuracy"],
-            }
-        )
-    return figures
+        measured = kept(measure_width, config, wider, seed, device)
+        found.append(table(measured, width=wider.width, seed=seed))
+    return joined(*found)

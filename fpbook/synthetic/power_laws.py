@@ -2,69 +2,134 @@
 
 import math
 import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from fpbook.results.columns import rows
+from fpbook.results.intervals import Interval
+from fpbook.results.summaries import Pick, pick, summary_table
 
-def exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """The power laws that the theory predicts, fitted to rows of `run_scaling`: name -> exponent, 95% interval.
+INSIDE, EVERYWHERE = "k < sqrt(d)", "all"  # the sizes fitted to: the theory's regime, or all
+FACTORS: dict[str, Callable[[int, int], float]] = {
+    "d": lambda d, k: d,
+    "k": lambda d, k: k,
+    "k/d": lambda d, k: k / d,
+}
+# {(d, k): {(quantity, network): mean over seeds}}
+Means = Mapping[tuple[int, int], Mapping[tuple[str, str], float]]
 
-    Each is fitted inside the theory's regime, k < sqrt(d), and once more, as "name (all sizes)", with what lies beyond; to
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """A power law that the theory predicts.
+
+    label:    in words
+    quantity: what follows it
+    network:  of which network
+    factors:  what the powers are of, names of FACTORS
+    optional: whether it is left out where runs of too few sizes have the quantity
+    """
+
+    label: str
+    quantity: str
+    network: str
+    factors: tuple[str, ...]
+    optional: bool = False
+
+
+LAWS = (
+    PowerLaw(
+        label="dense coefficient", quantity="dense_coefficient", network="clean", factors=("k/d",)
+    ),
+    PowerLaw(
+        label="breaking radius", quantity="broken_radius", network="clean", factors=("d", "k")
+    ),
+    PowerLaw(
+        label="certified radius", quantity="certified_radius", network="purified", factors=("k",)
+    ),
+    PowerLaw(
+        label="active share, clean", quantity="active_share", network="clean", factors=("k/d",)
+    ),
+    PowerLaw(
+        label="active share, purified",
+        quantity="active_share",
+        network="purified",
+        factors=("k/d",),
+    ),
+    PowerLaw(
+        label="steps to 90%",
+        quantity="steps_to_robust",
+        network="purified",
+        factors=("d",),
+        optional=True,
+    ),
+)
+
+
+def exponents(runs: pd.DataFrame) -> pd.DataFrame:
+    """The exponents of LAWS, fitted to records of `run_scaling`: summaries, n the number of sizes.
+
+    Each is fitted inside the theory's regime, k < sqrt(d), and once more with what lies beyond; to
     one point a size, since what keeps a size off a law is common to its seeds.
     """
-    rows = _by_size(rows)
-    inside = [row for row in rows if row["k"] < math.sqrt(row["d"])]
-    return _exponents(inside) | {
-        f"{name} (all sizes)": fit for name, fit in _exponents(rows).items()
+    means = _by_size(runs)
+    inside = {(d, k): mean for (d, k), mean in means.items() if k < math.sqrt(d)}
+    return summary_table([*_fits(inside, INSIDE), *_fits(means, EVERYWHERE)])
+
+
+def exponent_picks(fitted: pd.DataFrame) -> dict[str, Pick]:
+    """Which exponent is which: {"breaking radius ~ d (all sizes)": its pick, ...}."""
+    laws = {(law.quantity, law.network): law.label for law in LAWS}
+    beyond = {INSIDE: "", EVERYWHERE: " (all sizes)"}
+    picks = {}
+    for row in rows(fitted):
+        over = {name: row[name] for name in ("fitted", "factor", "sizes")}
+        label = f"{laws[row['fitted'], row['network']]} ~ {row['factor']}{beyond[row['sizes']]}"
+        picks[label] = pick("exponent", row["network"], **over)
+    return picks
+
+
+def _by_size(runs: pd.DataFrame) -> Means:
+    """The geometric means over the seeds that have a quantity, without those of nothing but 0."""
+    values: dict[tuple[int, int], dict[tuple[str, str], list[float]]] = {}
+    for row in rows(runs):
+        of_size = values.setdefault((row["d"], row["k"]), {})
+        if row["value"]:
+            of_size.setdefault((row["quantity"], row["network"]), []).append(row["value"])
+    return {
+        size: {name: statistics.geometric_mean(some) for name, some in of_size.items()}
+        for size, of_size in values.items()
     }
 
 
-def _by_size(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each (d, k): the geometric mean of each figure over the seeds that have it, None if none has."""
+def _fits(means: Means, sizes: str) -> list[dict[str, Any]]:
+    """Rows of a summary: the exponents of LAWS, fitted to these means."""
     found = []
-    for d, k in dict.fromkeys((row["d"], row["k"]) for row in rows):
-        some = [row for row in rows if (row["d"], row["k"]) == (d, k)]
-        figures = {
-            name: [row[name] for row in some if row[name]]
-            for name in some[0].keys() - {"d", "k", "seed"}
-        }
-        means = {
-            name: statistics.geometric_mean(values) if values else None
-            for name, values in figures.items()
-        }
-        found.append({"d": d, "k": k, **means})
-    return found
-
-
-def _exponents(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    d, k = ([row[name] for row in rows] for name in ("d", "k"))
-    share = {"k/d": [row["k"] / row["d"] for row in rows]}
-    laws: dict[str, tuple[str, dict[str, list[float]]]] = {
-        "dense coefficient": ("dense_coefficient", share),
-        "breaking radius": ("broken_radius", {"d": d, "k": k}),
-        "certified radius": ("certified_radius", {"k": k}),
-        "active share, clean": ("active_clean", share),
-        "active share, purified": ("active_adv", share),
-    }
-    counted = [row["d"] for row in rows if row["steps"]]  # reached, and not before the first step
-    if len(counted) >= 3 and len({*counted}) >= 2:
-        laws["steps to 90%"] = ("steps", {"d": d})
-    found: dict[str, dict[str, float]] = {}
-    for label, (figure, factors) in laws.items():
-        fitted = power_law(factors, [row[figure] for row in rows])
-        found |= {f"{label} ~ {name}": number for name, number in fitted.items()}
+    for law in LAWS:
+        values = [of_size.get((law.quantity, law.network)) for of_size in means.values()]
+        reached = [d for (d, _), value in zip(means, values) if value]
+        if law.optional and (len(reached) < 3 or len({*reached}) < 2):
+            continue
+        factors = {name: [FACTORS[name](d, k) for d, k in means] for name in law.factors}
+        for factor, fit in power_law(factors, values).items():
+            number = {"value": fit.value, "low": fit.low, "high": fit.high, "n": fit.n}
+            of = {"network": law.network, "fitted": law.quantity, "factor": factor, "sizes": sizes}
+            found.append({"quantity": "exponent", **of, **number})
     return found
 
 
 def power_law(
-    factors: dict[str, list[float]], values: list[float | None]
-) -> dict[str, dict[str, float]]:
-    """Fit values = c * prod_f f^a_f by least squares in logarithms; the exponents a_f with their 95% t intervals.
+    factors: Mapping[str, Sequence[float]], values: Sequence[float | None]
+) -> dict[str, Interval]:
+    """Fit values = c * prod_f f^a_f by least squares in logarithms; the a_f with 95% t intervals.
 
-    `factors` maps a name to one positive number a measurement. Measurements that are None, or not positive and finite, are
-    left out; too few of them for an interval is an error.
+    `factors` maps a name to one positive number a measurement. Measurements that are None, or not
+    positive and finite, are left out; too few of them for an interval is an error.
     """
     y = np.asarray(values, dtype=float)
     use = np.isfinite(y) & (y > 0)
@@ -74,14 +139,15 @@ def power_law(
     free = int(use.sum()) - columns.shape[1]
     if free < 1 or np.linalg.matrix_rank(columns) < columns.shape[1]:
         raise ValueError(
-            f"{int(use.sum())} usable measurements of {len(y)} cannot fit {list(factors)}: measure at more sizes"
+            f"{int(use.sum())} usable measurements of {len(y)} cannot fit {list(factors)}: "
+            "measure at more sizes"
         )
+    # a = (X'X)^-1 X' log y, and the variance of a_f is s^2 (X'X)^-1_ff
     inverse = np.linalg.inv(columns.T @ columns)
     fitted = inverse @ columns.T @ np.log(y[use])
     variance = np.square(np.log(y[use]) - columns @ fitted).sum() / free
     half = stats.t.ppf(0.975, free) * np.sqrt(variance * inverse.diagonal())
-    names = dict(zip(factors, zip(fitted[1:], half[1:])))
     return {
-        n: {"value": float(a), "low": float(a - h), "high": float(a + h), "n": len(y[use])}
-        for n, (a, h) in names.items()
+        name: Interval(value=float(a), low=float(a - h), high=float(a + h), n=len(y[use]))
+        for name, a, h in zip(factors, fitted[1:], half[1:])
     }

@@ -1,4 +1,4 @@
-"""The experiments on the sparse coding model: clean training, then FGM training, and their controls."""
+"""The protocol on the sparse coding model: clean training, then FGM training; its controls."""
 
 import copy
 import math
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from fpbook.results.cache import cache_path
 from fpcore import checks, seeding
-from fpcore.attacks import Ball, pgd
+from fpcore.attacks import pgd
+from fpcore.ball import Ball
 from fpcore.decomposition.purification import active_share, cosine, features, live
 from fpcore.models.outputs import accuracy
 from fpcore.models.two_layer import TwoLayer
@@ -22,26 +23,23 @@ from fpcore.training import Schedule, Training, train
 class SyntheticExperiment:
     """Clean SGD, then SGD on l2 FGM examples, for the two-layer network on the sparse coding model.
 
-    One protocol for all sizes: every constant is a number here or a formula in d and k below, none is set per seed.
+    One protocol for all sizes: every constant is a number here or a formula in d and k below, none
+    is set per seed.
     """
 
-    d: int
-    k: int
-    width: int
-    seeds: int
-    clean_steps: int
-    adversarial_steps: int
-    margin: float = 2.5
-    noise: float = 0.2
-    reach: float = 0.59  # the radius of attacks and certificates in units of 1/sqrt(k), the size of one active feature
-    training_reach: float = 0.65  # the radius of FGM training, a little larger
-    init_norm: float = 0.05
-    first_threshold: float = (
-        1.9  # in units of 1/sqrt(d), the standard deviation of a random neuron's pre-activation
-    )
-    last_threshold: float = (
-        0.62  # in units of 1/sqrt(k), at the end of clean training and ever after
-    )
+    d: int  # inputs
+    k: int  # active features of a sample
+    width: int  # neurons
+    seeds: int  # runs
+    clean_steps: int  # of the first stage
+    adversarial_steps: int  # of the second
+    margin: float = 2.5  # the least score of a sample, in standard deviations
+    noise: float = 0.2  # standard deviation of a sample's noise, times sqrt(d)
+    reach: float = 0.59  # radius of attacks and certificates, in features: units of 1/sqrt(k)
+    training_reach: float = 0.65  # radius of FGM training, a little larger
+    init_norm: float = 0.05  # of a neuron
+    first_threshold: float = 1.9  # times 1/sqrt(d), the spread of a random neuron's pre-activation
+    last_threshold: float = 0.62  # times 1/sqrt(k), at the end of clean training and ever after
     clean_lr: float = 0.02  # times d
     adversarial_lr: float = 0.1  # times d
     decay: float = 0.007  # share of its weight that a neuron loses in a step, at the full step size
@@ -52,15 +50,8 @@ class SyntheticExperiment:
 
     def __post_init__(self) -> None:
         check_sizes(self.d, self.k, self.margin, self.noise)
-        for name in (
-            "width",
-            "seeds",
-            "clean_steps",
-            "adversarial_steps",
-            "attack_steps",
-            "batch",
-            "test_samples",
-        ):
+        counts = ("width", "seeds", "clean_steps", "adversarial_steps", "attack_steps")
+        for name in (*counts, "batch", "test_samples"):
             checks.positive_int(name, getattr(self, name))
         for name in ("reach", "training_reach", "decay", "first_threshold", "last_threshold"):
             checks.finite(name, getattr(self, name))
@@ -79,10 +70,14 @@ class SyntheticExperiment:
 
     @property
     def thresholds(self) -> tuple[float, float]:
-        """b_i/|w_i| at initialisation, and from the end of clean training on: FGM training does not touch it."""
+        """b_i/|w_i| at initialisation, and from the end of clean training on.
+
+        FGM training does not touch it.
+        """
         return self.first_threshold / math.sqrt(self.d), self.last_threshold / math.sqrt(self.k)
 
     def data(self, seed: int, device: torch.device) -> SparseCoding:
+        """The sparse coding model of a seed."""
         return SparseCoding(self.d, self.k, self.margin, self.noise, seed, device)
 
     def network(self, seed: int, device: torch.device) -> TwoLayer:
@@ -106,7 +101,10 @@ class SyntheticExperiment:
         )
 
     def adversarial(self, seed: int) -> Training:
-        """FGM training; step size and radius are warmed up, since the full attack at once lets f collapse to 0."""
+        """The second stage, FGM training from the clean weights.
+
+        Step size and radius are warmed up: the full attack at once lets f collapse to 0.
+        """
         full = self.adversarial_lr * self.d
         return Training(
             steps=self.adversarial_steps,
@@ -120,18 +118,26 @@ class SyntheticExperiment:
 
 
 SYNTHETIC = {
-    "quick": SyntheticExperiment(400, 8, 2000, seeds=2, clean_steps=250, adversarial_steps=400),
-    "full": SyntheticExperiment(1536, 17, 7680, seeds=5, clean_steps=250, adversarial_steps=750),
+    "quick": SyntheticExperiment(
+        d=400, k=8, width=2000, seeds=2, clean_steps=250, adversarial_steps=400
+    ),
+    "full": SyntheticExperiment(
+        d=1536, k=17, width=7680, seeds=5, clean_steps=250, adversarial_steps=750
+    ),
 }
 
 
 @dataclass(frozen=True)
 class SyntheticRun:
-    """One seed: its data, a held-out test set (x, y), its networks by name, and their histories.
+    """One seed: its data, its networks and how they were trained.
 
-    `networks` holds "init" w0 and what `run_synthetic`, `run_control` or `run_scratch` trained from
-    it; each is an attribute as well, and asking for one that was not trained is an error.
-    `histories` holds that of each stage, by the name of the network that it ends with.
+    experiment: the protocol
+    seed:       of data, initialisation and samples
+    data:       the sparse coding model
+    x, y:       a held-out test set, (n, d) and (n,)
+    networks:   by name: "init" w0, and what `run_synthetic`, `run_control` or `run_scratch` trained
+                from it; each is an attribute as well
+    histories:  what was watched in each stage, by the name of the network that it ends with
     """
 
     experiment: SyntheticExperiment
@@ -145,29 +151,30 @@ class SyntheticRun:
     @property
     def init(self) -> TwoLayer:
         """w0."""
-        return self._network("init")
+        return self.named("init")
 
     @property
     def clean(self) -> TwoLayer:
         """w, after clean training."""
-        return self._network("clean")
+        return self.named("clean")
 
     @property
     def purified(self) -> TwoLayer:
         """w', FGM-trained from w."""
-        return self._network("purified")
+        return self.named("purified")
 
     @property
     def control(self) -> TwoLayer:
         """w_c, trained on from w on the schedule of w', but clean."""
-        return self._network("control")
+        return self.named("control")
 
     @property
     def scratch(self) -> TwoLayer:
         """w'', FGM-trained from w0, never clean."""
-        return self._network("scratch")
+        return self.named("scratch")
 
-    def _network(self, name: str) -> TwoLayer:
+    def named(self, name: str) -> TwoLayer:
+        """The network of this name; ValueError if the run has none."""
         if name not in self.networks:
             raise ValueError(f"this run has no {name} network: it trained {[*self.networks]}")
         return self.networks[name]
@@ -176,7 +183,7 @@ class SyntheticRun:
 def run_synthetic(
     experiment: SyntheticExperiment, seed: int, device: torch.device, progress: bool = True
 ) -> SyntheticRun:
-    """Train "clean" w, then "purified" w'; what was finished before is read from its checkpoints."""
+    """Train "clean" w, then "purified" w'; what was finished before is read from checkpoints."""
     stages = {"clean": experiment.clean(seed), "purified": experiment.adversarial(seed)}
     return _run(experiment, seed, device, stages, progress)
 
@@ -186,15 +193,14 @@ def run_control(
 ) -> SyntheticRun:
     """Train "clean" w, then "control" w_c: on the very schedule of w', but clean."""
     control = replace(experiment.adversarial(seed), radius=0.0)
-    return _run(
-        experiment, seed, device, {"clean": experiment.clean(seed), "control": control}, progress
-    )
+    stages = {"clean": experiment.clean(seed), "control": control}
+    return _run(experiment, seed, device, stages, progress)
 
 
 def run_scratch(
     experiment: SyntheticExperiment, seed: int, device: torch.device, progress: bool = True
 ) -> SyntheticRun:
-    """Train "scratch" w'': both stages under attack, from w0; "scratch_halfway" is after the first."""
+    """Train "scratch" w'': both stages under attack, from w0; the first ends "scratch_halfway"."""
     full = experiment.training_radius
     rising = experiment.clean(seed, Schedule((0, 0.3 * full), (1, full)))
     stages = {"scratch_halfway": rising, "scratch": experiment.adversarial(seed)}
@@ -208,7 +214,14 @@ def _run(
     stages: dict[str, Training],
     progress: bool,
 ) -> SyntheticRun:
-    """Train the stages, one after the other, from w0."""
+    """Train one network after the other, each from the one before, the first from w0.
+
+    experiment: sizes and constants
+    seed:       of all that is random
+    device:     to train on
+    stages:     the trainings, by the name of the network that each ends with
+    progress:   whether to show it
+    """
     data, init = experiment.data(seed, device), experiment.network(seed, device)
     # Test samples that are only watched during training, and never reported.
     watched = data.sample(200, seeding.generator(seed, "watch", device=data.device))
@@ -238,7 +251,15 @@ def _run(
         )
         networks[name] = start = model
     x, y = data.test_set(experiment.test_samples, seed)
-    return SyntheticRun(experiment, seed, data, x, y, networks, histories)
+    return SyntheticRun(
+        experiment=experiment,
+        seed=seed,
+        data=data,
+        x=x,
+        y=y,
+        networks=networks,
+        histories=histories,
+    )
 
 
 @torch.no_grad()
@@ -251,7 +272,15 @@ def watch(
     y: Tensor,
     radius: float,
 ) -> dict[str, float]:
-    """What the histories follow: accuracies at a radius, and the live neurons against w0 and the start of the stage."""
+    """What the histories follow: accuracies under attack, and what the live neurons have become.
+
+    net:    the network now
+    init:   w0
+    start:  the network at the start of the stage
+    data:   the sparse coding model
+    x, y:   samples, (n, d) and (n,)
+    radius: of the attack, l2
+    """
     alive = live(net)
     held, before = (features(n.weight[alive], data.features, data.u_star) for n in (net, start))
     since = cosine(start.weight[alive], net.weight[alive]).abs()

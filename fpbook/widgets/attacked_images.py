@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from fpbook.figures.style import LIGHT_GREY, NETWORK_COLORS
 from fpbook.widgets.controls import card, panels, picture, slider
 from fpcore import checks
-from fpcore.attacks import Ball, pgd
+from fpcore.attacks import pgd
+from fpcore.ball import Ball
 from fpcore.images import CLASSES, Images
 from fpcore.models.convnet import ConvNet
 from fpcore.models.outputs import classified, evaluating

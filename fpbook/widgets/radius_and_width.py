@@ -32,7 +32,7 @@ from fpbook.widgets.controls import (
 from fpbook.widgets.run_card import run_card
 
 ROWS = {"clean": "clean network <i>w</i>", "purified": "after FGM training, <i>w</i>′"}
-COLUMNS = {"attacked": "worst attack (upper bound)", "certified": "certified (lower bound)"}
+BOUND_TITLES = {"attacked": "worst attack (upper bound)", "certified": "certified (lower bound)"}
 MIDDLE = len(EVALUATED) // 2  # the evaluation radius to start with
 PREPARED, LIVE = 0, 1  # what the explorer shows: positions of its Stack
 
@@ -42,7 +42,7 @@ def accuracy_table(reach: float, k: int, numbers: Numbers) -> str:
     seeds = next(iter(numbers.values())).n
     over = "one seed" if seeds == 1 else f"mean and 95% interval over {seeds} seeds"
     caption = f"Robust accuracy at evaluation radius {reach:.2f}/√k = {reach / k**0.5:.3f}; {over}"
-    head = "".join(f'<th scope="col">{COLUMNS[bound]}</th>' for bound in BOUNDS)
+    head = "".join(f'<th scope="col">{BOUND_TITLES[bound]}</th>' for bound in BOUNDS)
     rows = ""
     for network, label in ROWS.items():
         cells = "".join(f"<td>{show(numbers[network, bound])}</td>" for bound in BOUNDS)

@@ -1,14 +1,17 @@
-"""Branch and bound: the ball is split where a neuron has its concave corner, and each part is bounded."""
+"""Branch and bound: the ball is split at a neuron's concave corner, and each part is bounded."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fpcore.certificates.linear_relaxation import Neighbourhood, bound, envelope
+from fpcore.certificates.linear_relaxation import Neighbourhood, bound, chords, envelope
 
 
 def reduced(net: Neighbourhood, i: int, bends: Tensor) -> Neighbourhood:
-    """Sample i alone, with the neurons that do not bend in its ball summed up: few are left."""
+    """Sample i alone, with the neurons that do not bend in its ball summed up: few are left.
+
+    `bends` (m,), bool: the neurons that are kept one by one.
+    """
     one = net.samples(torch.tensor([i], device=bends.device))
     active = ~bends & (one.q[0].abs() > net.threshold)
     norm, rows = net.norm[active], net.rows[active]
@@ -23,105 +26,140 @@ def reduced(net: Neighbourhood, i: int, bends: Tensor) -> Neighbourhood:
 
 
 def branch(net: Neighbourhood, branches: int) -> tuple[float, float]:
-    """Bounds of one sample, lower and upper: each part of its ball is ascended, and split until its bound is positive."""
+    """Bounds on the minimum of y f over the ball of one sample, lower and upper.
+
+    Slopes are ascended in each part of the ball, at most `branches` in all, and the part is split
+    until its bound is positive.
+    """
     low, high = net.q - net.radius, net.q + net.radius
     left, right = envelope(net, low, high)
-    a, rate = torch.where(net.q > net.threshold, right, left), 1 / _largest_eigenvalue(net.rows)
-    margin = torch.full_like(net.base, -torch.inf)
-    settled, attained, count = torch.inf, torch.inf, 0
+    slope = torch.where(net.q > net.threshold, right, left)
+    rate = 1 / _largest_eigenvalue(net.rows)
+    margin = torch.full_like(net.base, -torch.inf)  # of each part that is left
+    settled = torch.inf  # the least margin of the parts that are done with
+    attained = torch.inf
+    count = 0
     while True:
-        a = ascend(net, low, high, a, rate)
-        lower, upper, worst = bound(net, low, high, a)
-        margin = margin.fmax(lower)  # a part inherits the bound of the whole
-        attained, count = min(attained, upper.min().item()), count + len(a)
+        # Bound: a part inherits the bound of the whole.
+        slope = ascend(net, low, high, slope, rate)
+        found = bound(net, low, high, slope)
+        margin = margin.fmax(found.lower)
+        attained = min(attained, found.upper.min().item())
+        count += len(slope)
+        # Drop what is proved; stop when all is, when the label changes, or when no split is left.
         todo = ~(margin > 0)
         settled = min([settled, *margin[~todo].tolist()])
-        if attained <= 0 or not todo.any() or count + 2 * int(todo.sum()) > branches:
-            return min([settled, *margin[todo].tolist()]), attained
-        a, low, high, worst, margin, upper = (
-            part[todo] for part in (a, low, high, worst, margin, upper)
-        )
-        gap = gaps(net, low, high, a, worst)
-        rest = gap.clamp(min=0).sort(1, descending=True).values[:, branches:].sum(1)
-        if (
-            rest >= upper
-        ).any():  # at this delta the bound stays below 0 after as many splits as we may make
+        margin = margin[todo]
+        if attained <= 0 or not todo.any() or count + 2 * len(margin) > branches:
             return min([settled, *margin.tolist()]), attained
-        low, high, old = split(net, low, high, gap)
-        a, margin = a[old], margin[old]
+        slope, low, high = slope[todo], low[todo], high[todo]
+        # At its worst delta the lines miss y f by the sum of the gaps, of which a split closes one:
+        # where those left after as many splits as allowed reach y f, the bound stays below 0.
+        gap = gaps(net, low, high, slope, found.worst[todo])
+        unclosed = gap.clamp(min=0).sort(1, descending=True).values[:, branches:].sum(1)
+        if (unclosed >= found.upper[todo]).any():
+            return min([settled, *margin.tolist()]), attained
+        # Branch.
+        low, high, parent = split(net, low, high, gap)
+        slope, margin = slope[parent], margin[parent]
 
 
 def ascend(
-    net: Neighbourhood, low: Tensor, high: Tensor, a: Tensor, rate: float, steps: int = 4
+    net: Neighbourhood, low: Tensor, high: Tensor, slope: Tensor, rate: float, steps: int = 4
 ) -> Tensor:
-    """Slopes with a larger bound, which is concave in a: proximal gradient ascent, at a rate of at most 1/|rows|^2."""
+    """Slopes (n, m) with a larger bound, which is concave in them, by proximal gradient ascent.
+
+    net    the neighbourhood of one sample
+    low    least pre-activations in each part (n, m)
+    high   largest ones
+    slope  the slopes to start from (n, m)
+    rate   of the ascent, at most 1/|rows|^2
+    steps  of the ascent
+    """
     u, s = net.corners(low, high)
-    left, right = (s[1:] - s[:-1]) / (u[1:] - u[:-1]).clamp(min=1e-30)
+    left, right = chords(u, s)
     for _ in range(steps):
-        v = net.direction + a @ net.rows
-        length = v.norm(dim=1, keepdim=True).clamp(min=1e-3 * net.norm.max().item())
+        # Gradient of the smooth part, a q - radius |direction + a rows|.
+        total = net.direction + slope @ net.rows
+        length = total.norm(dim=1, keepdim=True).clamp(min=1e-3 * net.norm.max().item())
         step = rate * length / net.radius
-        z = a / step + net.q - (net.radius * v / length) @ net.rows.T
-        # -c is the conjugate of the envelope e: its proximal point follows from that of e (Moreau)
-        below, above = (
-            (z - left / step).maximum(u[0]).minimum(u[1]),
-            (z - right / step).maximum(u[1]).minimum(u[2]),
-        )
-        a = step * (z - (below + above - u[1]))
-    return a
+        z = slope / step + net.q - (net.radius * total / length) @ net.rows.T
+        # -c is the conjugate of the envelope e: its proximal point follows from that of e (Moreau).
+        below = (z - left / step).maximum(u[0]).minimum(u[1])
+        above = (z - right / step).maximum(u[1]).minimum(u[2])
+        slope = step * (z - (below + above - u[1]))
+    return slope
 
 
-def gaps(net: Neighbourhood, low: Tensor, high: Tensor, a: Tensor, worst: Tensor) -> Tensor:
-    """How far each neuron's line is below it at the worst delta, if its concave corner is inside; else -inf."""
+def gaps(net: Neighbourhood, low: Tensor, high: Tensor, slope: Tensor, worst: Tensor) -> Tensor:
+    """How far each neuron's line is below it at the worst delta, (n, m).
+
+    Only at a concave corner is there a gap to close by a split: without one it is -inf.
+
+    net    the neighbourhood
+    low    least pre-activations in each part (n, m)
+    high   largest ones
+    slope  of the lines (n, m)
+    worst  pre-activations at the worst delta (n, m)
+    """
     u, s = net.corners(low, high)
-    gap = net.activation(worst) - a * worst - (s - a * u).amin(0)
+    gap = net.activation(worst) - slope * worst - (s - slope * u).amin(0)
     return gap.masked_fill((low >= -net.threshold) | (high <= -net.threshold), -torch.inf)
 
 
 def split(
     net: Neighbourhood, low: Tensor, high: Tensor, gap: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut each part in two at the concave corner u_i = -threshold of the largest gap; a part without one stays whole.
+    """Cut each part in two at the concave corner u_i = -threshold of the largest gap.
 
-    On each side all intervals shrink to what is left of the ball. Returns low, high and the part that each is from.
+    net   the neighbourhood of one sample
+    low   least pre-activations in each of n parts (n, m)
+    high  largest ones
+    gap   of each neuron's line (n, m); a part of infinite ones has no corner and stays whole
+
+    On each side all intervals shrink to what is left of the ball. Returns low and high of the new
+    parts, and the index of the old part that each is from.
     """
-    cost, at = gap.max(1, keepdim=True)
-    cos, cut = net.rows[at[:, 0]] @ net.rows.T, -net.threshold - net.q[0, at]
-    above, below = _cap(net, cos, cut), _cap(net, -cos, -cut)
-    low, high, old = (
-        low.repeat(2, 1),
-        high.repeat(2, 1),
-        torch.arange(len(gap), device=gap.device).repeat(2),
-    )
-    cut_low = low.maximum(torch.cat([above[0], below[0]]))
-    cut_high = high.minimum(torch.cat([above[1], below[1]]))
-    (
-        cut_low[: len(gap)].scatter_(1, at, -net.threshold),
-        cut_high[len(gap) :].scatter_(1, at, -net.threshold),
-    )
-    whole = cost.isinf().repeat(
-        2, 1
-    )  # nothing to cut: the first copy stays as it is, the second goes
-    low, high = (
-        torch.where(whole, low, cut_low),
-        torch.where(whole, high, cut_high.maximum(cut_low)),
-    )
-    keep = ~whole.squeeze(1) | (torch.arange(len(old), device=gap.device) < len(gap))
-    return low[keep], high[keep], old[keep]
+    n = len(gap)
+    largest, neuron = gap.max(1, keepdim=True)  # (n, 1) each
+    # The two sides of the cut are caps of the ball.
+    cos = net.rows[neuron[:, 0]] @ net.rows.T  # (n, m)
+    cut = -net.threshold - net.q[0, neuron]
+    above_low, above_high = _cap(net, cos, cut)
+    below_low, below_high = _cap(net, -cos, -cut)
+
+    # First all upper sides, then all lower ones.
+    low, high = low.repeat(2, 1), high.repeat(2, 1)
+    parent = torch.arange(n, device=gap.device).repeat(2)
+    cut_low = low.maximum(torch.cat([above_low, below_low]))
+    cut_high = high.minimum(torch.cat([above_high, below_high]))
+    cut_low[:n].scatter_(1, neuron, -net.threshold)
+    cut_high[n:].scatter_(1, neuron, -net.threshold)
+
+    # Nothing to cut: the first copy stays as it is, the second goes.
+    whole = largest.isinf().repeat(2, 1)
+    low = torch.where(whole, low, cut_low)
+    high = torch.where(whole, high, cut_high.maximum(cut_low))
+    keep = ~whole.squeeze(1) | (torch.arange(2 * n, device=gap.device) < n)
+    return low[keep], high[keep], parent[keep]
 
 
 def _cap(net: Neighbourhood, cos: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
-    """The range of all pre-activations over the cap <rows_i, delta> >= least of the ball; cos (n, m) = <rows_i, rows>."""
-    r = net.radius
-    reach = (
-        ((1 + 1e-6 - cos**2) * (r**2 - least**2)).clamp(min=0).sqrt()
-    )  # 1e-6: rounding of cos near 1
-    low = torch.where(least <= -cos * r, -r, cos * least - reach)
-    return net.q + low, net.q + torch.where(least <= cos * r, r, cos * least + reach)
+    """The range of all pre-activations over the cap <rows_i, delta> >= least of the ball, (n, m).
+
+    With `cos` (n, m) = <rows_i, rows> and `least` (n, 1), the extremes of <rows, delta> are on the
+    rim, cos least +- sqrt((1 - cos^2) (radius^2 - least^2)), or where the cap holds one, a pole.
+    """
+    radius = net.radius
+    # 1e-6: rounding of cos near 1
+    reach = ((1 + 1e-6 - cos**2) * (radius**2 - least**2)).clamp(min=0).sqrt()
+    low = torch.where(least <= -cos * radius, -radius, cos * least - reach)
+    high = torch.where(least <= cos * radius, radius, cos * least + reach)
+    return net.q + low, net.q + high
 
 
 def _largest_eigenvalue(rows: Tensor, steps: int = 5) -> float:
-    """Of rows rows^T, by the power method; a little too small, which only makes the ascent bolder."""
+    """Of rows rows^T, by the power method: a little too small, so the ascent is a little bolder."""
     v = rows.sum(0)
     for _ in range(steps):
         v = (rows @ v) @ rows

@@ -1,8 +1,12 @@
-"""Certified robustness of the two-layer network against ANY l2 perturbation: a lower bound, sample by sample.
+"""Linear relaxation of the two-layer network: a lower bound against ANY l2 perturbation.
 
-In units of |w_i| all neurons are one function: y f(x + y delta) = sum_i |w_i| s(q_i + <w_i, delta>/|w_i|), where s is the
-soft-shrinkage by the threshold and q_i = y <w_i, x>/|w_i|. So |delta| <= radius keeps each pre-activation u_i within
-radius of q_i, where |w_i| s(u) >= a_i u + c_i for ANY slope a_i, with c_i the minimum of |w_i| s(u) - a_i u.
+In units of |w_i| all neurons are one function:
+
+    y f(x + y delta) = sum_i |w_i| s(q_i + <w_i, delta>/|w_i|),    q_i = y <w_i, x>/|w_i|,
+
+where s is the soft-shrinkage by the threshold. So |delta| <= radius keeps each pre-activation u_i
+within radius of q_i, where |w_i| s(u) >= a_i u + c_i for ANY slope a_i, with c_i the minimum of
+|w_i| s(u) - a_i u.
 """
 
 from typing import NamedTuple
@@ -13,9 +17,10 @@ from torch import Tensor
 
 
 class Neighbourhood(NamedTuple):
-    """y f around n samples: some neurons one by one, and the sum of all others, which are linear there.
+    """y f around n samples: some neurons one by one, and the sum of all others, linear there.
 
-    y f(x + y delta) = base + <direction, delta> + sum_i norm_i s(q_i + <rows_i, delta>), for |delta| <= radius.
+    y f(x + y delta) = base + <direction, delta> + sum_i norm_i s(q_i + <rows_i, delta>)
+    for |delta| <= radius.
     """
 
     rows: Tensor  # (m, d), of norm 1
@@ -29,41 +34,74 @@ class Neighbourhood(NamedTuple):
     direction: Tensor  # (n, d)
 
     def samples(self, index: Tensor) -> "Neighbourhood":
-        q, radius, size, base, slack, direction = (field[index] for field in self[3:])
-        return Neighbourhood(
-            self.rows, self.norm, self.threshold, q, radius, size, base, slack, direction
+        """The neighbourhood of some of the samples."""
+        return self._replace(
+            q=self.q[index],
+            radius=self.radius[index],
+            size=self.size[index],
+            base=self.base[index],
+            slack=self.slack[index],
+            direction=self.direction[index],
         )
 
     def activation(self, u: Tensor) -> Tensor:
+        """norm s(u) of pre-activations u (n, m), in units of |w_i|."""
         return self.norm * F.softshrink(u, self.threshold)
 
     def corners(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """Where norm s(u) - a u can be smallest on [low, high], its ends and the convex corner; and norm s there."""
+        """Where norm s(u) - a u can be smallest on [low, high], and norm s there: (3, n, m) each.
+
+        At its ends, and at the convex corner between them.
+        """
         u = torch.stack([low, low.clamp(min=self.threshold).minimum(high), high])
         return u, self.activation(u)
 
 
-def envelope(net: Neighbourhood, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Slopes of the convex envelope of norm s on [low, high], left and right of the convex corner if it is inside."""
-    u, s = net.corners(low, high)
+class Bound(NamedTuple):
+    """The minimum of y f over a part of the ball, from below and from above."""
+
+    lower: Tensor  # (n,)
+    upper: Tensor  # (n,), y f at the delta that is worst for the lines
+    worst: Tensor  # (n, m), the pre-activations at that delta
+
+
+def chords(u: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes between corners (u, s), each (3, n, m): left and right of the convex one, (n, m)."""
     left, right = (s[1:] - s[:-1]) / (u[1:] - u[:-1]).clamp(min=1e-30)
+    return left, right
+
+
+def envelope(net: Neighbourhood, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes of the convex envelope of norm s on [low, high], (n, m).
+
+    Left and right of the convex corner, if that is inside.
+    """
+    u, s = net.corners(low, high)
+    left, right = chords(u, s)
     return torch.where(u[1] > low, left, right), torch.where(u[1] < high, right, left)
 
 
-def bound(
-    net: Neighbourhood, low: Tensor, high: Tensor, a: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A lower bound on y f where |delta| <= radius and pre-activations are in [low, high], from ANY slopes a (n, m).
+def bound(net: Neighbourhood, low: Tensor, high: Tensor, slope: Tensor) -> Bound:
+    """Bound y f where |delta| <= radius and pre-activations are in [low, high].
 
-    Returns the bound (n,); y f at the delta that is worst for the lines, an upper bound (n,); pre-activations there.
+    net    the neighbourhood
+    low    least pre-activations (n, m)
+    high   largest ones
+    slope  ANY slopes a of the lines (n, m)
+
+    y f >= base + sum_i (a_i q_i + c_i) - radius |direction + sum_i a_i rows_i|.
     """
+    # c: norm s(u) - a u is piecewise linear with its local minima at the corners
     u, s = net.corners(low, high)
-    offset = (s - a * u).amin(0)  # s - a u is piecewise linear with its local minima at the corners
-    v = net.direction + a @ net.rows
-    length = v.norm(dim=1, keepdim=True)
+    offset = (s - slope * u).amin(0)
+    total = net.direction + slope @ net.rows
+    length = total.norm(dim=1, keepdim=True)
     # float32 sums of m terms: keep the bound sound by the size of their rounding error
-    slack = net.slack + 1e-6 * (a.abs() * net.size + offset.abs()).sum(1)
-    lower = net.base + (a * net.q + offset).sum(1) - (net.radius * length).squeeze(1) - slack
-    delta = -net.radius * v / length.clamp(min=1e-30)
+    slack = net.slack + 1e-6 * (slope.abs() * net.size + offset.abs()).sum(1)
+    falls = (net.radius * length).squeeze(1)
+    lower = net.base + (slope * net.q + offset).sum(1) - falls - slack
+    # the delta at which the lines are lowest
+    delta = -net.radius * total / length.clamp(min=1e-30)
     worst = net.q + delta @ net.rows.T
-    return lower, net.base + (net.direction * delta).sum(1) + net.activation(worst).sum(1), worst
+    upper = net.base + (net.direction * delta).sum(1) + net.activation(worst).sum(1)
+    return Bound(lower, upper, worst)

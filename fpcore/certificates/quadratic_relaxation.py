@@ -1,4 +1,21 @@
-"""A tighter lower bound on the two-layer network: attacks on many neurons share one budget |delta|^2."""
+"""Quadratic relaxation of the two-layer network: attacks on many neurons share one |delta|^2.
+
+A linear relaxation pays for each neuron that might cross its concave corner as if the whole radius
+were spent on it. Parabolas share it. In the paper's form y f(x + y delta) = sum_i s_i(q_i + u_i)
+with q_i = y <w_i, x>, u_i = <w_i, delta>, |u_i| <= reach_i = radius |w_i|, and the activation
+s_i(q) = ReLU(q - b_i) - ReLU(-q - b_i):
+
+(1) at the concave corner -b_i, a gap g = |q_i + b_i| away, ReLU(|u| - g) <= c u^2 for |u| <= reach
+    with c = (reach - g)/reach^2 if reach <= 2 g, else 1/(4 g): the parabola is above the kink;
+(2) for the other neurons a line is below the activation: slope (q_i + u) + offset <= s_i(q_i + u);
+(3) in sum y f(x + y delta) >= base + <h, delta> - delta^T Q delta with h = sum_i slope_i w_i,
+    base = sum_i (slope_i q_i + offset_i) and Q = sum_i c_i w_i w_i^T = A^T A, A of one row
+    sqrt(c_i) w_i a parabola;
+(4) by duality its minimum over the ball is at least base - (t radius^2 + h^T (t - Q)^-1 h / 4) for
+    each multiplier t > |Q|;
+(5) by Woodbury h^T (t - Q)^-1 h = (|h|^2 + (A h)^T (t - A A^T)^-1 A h)/t;
+(6) a Cholesky factor L of t - A A^T proves t > |Q|, and (A h)^T (t - A A^T)^-1 A h = |L^-1 A h|^2.
+"""
 
 import torch
 from torch import Tensor
@@ -16,85 +33,131 @@ def shared_budget(
     memory: int = 10_000_000,
     gram: Tensor | None = None,
 ) -> Tensor:
-    """Lower bound on y f(x + delta) over |delta|_2 <= radius, (n,), with parabolas at the concave corners -b.
+    """Lower bound on y f(x + delta) over |delta|_2 <= radius, (n,), by equations (1) to (6) above.
 
-    x (n, d), y (n,), radius (n,). A linear relaxation pays for each neuron that might cross its corner as if the whole
-    radius were spent on it. Instead, with the gap g = |q + b| to the corner, q = y <w_i, x>, and u = y <w_i, delta>,
-    |u| <= T = radius |w_i|:  ReLU(u - g) <= c u^2, where c = (T - g)/T^2 if T <= 2 g, else 1/(4 g). Then
-    y f(x + delta) >= base + <h, delta> - delta^T Q delta with Q = sum_i c_i w_i w_i^T = A^T A, and by duality the minimum
-    over the ball is at least base - (t radius^2 + h^T (t - Q)^-1 h / 4) for each t > |Q|, where
-    h^T (t - Q)^-1 h = (|h|^2 + (A h)^T (t - A A^T)^-1 A h)/t. A Cholesky factor of t - A A^T proves t > |Q|.
-    At most `most` parabolas a sample, those that reach furthest; `memory` bounds the entries of A A^T in one batch.
+    model   the network of m neurons
+    x       samples (n, d)
+    y       their labels (n,), -1 or +1
+    radius  of the ball of each sample (n,), in the units of x
+    most    parabolas a sample, those that reach furthest
+    memory  entries of A A^T in one batch: more samples than fit are halved
+    gram    W W^T (m, m) in the model's own precision; None: it is computed
     """
     if gram is None:
         gram = model.weight @ model.weight.T
-    w, norm = model.weight.double(), model.weight.double().norm(dim=1)
-    b = model.threshold.double() * norm
-    q, radius = y[:, None].double() * (x.double() @ w.T), radius[:, None].double()  # (n, m)
-    reach, gap = radius * norm, (q + b).abs()
-    bent = (q < b) & (q - reach < -b) & (q + reach > -b) & (gap > 0.15 * reach)
-    g, t = gap.clamp(min=1e-30), reach.clamp(min=1e-30)
-    c = torch.where(bent, torch.where(t <= 2 * g, (t - g) / t.square(), 0.25 / g), 0.0)
+    weight, radius = model.weight.double(), radius.double()
+    norm = weight.norm(dim=1)
+    corner = model.threshold.double() * norm  # b
+    q = y[:, None].double() * (x.double() @ weight.T)  # (n, m)
+    reach = radius[:, None] * norm
+
+    bent, curvature = _parabolas(q, reach, corner)
     count = min(most, max(1, int(bent.sum(1).max())))
     if len(x) > 1 and len(x) * count**2 > memory:
-        size = -(-len(x) // 2)
-        halves = zip(x.split(size), y.split(size), radius.squeeze(1).split(size))
-        return torch.cat([shared_budget(model, a, b, r, most, memory, gram) for a, b, r in halves])
-    chosen = (c * norm).topk(count, dim=1).indices  # (n, p)
+        half = -(-len(x) // 2)
+        halves = zip(x.split(half), y.split(half), radius.split(half))
+        return torch.cat([shared_budget(model, *part, most, memory, gram) for part in halves])
+    chosen = (curvature * norm).topk(count, dim=1).indices  # (n, p)
     bent &= torch.zeros_like(bent).scatter_(1, chosen, True)
-    slope, offset = _lines(q, reach, b)
-    on = (
-        q < -b
-    ).double()  # beyond its corner the neuron is active against y: there the parabola bends the line q + b
-    slope, offset = torch.where(bent, on, slope), torch.where(bent, on * b, offset)
-    h, root = slope @ w, c.gather(1, chosen).sqrt()  # (n, d), (n, p)
-    z = root * (h @ w.T).gather(1, chosen)  # A h
-    k = (
-        gram[chosen[:, :, None], chosen[:, None]].double() * root[:, :, None] * root[:, None]
-    )  # A A^T, (n, p, p)
-    error = 1e-6 * k.diagonal(dim1=1, dim2=2).sum(1)  # of the float32 gram matrix, in operator norm
-    size, radius = h.norm(dim=1), radius.squeeze(1)
-    top = (k @ z[:, :, None]).squeeze(2).norm(dim=1) / z.norm(dim=1).clamp(
-        min=1e-30
-    )  # |Q| or less: then tried again
-    t = (
-        torch.maximum(
-            size / (2 * radius) + z.square().sum(1) / size.square().clamp(min=1e-30), 1.1 * top
-        )
-        + error
-        + 1e-30
-    )
-    worst, eye = torch.full_like(t, torch.inf), torch.eye(count, dtype=k.dtype, device=k.device)
-    for _ in range(6):
-        factor, failed = torch.linalg.cholesky_ex((t - error)[:, None, None] * eye - k)
-        solved = (
-            torch.linalg.solve_triangular(factor, z[:, :, None], upper=False).square().sum((1, 2))
-        )
-        value = t * radius**2 + (size.square() + solved) / (t - error) / 4
-        worst = torch.where((failed == 0) & value.isfinite(), worst.minimum(value), worst)
-        if not failed.any():
-            break
-        t = torch.where(failed == 0, t, 1.6 * t)
+
+    # Equation (2). Beyond its corner a neuron is active against y: there its parabola bends q + b.
+    slope, offset = _lines(q, reach, corner)
+    beyond = (q < -corner).double()
+    slope = torch.where(bent, beyond, slope)
+    offset = torch.where(bent, beyond * corner, offset)
+
+    # Equation (3).
     base = (slope * q + offset).sum(1)
-    slack = 1e-7 * (
-        (slope * q).abs().sum(1) + offset.abs().sum(1) + worst
-    )  # the radius comes in float32
-    return base - worst - slack
+    h = slope @ weight  # (n, d)
+    root = curvature.gather(1, chosen).sqrt()  # (n, p)
+    a_h = root * (h @ weight.T).gather(1, chosen)  # A h, (n, p)
+    a_a = gram[chosen[:, :, None], chosen[:, None]].double()
+    a_a = a_a * root[:, :, None] * root[:, None]  # A A^T, (n, p, p)
+
+    cost = _dual(h, a_h, a_a, radius)
+    # The radius comes in float32.
+    slack = 1e-7 * ((slope * q).abs().sum(1) + offset.abs().sum(1) + cost)
+    return base - cost - slack
 
 
-def _lines(q: Tensor, reach: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """For each neuron a line a u + c below ReLU(u - b) - ReLU(-u - b) on [q - reach, q + reach]: (a, c).
+def _parabolas(q: Tensor, reach: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
+    """Equation (1): which neurons a parabola bounds, bool, and its curvature c, else 0, (n, m).
 
-    The activation itself where it is linear; at the convex corner the tangent of slope 1 if q > b, else the flattest line
-    through the corner; at the concave corner alone the chord.
+    Closer to the corner than 0.15 of the reach a parabola would be too steep.
+    """
+    gap = (q + corner).abs()
+    bent = (q < corner) & (q - reach < -corner) & (q + reach > -corner) & (gap > 0.15 * reach)
+    gap, reach = gap.clamp(min=1e-30), reach.clamp(min=1e-30)
+    touching_at_reach = (reach - gap) / reach.square()
+    curvature = torch.where(reach <= 2 * gap, touching_at_reach, 0.25 / gap)
+    return bent, torch.where(bent, curvature, 0.0)
+
+
+def _lines(q: Tensor, reach: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
+    """Equation (2): slope and offset of a line below each neuron within its reach, (n, m).
+
+    The activation itself where it is linear; at the convex corner b the tangent of slope 1 if
+    q > b, else the flattest line through the corner; at the concave corner -b alone the chord.
     """
     low, high = q - reach, q + reach
-    on, off = (low >= b) | (high <= -b), (low >= -b) & (high <= b)
-    fall = (-low - b).clamp(min=0)  # minus the activation at low
-    concave = (low < -b) & (high <= b) & (high > -b)
-    chord, flat = fall / (high - low).clamp(min=1e-30), fall / (b - low).clamp(min=1e-30)
-    slope = torch.where(concave, chord, torch.where(q > b, 1.0, flat))
-    offset = torch.where(concave, -slope * high, -slope * b)
-    slope = torch.where(on, 1.0, torch.where(off, 0.0, slope))
-    offset = torch.where(high <= -b, b, torch.where(low >= b, -b, torch.where(off, 0.0, offset)))
-    return slope, offset
+    active = (low >= corner) | (high <= -corner)
+    silent = (low >= -corner) & (high <= corner)
+    concave = (low < -corner) & (high <= corner) & (high > -corner)
+
+    fall = (-low - corner).clamp(min=0)  # minus the activation at low
+    chord = fall / (high - low).clamp(min=1e-30)
+    flattest = fall / (corner - low).clamp(min=1e-30)
+    slope = torch.where(concave, chord, torch.where(q > corner, 1.0, flattest))
+    offset = torch.where(concave, -slope * high, -slope * corner)
+
+    slope = torch.where(active, 1.0, torch.where(silent, 0.0, slope))
+    offset = torch.where(low >= corner, -corner, torch.where(silent, 0.0, offset))
+    return slope, torch.where(high <= -corner, corner, offset)
+
+
+def _dual(h: Tensor, a_h: Tensor, a_a: Tensor, radius: Tensor, tries: int = 6) -> Tensor:
+    """Equations (4) to (6): a bound on delta^T Q delta - <h, delta> over the ball from above, (n,).
+
+    h       (n, d)
+    a_h     A h, (n, p)
+    a_a     A A^T, (n, p, p)
+    radius  (n,)
+    tries   of multipliers, each 1.6 times the last, until all are proved; infinite where none is
+    """
+    # Of the float32 gram matrix, in operator norm.
+    error = 1e-6 * a_a.diagonal(dim1=1, dim2=2).sum(1)
+    length = h.norm(dim=1)
+    eye = torch.eye(a_a.shape[1], dtype=a_a.dtype, device=a_a.device)
+    multiplier = _first_multiplier(h, a_h, a_a, radius) + error + 1e-30
+    least = torch.full_like(multiplier, torch.inf)
+    for _ in range(tries):
+        safe = multiplier - error
+        # Equation (6): `failed` is 0 where the factor exists.
+        factor, failed = torch.linalg.cholesky_ex(safe[:, None, None] * eye - a_a)
+        solved = torch.linalg.solve_triangular(factor, a_h[:, :, None], upper=False)
+        solved = solved.square().sum((1, 2))
+        # Equations (4) and (5).
+        value = multiplier * radius**2 + (length.square() + solved) / safe / 4
+        proved = (failed == 0) & value.isfinite()
+        least = torch.where(proved, least.minimum(value), least)
+        if not failed.any():
+            break
+        multiplier = torch.where(failed == 0, multiplier, 1.6 * multiplier)
+    return least
+
+
+def _first_multiplier(h: Tensor, a_h: Tensor, a_a: Tensor, radius: Tensor) -> Tensor:
+    """A multiplier t to try first, (n,): the best one if h were an eigenvector of Q, or above |Q|.
+
+    h       (n, d)
+    a_h     A h, (n, p)
+    a_a     A A^T, (n, p, p)
+    radius  (n,)
+
+    Of |Q| it knows what one product with A A^T shows, which may be too little.
+    """
+    length = h.norm(dim=1)
+    rayleigh = a_h.square().sum(1) / length.square().clamp(min=1e-30)  # h^T Q h / |h|^2
+    stretched = (a_a @ a_h[:, :, None]).squeeze(2).norm(dim=1)
+    top = stretched / a_h.norm(dim=1).clamp(min=1e-30)  # |Q| or less
+    return torch.maximum(length / (2 * radius) + rayleigh, 1.1 * top)

@@ -1,4 +1,4 @@
-"""Taking v out of a trained network, w - alpha v, without training: an intervention, with its controls."""
+"""Taking v out of a trained network, w - alpha v, without training: and the controls of that."""
 
 from collections.abc import Collection
 
@@ -22,24 +22,31 @@ def removed(
     calibration: Tensor | None = None,
     dealt: bool = False,
 ) -> nn.Module:
-    """A copy of `clean` with w - alpha v in the given layers (None: all), v = w - beta w' its residual along `purified`.
+    """A copy of `clean` with w - alpha v, where v = w - beta w' is its residual along `purified`.
 
-    A `control` takes out another vector of the norm of v instead, for each neuron: a network, the residual along its
-    weights; a generator, a random vector or, `dealt`, the v of another neuron of the layer, both made orthogonal to w'. The
-    scales and shifts of batch normalisation stay the clean network's. Its statistics do as well, unless images are given as
-    `calibration` (n, ...): then they are estimated anew on them, so that a layer's change of scale alone does no harm.
+    clean        the network of weights w
+    purified     the network of weights w', of the same architecture
+    alpha        how much of v is taken out
+    layers       the layers in which it is; None: all
+    control      what is taken out instead, of each neuron a vector of the norm of v. A network: the
+                 residual along its weights. A generator: a random vector, orthogonal to w'
+    calibration  images (n, ...) on which the statistics of batch normalisation are estimated anew,
+                 so that a layer's change of scale alone does no harm; None: they stay
+    dealt        of a generator: the v of another neuron of the layer, made orthogonal to w'
+
+    The scales and shifts of batch normalisation stay the clean network's.
     """
     checks.finite("alpha", alpha)
     if not isinstance(control, torch.Generator | nn.Module | None):
         raise ValueError(f"control = {control!r}: give a torch.Generator, a network or None")
     if dealt and not isinstance(control, torch.Generator):
-        raise ValueError(
-            "dealt = True: give a torch.Generator as control, which decides whose v each neuron gets"
-        )
+        advice = "give a torch.Generator as control, which decides whose v each neuron gets"
+        raise ValueError(f"dealt = True: {advice}")
     twin, pairs = merged(clean), paired(clean, purified)
     controls = paired(clean, control) if isinstance(control, nn.Module) else {}
     chosen = [*pairs] if layers is None else list(checks.several("layers", layers))
-    if unknown := set(chosen) - set(pairs):
+    unknown = set(chosen) - set(pairs)
+    if unknown:
         raise ValueError(f"layers = {sorted(unknown)}: the network's layers are {[*pairs]}")
     for name in chosen:
         w, w_adv = pairs[name]
@@ -55,15 +62,16 @@ def removed(
 
 
 def random_like(v: Tensor, away: Tensor, rng: torch.Generator, dealt: bool = False) -> Tensor:
-    """Random rows, or `dealt` the rows of v (m, d) among themselves, of the norms of v, each orthogonal to that of `away`.
+    """Rows of the norms of those of v (m, d), each orthogonal to the same row of `away` (m, d).
 
-    No row is dealt to itself.
+    v      sets the norms
+    away   what the rows are made orthogonal to
+    rng    of the draw
+    dealt  the rows of v among themselves, none to itself, instead of random ones
     """
-    if dealt:
+    if dealt:  # one cycle through all rows
         order = torch.randperm(len(v), generator=rng, device=rng.device).to(v.device)
-        other = torch.empty_like(v).index_copy_(
-            0, order, v[order.roll(1)]
-        )  # one cycle through all rows
+        other = torch.empty_like(v).index_copy_(0, order, v[order.roll(1)])
     else:
         other = torch.randn(v.shape, generator=rng, device=rng.device).to(v)
     return _as_long_as(v, decompose(other, away).residual)
@@ -75,14 +83,17 @@ def _as_long_as(v: Tensor, other: Tensor) -> Tensor:
 
 
 def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Module:
-    """The purified weights inside the clean network's batch normalisation: what w - v is, but for the scale beta.
+    """The purified weights inside the clean network's batch normalisation.
 
-    With `removed(alpha=1)` this separates what the direction of w' does from what its training of biases and scales did.
+    That is w - v, but for the scale beta. With `removed(alpha=1)` this separates what the direction
+    of w' does from what its training of biases and scales did. The statistics of batch
+    normalisation are estimated anew on the images `calibration` (n, ...).
     """
     twin = merged(clean)
     with torch.no_grad():
         for name in paired(clean, purified):
-            target, source = twin.get_submodule(name).weight, purified.get_submodule(name).weight
+            target = twin.get_submodule(name).weight
+            source = purified.get_submodule(name).weight
             assert isinstance(target, Tensor) and isinstance(source, Tensor)
             target.copy_(source)
     return recalibrated(twin, calibration)
@@ -90,9 +101,12 @@ def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Mo
 
 @torch.no_grad()
 def truncated(clean: nn.Module, purified: nn.Module, rank: int, calibration: Tensor) -> nn.Module:
-    """`purified`, with each layer's update w' - w cut off to its best approximation of rank `rank`, without any training.
+    """`purified`, with each layer's update w' - w replaced by its best approximation of low rank.
 
-    The statistics of batch normalisation are estimated anew on the images `calibration` (n, ...).
+    clean        the network of weights w
+    purified     the network of weights w', of the same architecture
+    rank         of the approximation
+    calibration  images (n, ...) on which the statistics of batch normalisation are estimated anew
     """
     checks.whole("rank", rank)
     twin = merged(purified)
@@ -105,13 +119,19 @@ def truncated(clean: nn.Module, purified: nn.Module, rank: int, calibration: Ten
 
 
 def update_spectra(clean: nn.Module, purified: nn.Module) -> dict[str, Tensor]:
-    """The singular values of w' - w in each layer, relative to the largest: {layer: (min(out, fan-in),)}."""
+    """The singular values of w' - w in each layer, relative to the largest.
+
+    {layer: (min(out, fan-in),)}
+    """
     before, after = neurons(clean), neurons(purified)
     sizes = {name: torch.linalg.svdvals((after[name] - before[name]).float()) for name in before}
     return {name: s / s[0].clamp(min=1e-30) for name, s in sizes.items()}
 
 
 def effective_rank(spectrum: Tensor) -> float:
-    """exp of the entropy of the singular values' shares of their sum: k for k equal ones (Roy and Vetterli, 2007)."""
+    """exp of the entropy of the singular values' shares of their sum: k for k equal ones.
+
+    Source: Roy and Vetterli (2007).
+    """
     share = spectrum / spectrum.sum()
     return torch.exp(-(share * share.clamp(min=1e-30).log()).sum()).item()

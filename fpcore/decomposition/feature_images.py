@@ -1,4 +1,4 @@
-"""Features people can look at: what drives a neuron most, how sparse the activity is, how sparsely a layer codes patches."""
+"""Features people can look at: what drives a neuron most, and how sparsely layers are active."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from fpcore.models.outputs import evaluating
 
 
 def preactivation(net: nn.Module, layer: str, x: Tensor) -> Tensor:
-    """What a layer gives before normalisation and ReLU, on images x (n, 3, h, w): (n, neurons, ...)."""
+    """What a layer gives before normalisation and ReLU on x (n, 3, h, w): (n, neurons, ...)."""
     found: list[Tensor] = []
     hook = net.get_submodule(layer).register_forward_hook(lambda _, __, out: found.append(out))
     try:
@@ -34,21 +34,27 @@ def maximise(
     smooth: float = 1.0,
     seed: int = 0,
 ) -> Tensor:
-    """Images (n, 3, 32, 32) that drive each convolutional neuron of `neuron` (n,) most at the centre of its map.
+    """Images (n, 3, 32, 32) that drive each neuron most at the centre of its map.
 
-    Steepest ascent from the same faint noise for every network, within ||x - 1/2||_2 <= `norm` and [0, 1]. Regularised by
-    two things only: each step's gradient is blurred (a Gaussian of `smooth` pixels) and taken at an image shifted at
-    random by up to `shift` pixels.
+    net     the network
+    layer   a convolution
+    neuron  the indices of its neurons (n,)
+    norm    of the images' distance from grey, ||x - 1/2||_2 at most
+    steps   of the ascent
+    shift   each gradient is taken at an image shifted at random by up to so many pixels
+    smooth  and blurred by a Gaussian of this standard deviation, in pixels
+    seed    of the first image, faint noise, and of the shifts
+
+    Steepest ascent in [0, 1], from the same noise for every network, with no other regularisation.
     """
-    (
-        checks.positive_int("steps", steps),
-        checks.finite("norm", norm),
-        checks.finite("smooth", smooth, low=1e-3),
-    )
+    checks.positive_int("steps", steps)
+    checks.finite("norm", norm)
+    checks.finite("smooth", smooth, low=1e-3)
     rng = seeding.generator(seed, "maximise")
     delta = (0.01 * torch.randn(len(neuron), 3, 32, 32, generator=rng)).to(next(net.parameters()))
     kernel = gaussian(smooth).to(delta)
     for step in range(steps):
+        # The gradient at a shifted image, blurred and shifted back.
         moved = tuple(torch.randint(-shift, shift + 1, (2,), generator=rng).tolist())
         x = (0.5 + delta).roll(moved, (2, 3)).requires_grad_()
         with torch.enable_grad():
@@ -56,13 +62,17 @@ def maximise(
             centre = out[torch.arange(len(neuron)), neuron, out.shape[2] // 2, out.shape[3] // 2]
             (grad,) = torch.autograd.grad(centre.sum(), x)
         grad = blurred(grad, kernel).roll([-m for m in moved], (2, 3))
-        grad = grad / grad.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, 1, 1, 1)
+        # A step of unit length, ever shorter; then back into the ball and the box.
+        grad = grad / _norms(grad)
         delta = delta + 4 * norm / steps * (1 - step / steps) * grad
-        delta = delta * (norm / delta.flatten(1).norm(dim=1).clamp(min=1e-30)).clamp(max=1).view(
-            -1, 1, 1, 1
-        )
+        delta = delta * (norm / _norms(delta)).clamp(max=1)
         delta = delta.clamp(-0.5, 0.5)
     return 0.5 + delta
+
+
+def _norms(images: Tensor) -> Tensor:
+    """The norm of each image (n, c, h, w), to divide by: (n, 1, 1, 1)."""
+    return images.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, 1, 1, 1)
 
 
 def gaussian(sigma: float) -> Tensor:
@@ -83,27 +93,35 @@ def blurred(x: Tensor, kernel: Tensor) -> Tensor:
 def exciting(
     net: nn.Module, layer: str, neuron: int, x: Tensor, count: int = 8, chunk: int = 1000
 ) -> Tensor:
-    """The `count` images of x that drive a neuron most, anywhere in its map, the strongest first: (count, 3, h, w)."""
+    """The images of x that drive a neuron most, anywhere in its map: (count, 3, h, w).
+
+    net     the network
+    layer   its layer
+    neuron  the index of the neuron
+    x       images (n, 3, h, w)
+    count   how many of them, the strongest first
+    chunk   images at a time
+    """
     if not 1 <= count <= len(x):
         raise ValueError(f"count = {count}: there are {len(x)} images, give at most so many")
-    peaks = torch.cat(
-        [preactivation(net, layer, part)[:, neuron].flatten(1).amax(1) for part in x.split(chunk)]
-    )
+    maps = (preactivation(net, layer, part)[:, neuron] for part in x.split(chunk))
+    peaks = torch.cat([part.flatten(1).amax(1) for part in maps])
     return x[peaks.topk(count).indices]
 
 
 @torch.no_grad()
 def activity(net: nn.Module, x: Tensor) -> dict[str, float]:
-    """Share of positive entries after each batch normalisation, {layer: share}: what its ReLU lets through.
+    """Share of positive entries after each batch normalisation, {layer: share}.
 
-    Of neurons that weight decay has not switched off.
+    That is what its ReLU lets through, of neurons that weight decay has not switched off.
     """
     found: dict[str, float] = {}
 
     def note(name: str) -> Callable:
-        return lambda norm, _, out: found.__setitem__(
-            name, (out[:, live_channels(norm)] > 0).float().mean().item()
-        )
+        def hook(norm: nn.BatchNorm2d, _, out: Tensor) -> None:
+            found[name] = (out[:, live_channels(norm)] > 0).float().mean().item()
+
+        return hook
 
     norms = {name: m for name, m in net.named_modules() if isinstance(m, nn.BatchNorm2d)}
     hooks = [m.register_forward_hook(note(name)) for name, m in norms.items()]
@@ -118,10 +136,11 @@ def activity(net: nn.Module, x: Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def thresholds(net: nn.Module) -> dict[str, float]:
-    """Where the ReLU after each batch normalisation opens, -shift / |scale|, median over its neurons, {layer: threshold}.
+    """Where the ReLU after each batch normalisation opens, -shift / |scale|, {layer: threshold}.
 
-    In standard deviations of the preactivation from its mean, towards the side that opens: batch normalisation divides by
-    sqrt(variance + eps), which is more where the variance is small. Neurons that weight decay has switched off are left out.
+    The median over its neurons without those that weight decay has switched off, in standard
+    deviations of the preactivation from its mean, towards the side that opens: batch normalisation
+    divides by sqrt(variance + eps), which is more where the variance is small.
     """
     found = {}
     for name, m in net.named_modules():
@@ -133,22 +152,32 @@ def thresholds(net: nn.Module) -> dict[str, float]:
 
 
 def patches(x: Tensor, size: int, count: int, seed: int = 0) -> Tensor:
-    """`count` random patches of the images x (n, 3, h, w) as rows (count, 3 size^2), the mean of each channel removed."""
+    """Random patches of the images x (n, 3, h, w) as rows (count, 3 size^2).
+
+    x      the images
+    size   of a patch, in pixels
+    count  number of patches
+    seed   of their places
+
+    The mean of each channel is removed.
+    """
     if not 1 <= size <= min(x.shape[-2:]):
         raise ValueError(f"size = {size}: give 1 to {min(x.shape[-2:])}, the images' side")
     rng = seeding.generator(seed, "patches")
     image = torch.randint(len(x), (count,), generator=rng)
     top, left = (torch.randint(side - size + 1, (count,), generator=rng) for side in x.shape[-2:])
     side = torch.arange(size)
-    rows, columns = (top[:, None] + side)[:, :, None], (left[:, None] + side)[:, None]
+    rows = (top[:, None] + side)[:, :, None]
+    columns = (left[:, None] + side)[:, None]
     found = x[image[:, None, None], :, rows, columns].movedim(3, 1)  # (count, 3, size, size)
     return (found - found.mean((2, 3), keepdim=True)).flatten(1)
 
 
 def coding_error(dictionary: Tensor, rows: Tensor, atoms: int) -> float:
-    """Share of the energy of `rows` (n, d) that `atoms` atoms a row of the dictionary (m, d) leave unexplained, in [0, 1].
+    """Share of the energy of `rows` (n, d) that so many atoms a row leave unexplained, in [0, 1].
 
-    Orthogonal matching pursuit (scikit-learn), a greedy search for the best atoms; unit-norm atoms.
+    The atoms are those of the dictionary (m, d), scaled to norm 1. Orthogonal matching pursuit
+    (scikit-learn), a greedy search for the best ones.
     """
     from sklearn.linear_model import orthogonal_mp  # here, because it takes seconds to import
 

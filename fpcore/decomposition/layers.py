@@ -7,47 +7,49 @@ from fpcore.models.two_layer import TwoLayer
 
 
 def neurons(model: nn.Module) -> dict[str, Tensor]:
-    """Each layer's weights as a matrix (neurons, fan-in), by layer name; a convolution's filter is one neuron."""
+    """Each layer's weights as a matrix (neurons, fan-in), by its name.
+
+    A convolution's filter is one neuron.
+    """
     if isinstance(model, TwoLayer):
         return {"hidden": model.weight.detach()}
-    layers = (nn.Conv2d, nn.Linear)
-    return {
-        name: m.weight.detach().flatten(1)
-        for name, m in model.named_modules()
-        if isinstance(m, layers)
-    }
+    kinds = (nn.Conv2d, nn.Linear)
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, kinds)}
+    return {name: layer.weight.detach().flatten(1) for name, layer in layers.items()}
 
 
 def paired(one: nn.Module, other: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
-    """The `neurons` of both networks, layer by layer; ValueError unless they are of one architecture."""
+    """The `neurons` of both networks, layer by layer.
+
+    ValueError unless they are of one architecture.
+    """
     a, b = neurons(one), neurons(other)
+    advice = "give two networks of the same architecture"
     if a.keys() != b.keys():
-        raise ValueError(
-            f"layers {list(a)} against {list(b)}: give two networks of the same architecture"
-        )
+        raise ValueError(f"layers {list(a)} against {list(b)}: {advice}")
     for name in a:
         if a[name].shape != b[name].shape:
             shapes = f"{tuple(a[name].shape)} against {tuple(b[name].shape)}"
-            raise ValueError(
-                f"layer {name} is {shapes}: give two networks of the same architecture"
-            )
+            raise ValueError(f"layer {name} is {shapes}: {advice}")
     return {name: (a[name], b[name]) for name in a}
 
 
 def decompose_layers(model: nn.Module, adversarial: nn.Module) -> dict[str, Decomposition]:
-    """`decompose` for every layer of two networks of one architecture, clean and adversarially trained."""
+    """`decompose` for every layer of two networks of one architecture, clean and purified."""
     return {name: decompose(w, w_adv) for name, (w, w_adv) in paired(model, adversarial).items()}
 
 
 def live_channels(norm: nn.BatchNorm2d) -> Tensor:
-    """Which channels have a scale of at least a hundredth of the layer's largest: (channels,), bool."""
+    """Which channels have a scale above a hundredth of the layer's largest: (channels,), bool."""
     return _sizeable(norm.weight.detach().abs())
 
 
 def switched_on(net: nn.Module) -> dict[str, Tensor]:
-    """Which neurons have weights, and a scale after them, of a hundredth of their layer's largest or more, {layer: (neurons,)}.
+    """Which neurons training has left on, {layer: (neurons,)}, bool.
 
-    What is left of the others is no feature, and training does not move it, so cosines with it would mean nothing.
+    Those with weights, and a scale after them, above a hundredth of their layer's largest.
+    What is left of the others is no feature, and training does not move it, so cosines with it
+    would mean nothing.
     """
     on = {layer: _sizeable(w.norm(dim=1)) for layer, w in neurons(net).items()}
     for layer, norm in _normalisations(net).items():
@@ -56,11 +58,12 @@ def switched_on(net: nn.Module) -> dict[str, Tensor]:
 
 
 def _sizeable(size: Tensor) -> Tensor:
+    """Which sizes are above a hundredth of the largest."""
     return size > 0.01 * size.max()
 
 
 def _normalisations(net: nn.Module) -> dict[str, nn.BatchNorm2d]:
-    """{convolution: its batch normalisation}, of every one whose output goes through that and nowhere else."""
+    """{convolution: its batch normalisation}, if its output goes through that and nowhere else."""
     modules = dict(net.named_modules())
     found = {}
     for node in fx.symbolic_trace(net).graph.nodes:

@@ -13,7 +13,7 @@ from fpcore.models.two_layer import TwoLayer
 
 @dataclass(frozen=True)
 class Decomposition:
-    """w = beta w' + v neuron by neuron, v orthogonal to w'; (m, d) matrices hold one neuron a row."""
+    """w = beta w' + v neuron by neuron, v orthogonal to w'; matrices hold one neuron a row."""
 
     beta: Tensor  # (m,) least-squares scalar <w, w'>/|w'|^2
     pure: Tensor  # (m, d) beta w'
@@ -27,17 +27,15 @@ class Decomposition:
 
 
 def decompose(w: Tensor, w_adv: Tensor) -> Decomposition:
-    """Split each row of w (m, d), clean weights, along the same row of w_adv, adversarially trained weights w'.
+    """Split each row of clean weights w (m, d) along the same row of purified weights w', w_adv.
 
-    A row of w_adv that is zero explains nothing: beta = 0 and v = w. Source: Allen-Zhu & Li (2020), equation (1.1).
+    A row of w_adv that is zero explains nothing: beta = 0 and v = w.
+    Source: Allen-Zhu & Li (2020), equation (1.1).
     """
     if w.shape != w_adv.shape or w.ndim != 2:
-        matrices = "matrices of the same shape" + (
-            ", w.flatten(1) and w_adv.flatten(1)" if w.ndim > 2 else ""
-        )
-        raise ValueError(
-            f"w is {tuple(w.shape)} and w_adv {tuple(w_adv.shape)}: give two {matrices}"
-        )
+        found = f"w is {tuple(w.shape)} and w_adv {tuple(w_adv.shape)}"
+        flat = ", w.flatten(1) and w_adv.flatten(1)" if w.ndim > 2 else ""
+        raise ValueError(f"{found}: give two matrices of the same shape{flat}")
     beta = (w * w_adv).sum(1) / (w_adv * w_adv).sum(1).clamp(min=1e-30)
     pure = beta[:, None] * w_adv
     return Decomposition(beta, pure, w - pure, cosine(w, w_adv))
@@ -49,13 +47,13 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def chance_cosine(d: int) -> float:
-    """Standard deviation 1/sqrt(d) of the cosine of two random directions in R^d: the chance level of |cos|."""
+    """The chance level of |cos|: its standard deviation 1/sqrt(d) for random directions in R^d."""
     return 1 / math.sqrt(d)
 
 
 @dataclass(frozen=True)
 class Features:
-    """What each neuron of a two-layer network holds, against the true features M: all of shape (m,)."""
+    """What each neuron of a two-layer network holds, against the true features M: (m,) each."""
 
     top: Tensor  # index j of the feature with the largest |<w_i, M_j>|
     purity: Tensor  # |<w_i, M_top>| / |w_i|, in [1/sqrt(d), 1]
@@ -64,7 +62,10 @@ class Features:
 
 
 def features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
-    """Measure neurons w (n, d) against features m (d, d), one a column, and the dense direction u_star (d,)."""
+    """Measure neurons w (n, d) against features and the dense direction.
+
+    The features are the columns of m (d, d), the dense direction is u_star (d,).
+    """
     scores = w @ m  # (n, d) <w_i, M_j>
     norm = w.norm(dim=1).clamp(min=1e-30)
     largest, top = scores.abs().max(dim=1)
@@ -74,14 +75,14 @@ def features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
 
 
 def top_part(w: Tensor, m: Tensor) -> Tensor:
-    """Each neuron of w (n, d) reduced to its top feature, <w_i, M_j> M_j: what is left when the mixture is deleted."""
+    """Each neuron of w (n, d) reduced to its top feature, <w_i, M_j> M_j: no mixture is left."""
     scores = w @ m
     top = scores.abs().argmax(1, keepdim=True)
     return torch.zeros_like(scores).scatter(1, top, scores.gather(1, top)) @ m.T
 
 
 def replaced(model: TwoLayer, weight: Tensor) -> TwoLayer:
-    """A copy of the two-layer network with other weights (m, d): an intervention, without training."""
+    """A copy of a two-layer network with other weights (m, d): an intervention, no training."""
     if weight.shape != model.weight.shape:
         raise ValueError(f"weight is {tuple(weight.shape)}: give {tuple(model.weight.shape)}")
     twin = copy.deepcopy(model)
@@ -90,7 +91,7 @@ def replaced(model: TwoLayer, weight: Tensor) -> TwoLayer:
 
 
 def live(net: TwoLayer, share: float = 0.1) -> Tensor:
-    """Neurons with a norm of at least `share` of the largest: those that carry the function. Shape (m,), bool."""
+    """Neurons with a norm above `share` of the largest: they carry the function. (m,), bool."""
     norm = net.weight.detach().norm(dim=1)
     return norm > share * norm.max()
 

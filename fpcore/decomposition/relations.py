@@ -1,7 +1,7 @@
-"""How two networks relate, layer by layer: cosines, matched neurons, and what a linear map explains."""
+"""How two networks relate, layer by layer: cosines, matched neurons, what a linear map explains."""
 
 import torch
-from scipy.optimize import linear_sum_assignment
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fpcore import seeding
@@ -12,43 +12,51 @@ from fpcore.decomposition.purification import cosine
 
 
 def layer_relations(one: nn.Module, other: nn.Module) -> dict[str, Tensor]:
-    """cos of each neuron with the same neuron of another network, {layer: (neurons,)}, of those switched on in both."""
-    pairs, on, too = paired(one, other), switched_on(one), switched_on(other)
-    return {
-        layer: cosine(a.float(), b.float())[on[layer] & too[layer]]
-        for layer, (a, b) in pairs.items()
-    }
+    """cos of each neuron with the same neuron of another network, {layer: (neurons,)}.
+
+    Of those switched on in both.
+    """
+    on, too = switched_on(one), switched_on(other)
+    found = {}
+    for layer, (a, b) in paired(one, other).items():
+        found[layer] = cosine(a.float(), b.float())[on[layer] & too[layer]]
+    return found
 
 
 def hidden_medians(relations: dict[str, Tensor]) -> list[float]:
-    """The median over neurons of each layer but the last, which has one neuron a class and is no feature."""
+    """The median over neurons of each layer but the last: one neuron a class is no feature."""
     return [values.median().item() for values in list(relations.values())[:-1]]
 
 
 def same_neuron(one: nn.Module, other: nn.Module) -> float:
-    """Share of the hidden neurons of `other` whose nearest neuron (largest |cos|) in `one`'s layer is their own ancestor.
+    """Share of the hidden neurons of `other` whose nearest neuron in `one` is their own ancestor.
 
-    Of neurons switched on in both, among those switched on in `one`.
+    The nearest has the largest |cos| of the layer. Of neurons switched on in both, among those
+    switched on in `one`.
     """
-    a, b, on, too = neurons(one), neurons(other), switched_on(one), switched_on(other)
+    a, b = neurons(one), neurons(other)
+    on, too = switched_on(one), switched_on(other)
     own = []
     for layer in [*a][:-1]:
         both = on[layer] & too[layer]
-        unit, target = (
-            nn.functional.normalize(w[layer].float()[rows], dim=1)
-            for w, rows in ((a, on[layer]), (b, both))
-        )
+        unit = F.normalize(a[layer].float()[on[layer]], dim=1)
+        target = F.normalize(b[layer].float()[both], dim=1)
         nearest = (target @ unit.T).abs().argmax(1)
         own.append(nearest == (on[layer].cumsum(0) - 1)[both])
     return torch.cat(own).float().mean().item()
 
 
 def matched(one: nn.Module, other: nn.Module, layer: str, draws: int = 20) -> tuple[float, float]:
-    """Median |cos| of a convolution's filters with those of another network, matched one to one; and by chance.
+    """Median |cos| of a convolution's filters with another network's, one to one; and by chance.
 
-    Matching makes the sum of |cos| largest, and smooth filters are all alike, so chance is high: it is the mean over
-    `draws` of matching the other network's filters with their phases scrambled, of which only colours and frequencies
-    are left.
+    one    a network
+    other  another one, of any architecture with such a layer
+    layer  the convolution
+    draws  of the chance level
+
+    Matching makes the sum of |cos| largest, and smooth filters are all alike, so chance is high: it
+    is the mean over `draws` of matching the other network's filters with their phases scrambled, of
+    which only colours and frequencies are left.
     """
     a, b = (neurons(net)[layer].float()[switched_on(net)[layer]] for net in (one, other))
     found = _matched(a, b)
@@ -56,43 +64,49 @@ def matched(one: nn.Module, other: nn.Module, layer: str, draws: int = 20) -> tu
     assert isinstance(weight, Tensor)
     filters = b.unflatten(1, weight.shape[1:])
     rng = seeding.generator(0, "matching", device=b.device)
-    return found, sum(_matched(a, scrambled(filters, rng).flatten(1)) for _ in range(draws)) / draws
+    chance = [_matched(a, scrambled(filters, rng).flatten(1)) for _ in range(draws)]
+    return found, sum(chance) / draws
 
 
 def _matched(a: Tensor, b: Tensor) -> float:
-    size = (
-        (nn.functional.normalize(a, dim=1) @ nn.functional.normalize(b, dim=1).T).abs().cpu()
-    )  # (m, n)
+    """The median |cos| of rows of a (m, d) and b (n, d), matched one to one for the largest sum."""
+    from scipy.optimize import linear_sum_assignment  # here: half of the time of `import fpcore`
+
+    size = (F.normalize(a, dim=1) @ F.normalize(b, dim=1).T).abs().cpu()  # (m, n)
     rows, columns = linear_sum_assignment(size.numpy(), maximize=True)
     return size[rows, columns].median().item()
 
 
 @torch.no_grad()
 def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict[str, Tensor]:
-    """What a linear map of `one`'s neurons explains of each neuron of `other`, {layer: share of its variance (neurons,)}.
+    """What a linear map of `one`'s neurons explains of each neuron of `other`.
 
-    Of preactivations, position by position, on images `held` (n, 3, h, w); the map is fitted on other images x. Neurons
-    switched on, of each layer but the last. Random neurons explain something, too: compare.
+    one    a network
+    other  another one, of the same layers
+    x      images (n, 3, h, w) on which the map is fitted
+    held   other images, on which it is measured
+
+    Returns the share of the variance, {layer: (neurons,)}, of preactivations, position by position,
+    of the neurons switched on, in each layer but the last. Random neurons explain something, too:
+    compare.
     """
     on = {one: switched_on(one), other: switched_on(other)}
 
     def rows(net: nn.Module, layer: str, images: Tensor) -> Tensor:
-        return (
-            preactivation(net, layer, images)[:, on[net][layer]]
-            .movedim(1, -1)
-            .flatten(0, -2)
-            .double()
-        )
+        """The preactivations (n h w, neurons)."""
+        maps = preactivation(net, layer, images)[:, on[net][layer]]
+        return maps.movedim(1, -1).flatten(0, -2).double()
 
     found = {}
     for layer in [*neurons(one)][:-1]:
+        # Least squares of the deviations from the mean; a ridge, since neurons may depend on each
+        # other.
         a, b = rows(one, layer, x), rows(other, layer, x)
         here, there = a - a.mean(0), b - b.mean(0)
         gram = here.T @ here
-        ridge = (
-            1e-9 * gram.diagonal().sum() * torch.eye(len(gram)).to(gram)
-        )  # neurons may depend on each other
+        ridge = 1e-9 * gram.diagonal().sum() * torch.eye(len(gram)).to(gram)
         linear = torch.linalg.solve(gram + ridge, here.T @ there)
+        # The share of the variance it explains on the held-out images.
         b_held = rows(other, layer, held)
         missed = b_held - b.mean(0) - (rows(one, layer, held) - a.mean(0)) @ linear
         found[layer] = 1 - missed.square().sum(0) / (b_held - b_held.mean(0)).square().sum(0)

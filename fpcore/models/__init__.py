@@ -1,4 +1,4 @@
-"""Networks, and networks made from another: low-rank updates, linearisations, batch statistics anew."""
+"""Networks, and networks made from another: low-rank updates, linearisations, new statistics."""
 
 from fpcore.models.batch_norm import recalibrated
 from fpcore.models.convnet import ConvNet

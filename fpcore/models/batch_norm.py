@@ -1,4 +1,4 @@
-"""Batch-normalisation statistics, estimated again: what a network needs after its weights were changed by hand."""
+"""Batch-normalisation statistics anew: what a network needs once its weights were changed."""
 
 import copy
 
@@ -10,10 +10,10 @@ from fpcore.models.outputs import evaluating
 
 @torch.no_grad()
 def recalibrated(model: nn.Module, x: Tensor, chunk: int = 500) -> nn.Module:
-    """A copy of `model`, in evaluation mode, whose running means and variances are those of the images x (n, ...).
+    """A copy of `model`, in evaluation mode, with the running means and variances of images x.
 
-    Each is the mean over chunks of x, at most `chunk` images and all of one size to within one; no augmentation. Nothing
-    else changes.
+    x (n, ...); each statistic is the mean over chunks of x, of at most `chunk` images and all of
+    one size to within one, without augmentation. Nothing else changes.
     """
     twin = copy.deepcopy(model).eval()
     norms = [m for m in twin.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -21,7 +21,8 @@ def recalibrated(model: nn.Module, x: Tensor, chunk: int = 500) -> nn.Module:
     with evaluating(twin):
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum, norm.training = None, True  # a cumulative mean instead of a running one
+            norm.momentum = None  # a cumulative mean instead of a running one
+            norm.training = True
         for part in x.tensor_split(-(-len(x) // chunk)):
             twin(part)
     for norm, momentum in zip(norms, before):

@@ -6,14 +6,16 @@ from torch import Tensor, nn
 
 from fpcore import checks
 
-CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 
 class ConvNet(nn.Module):
-    """An AlexNet-like ConvNet for 32 x 32 images: five convolutions, three max-pools, one linear layer.
+    """An AlexNet-like ConvNet: five convolutions, three max-pools, one linear layer.
 
-    Maps pixels x (n, 3, 32, 32) in [0, 1] to class scores (n, classes): the normalisation is inside, so that attacks
-    work in pixel space. `width` scales all channel counts (1.0: 32-64-96-64-64, 171k parameters).
+    Maps pixels x (n, 3, 32, 32) in [0, 1] to class scores (n, classes): the normalisation is
+    inside, so that attacks work in pixel space. `width` scales all channel counts (1.0:
+    32-64-96-64-64, 171k parameters).
     """
 
     def __init__(self, width: float = 1.0, classes: int = 10):
@@ -25,14 +27,16 @@ class ConvNet(nn.Module):
         self.register_buffer("std", torch.tensor(CIFAR10_STD).view(3, 1, 1))
         self.mean: Tensor
         self.std: Tensor
-        self.conv1, self.bn1 = (
-            nn.Conv2d(3, c1, 5, stride=2, padding=2, bias=False),
-            nn.BatchNorm2d(c1),
-        )
-        self.conv2, self.bn2 = nn.Conv2d(c1, c2, 3, padding=1, bias=False), nn.BatchNorm2d(c2)
-        self.conv3, self.bn3 = nn.Conv2d(c2, c3, 3, padding=1, bias=False), nn.BatchNorm2d(c3)
-        self.conv4, self.bn4 = nn.Conv2d(c3, c4, 3, padding=1, bias=False), nn.BatchNorm2d(c4)
-        self.conv5, self.bn5 = nn.Conv2d(c4, c5, 3, padding=1, bias=False), nn.BatchNorm2d(c5)
+        self.conv1 = nn.Conv2d(3, c1, 5, stride=2, padding=2, bias=False)
+        self.bn1 = nn.BatchNorm2d(c1)
+        self.conv2 = nn.Conv2d(c1, c2, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(c2)
+        self.conv3 = nn.Conv2d(c2, c3, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(c3)
+        self.conv4 = nn.Conv2d(c3, c4, 3, padding=1, bias=False)
+        self.bn4 = nn.BatchNorm2d(c4)
+        self.conv5 = nn.Conv2d(c4, c5, 3, padding=1, bias=False)
+        self.bn5 = nn.BatchNorm2d(c5)
         self.linear = nn.Linear(c5 * 4, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The linearisation of a network in its parameters: its neural tangent kernel as a model that can be trained."""
+"""The linearisation of a network in its parameters: its neural tangent kernel, to be trained."""
 
 import copy
 
@@ -9,12 +9,12 @@ from fpcore.models.batch_norm import recalibrated
 
 
 class Linearised(nn.Module):
-    """f(x; w) + <df/dw (x; w), delta>: the network `net` frozen at its weights w, linear in what is trained, delta.
+    """f(x; w) + <df/dw (x; w), delta>: `net` frozen at its weights w, linear in delta, the trained.
 
-    x (n, ...) -> class scores (n, classes); delta starts at 0. Batch normalisation uses fixed statistics, estimated on the
-    images `calibration` (n, ...), so that the model is a function of each image alone: at initialization the running
-    statistics mean nothing. Forward-mode differentiation
-    gives the product without ever building the Jacobian. Source: Jacot et al. (2018).
+    x (n, ...) -> class scores (n, classes); delta starts at 0. Batch normalisation uses fixed
+    statistics, estimated on the images `calibration` (n, ...), so that the model is a function of
+    each image alone: at initialization the running statistics mean nothing. Forward-mode
+    differentiation gives the product without building the Jacobian. Source: Jacot et al. (2018).
     """
 
     def __init__(self, net: nn.Module, calibration: Tensor):

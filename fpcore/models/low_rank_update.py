@@ -1,4 +1,4 @@
-"""Low-rank updates of a trained network: each layer's matrix w (neurons, fan-in) becomes w + B A, w frozen."""
+"""Low-rank updates of a trained network: a layer's matrix w (neurons, fan-in) becomes w + B A."""
 
 import copy
 
@@ -11,21 +11,24 @@ from fpcore.models.two_layer import TwoLayer
 
 
 class RankUpdate(nn.Module):
-    """w -> w + B A for w of shape (out, ...), flattened to (out, fan-in): B (out, r) starts at 0, A (r, fan-in) orthonormal.
+    """w -> w + B A: B (out, r) starts at 0, A (r, fan-in) with random orthonormal rows.
 
-    Because A's rows are orthonormal, the first step on B is the full-rank step, projected on r directions. With `fixed`
-    A stays the random projection that it is.
+    weight  w (out, ...), flattened to (out, fan-in)
+    rank    r, at most out and fan-in
+    fixed   A stays the random projection that it is
+    rng     of A
+
+    Because A's rows are orthonormal, the first step on B is the full-rank step, projected on r
+    directions.
     """
 
     def __init__(self, weight: Tensor, rank: int, fixed: bool, rng: torch.Generator):
         super().__init__()
         out, fan_in = weight.flatten(1).shape
         rank = min(rank, out, fan_in)
-        basis = (
-            torch.linalg.qr(torch.randn(fan_in, rank, generator=rng)).Q.T.contiguous().to(weight)
-        )
+        basis = torch.linalg.qr(torch.randn(fan_in, rank, generator=rng)).Q  # (fan-in, r)
         self.up = nn.Parameter(weight.new_zeros(out, rank))
-        self.down = nn.Parameter(basis, requires_grad=not fixed)
+        self.down = nn.Parameter(basis.T.contiguous().to(weight), requires_grad=not fixed)
 
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):
@@ -33,44 +36,48 @@ class RankUpdate(nn.Module):
 
 
 def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.Module:
-    """A copy of `model` that computes the same, in which a rank-`rank` update of every layer's matrix is trained.
+    """A copy of `model` that computes the same: a low-rank update of each layer is trained.
 
-    The biases and the scales and shifts of batch normalisation are trained as well: rank 0 trains these alone. `fixed`: only
-    B is trained, A is a fixed random projection. A layer of fewer neurons than `rank` gets an update of as many.
+    model  a network of Conv2d and Linear layers
+    rank   of each update; a layer of fewer neurons gets an update of as many
+    seed   of the random matrices A
+    fixed  only B is trained, A is a fixed random projection
+
+    The biases and the scales and shifts of batch normalisation are trained as well: rank 0 trains
+    these alone.
     """
-    checks.whole("rank", rank), checks.whole("seed", seed)
+    checks.whole("rank", rank)
+    checks.whole("seed", seed)
     twin = copy.deepcopy(model)
-    layers = [
-        (name, module)
-        for name, module in twin.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    ]
+    kinds = (nn.Conv2d, nn.Linear)
+    layers = {name: layer for name, layer in twin.named_modules() if isinstance(layer, kinds)}
     if not layers:
-        raise ValueError(
-            f"model is a {type(model).__name__}: give a network of Conv2d and Linear layers"
-        )
-    if any(parametrize.is_parametrized(module) for _, module in layers):
+        found = f"model is a {type(model).__name__}"
+        raise ValueError(f"{found}: give a network of Conv2d and Linear layers")
+    if any(parametrize.is_parametrized(layer) for layer in layers.values()):
         raise ValueError("model is a low-rank update already: give the network that it updates")
-    for name, module in layers:
-        module.weight.requires_grad_(False)
+    for name, layer in layers.items():
+        layer.weight.requires_grad_(False)
         if rank:
             rng = seeding.generator(seed, "low rank", name)
-            parametrize.register_parametrization(
-                module, "weight", RankUpdate(module.weight, rank, fixed, rng)
-            )
+            update = RankUpdate(layer.weight, rank, fixed, rng)
+            parametrize.register_parametrization(layer, "weight", update)
     return twin
 
 
 def merged(model: nn.Module) -> nn.Module:
-    """A copy of `model`, in evaluation mode, whose weights can be written to: what `low_rank` added is in them."""
+    """A copy of `model`, in evaluation mode, whose weights can be written to.
+
+    What `low_rank` added is in them.
+    """
     if isinstance(model, TwoLayer):
-        raise ValueError(
-            "model is a TwoLayer, a single layer: change its weights by fp.replaced(model, weight)"
-        )
+        advice = "change its weights by fpcore.decomposition.replaced(model, weight)"
+        raise ValueError(f"model is a TwoLayer, a single layer: {advice}")
     twin = copy.deepcopy(model).eval()
     for module in [*twin.modules()]:
         if parametrize.is_parametrized(module, "weight"):
-            # remove_parametrizations would take the weight from `model` too, which shares its class with the copy.
+            # Not remove_parametrizations: that would take the weight from `model` too, which shares
+            # its class with the copy.
             weight = module.weight
             assert isinstance(weight, Tensor)
             module.__class__ = parametrize.type_before_parametrizations(module)

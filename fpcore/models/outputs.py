@@ -1,4 +1,4 @@
-"""What a network's outputs mean: one logit or class scores, their loss, and which samples are right."""
+"""What a network's outputs mean: one logit or class scores, their loss, which samples are right."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,10 @@ from torch import Tensor, nn
 
 
 def loss(output: Tensor, y: Tensor) -> Tensor:
-    """Loss of each sample, shape (n,): logistic for one logit and y in {-1, +1}, cross-entropy for class scores."""
+    """Loss of each sample, shape (n,).
+
+    Logistic for one logit and y in {-1, +1}, cross-entropy for class scores.
+    """
     one_label_each(output, y)
     if output.ndim == 1:
         return F.softplus(-y * output)
@@ -23,47 +26,60 @@ def correct(output: Tensor, y: Tensor) -> Tensor:
 
 
 def one_label_each(output: Tensor, y: Tensor) -> None:
-    """Raise ValueError unless y is (n,) for outputs (n, ...): another shape would be broadcast, silently."""
+    """Raise ValueError unless y is (n,) for outputs (n, ...): another shape would be broadcast."""
     if y.shape != output.shape[:1]:
-        raise ValueError(
-            f"y is {tuple(y.shape)}: give one label a sample, {tuple(output.shape[:1])}"
-        )
+        wanted = tuple(output.shape[:1])
+        raise ValueError(f"y is {tuple(y.shape)}: give one label a sample, {wanted}")
 
 
 def signs(y: Tensor) -> Tensor:
     """Return the labels `y` if all are -1 or +1, else raise ValueError."""
-    if len(wrong := y[y.double().abs() != 1]):
+    wrong = y[y.double().abs() != 1]
+    if len(wrong):
         raise ValueError(f"y holds {sorted(set(wrong.tolist()))[:5]}: give labels -1 and +1")
     return y
 
 
 def fitting(output: Tensor, y: Tensor) -> Tensor:
-    """Return `output` if `y` are labels for it, else raise ValueError. It waits for the device, as `loss` must not."""
+    """Return `output` if `y` are labels for it, else raise ValueError.
+
+    It waits for the device, as `loss` must not.
+    """
     one_label_each(output, signs(y) if output.ndim == 1 else y)
     if output.ndim == 2 and len(y) and not 0 <= y.min() <= y.max() < output.shape[1]:
-        raise ValueError(
-            f"y holds classes {y.min():g} to {y.max():g}: the network has scores of 0 to {output.shape[1] - 1}"
-        )
+        found = f"y holds classes {y.min():g} to {y.max():g}"
+        raise ValueError(f"{found}: the network has scores of 0 to {output.shape[1] - 1}")
     return output
 
 
 @torch.no_grad()
 def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Tensor:
-    """Which samples `model`, in evaluation mode, classifies right, shape (n,), bool."""
+    """Which samples `model`, in evaluation mode, classifies right: (n,), bool.
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    chunk  samples at a time
+    """
     one_label_each(x, y)
+    parts = zip(x.split(chunk), y.split(chunk))
     with evaluating(model):
-        return torch.cat(
-            [correct(fitting(model(a), b), b) for a, b in zip(x.split(chunk), y.split(chunk))]
-        )
+        return torch.cat([correct(fitting(model(a), b), b) for a, b in parts])
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> float:
-    """Share of samples that `model`, in evaluation mode, classifies right."""
+    """Share of samples that `model`, in evaluation mode, classifies right.
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    chunk  samples at a time
+    """
     return classified(model, x, y, chunk).float().mean().item()
 
 
 class evaluating:
-    """Context in which `model` is in evaluation mode; on leaving, every submodule's mode is as before."""
+    """Context in which `model` is in evaluation mode; on leaving, each submodule is as before."""
 
     def __init__(self, model: nn.Module):
         self.modules = list(model.modules())

@@ -9,18 +9,17 @@ from fpcore.models.convnet import CIFAR10_MEAN, CIFAR10_STD
 
 
 class Block(nn.Module):
-    """x -> shortcut(x) + two 3 x 3 convolutions, each after batch normalisation and ReLU (He et al., 2016b)."""
+    """x -> shortcut(x) + two 3 x 3 convolutions, each after batch normalisation and ReLU.
+
+    Source: He et al. (2016b).
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
-        self.bn1, self.conv1 = (
-            nn.BatchNorm2d(inputs),
-            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
-        )
-        self.bn2, self.conv2 = (
-            nn.BatchNorm2d(outputs),
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-        )
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         changes = stride > 1 or inputs != outputs
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if changes else None
 
@@ -31,10 +30,10 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """PreActResNet-18 for 32 x 32 images: a convolution, four stages of two blocks each, one linear layer.
+    """PreActResNet-18: a convolution, four stages of two blocks each, one linear layer.
 
-    Maps pixels x (n, 3, 32, 32) in [0, 1] to class scores (n, classes), the normalisation inside. `width` scales all
-    channel counts (1.0: 64-128-256-512, 11.2M parameters).
+    Maps pixels x (n, 3, 32, 32) in [0, 1] to class scores (n, classes), the normalisation inside.
+    `width` scales all channel counts (1.0: 64-128-256-512, 11.2M parameters).
     """
 
     def __init__(self, width: float = 1.0, classes: int = 10):
@@ -47,12 +46,11 @@ class ResNet(nn.Module):
         self.mean: Tensor
         self.std: Tensor
         self.conv = nn.Conv2d(3, stages[0], 3, padding=1, bias=False)
-        blocks, inputs = [], stages[0]
+        blocks = []
+        inputs = stages[0]
         for i, outputs in enumerate(stages):
-            blocks += [
-                Block(inputs, outputs, stride=2 if i else 1),
-                Block(outputs, outputs, stride=1),
-            ]
+            blocks.append(Block(inputs, outputs, stride=2 if i else 1))
+            blocks.append(Block(outputs, outputs, stride=1))
             inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.bn = nn.BatchNorm2d(inputs)

@@ -12,9 +12,16 @@ from fpcore import checks
 class TwoLayer(nn.Module):
     """f(x) = sum_i [ReLU(<w_i, x> - b_i) - ReLU(-<w_i, x> - b_i)] with b_i = threshold |w_i|.
 
-    Maps x (n, d) to logits (n,); the label is the sign. `weight` (m, d) starts at N(0, init_norm^2/d) per entry. The
-    threshold is a buffer that training raises; no gradient flows through b. f is odd, and homogeneous of degree 1 in
-    `weight`: scaling the weights changes no label. Source: Allen-Zhu & Li (2020), section 2.
+    Maps x (n, d) to logits (n,); the label is the sign.
+
+    d          number of inputs
+    m          number of neurons, the width
+    threshold  a buffer that training raises, in units of |w_i|; no gradient flows through b
+    init_norm  `weight` (m, d) starts at N(0, init_norm^2/d) per entry
+    rng        of the initial weights
+
+    f is odd, and homogeneous of degree 1 in `weight`: scaling the weights changes no label.
+    Source: Allen-Zhu & Li (2020), section 2.
     """
 
     def __init__(
@@ -26,8 +33,10 @@ class TwoLayer(nn.Module):
         rng: torch.Generator | None = None,
     ):
         super().__init__()
-        checks.positive_int("d", d), checks.positive_int("m (width)", m)
-        checks.finite("init_norm", init_norm), checks.finite("threshold", threshold)
+        checks.positive_int("d", d)
+        checks.positive_int("m (width)", m)
+        checks.finite("init_norm", init_norm)
+        checks.finite("threshold", threshold)
         self.weight = nn.Parameter(torch.randn(m, d, generator=rng) * init_norm / math.sqrt(d))
         self.register_buffer("threshold", torch.tensor(float(threshold)))
         self.threshold: Tensor
@@ -44,5 +53,6 @@ class TwoLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         norm = self.weight.detach().norm(dim=1).clamp(min=1e-30)
         u = x @ (self.weight / norm[:, None]).T  # (n, m), in units of |w_i|
-        # ReLU(u - b) - ReLU(-u - b) is the soft-shrinkage of u by b: one kernel, and one mask for its gradient.
+        # ReLU(u - b) - ReLU(-u - b) is the soft-shrinkage of u by b: one kernel, and one mask for
+        # its gradient.
         return F.softshrink(u, self.threshold.item()) @ norm

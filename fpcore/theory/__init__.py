@@ -1,4 +1,4 @@
-"""What the paper's theorems speak of, computed: the score's law, bounds on whole classes, kernels, symmetric networks."""
+"""What the theorems speak of, computed: scores, bounds on classes, kernels, symmetric networks."""
 
 from fpcore.theory.class_bounds import (
     critical_radius,

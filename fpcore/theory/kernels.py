@@ -1,4 +1,4 @@
-"""Models that are linear in what is trained: the NTK of the two-layer network, at any width, and kernel machines."""
+"""Models that are linear in what is trained: the NTK of the two-layer network, kernel machines."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from fpcore import checks
-from fpcore.attacks import Ball, fgm
+from fpcore.attacks import fgm
+from fpcore.ball import Ball
 from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Data
@@ -27,12 +28,12 @@ class Linear(nn.Module):
 
 
 class Tangent(nn.Module):
-    """f(x) = sum_i <v_i, x> 1(|<w_i, x>| > b_i): the tangent kernel of a `TwoLayer` at its weights, linear in v.
+    """f(x) = sum_i <v_i, x> 1(|<w_i, x>| > b_i): the tangent kernel of a `TwoLayer`, linear in v.
 
-    x (n, d) -> (n,). `weight` v (m, d) is trained and starts at 0; w and b = threshold |w| are frozen. The m d features of
-    a sample are never built: memory is n times `chunk` neurons. Its gradient in x is that at fixed activity, as autograd
-    has it for ReLU; a positive `temperature` (in units of |w_i|/sqrt(d)) smooths the activity instead, for attacks that
-    see it move.
+    x (n, d) -> (n,). `weight` v (m, d) is trained and starts at 0; w and b = threshold |w| are
+    frozen. The m d features of a sample are never built: memory is n times `chunk` neurons. Its
+    gradient in x is that at fixed activity, as autograd has it for ReLU; a positive `temperature`
+    (in units of |w_i|/sqrt(d)) smooths the activity instead, for attacks that see it move.
     """
 
     def __init__(self, net: TwoLayer, chunk: int = 4096):
@@ -41,25 +42,27 @@ class Tangent(nn.Module):
         self.register_buffer("directions", w / w.norm(dim=1, keepdim=True).clamp(min=1e-30))
         self.directions: Tensor
         self.weight = nn.Parameter(torch.zeros_like(w))
-        self.threshold, self.chunk = net.threshold.item(), checks.positive_int("chunk", chunk)
+        self.threshold = net.threshold.item()
+        self.chunk = checks.positive_int("chunk", chunk)
         self.temperature = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             if self.temperature:
                 return self._smooth(x)
-            # Apart from the product with x, so that an attack's gradient in x does not compute that in v as well.
-            active = _ActiveSum.apply(
-                self.weight, x.detach(), self.directions, self.threshold, self.chunk
-            )
+            # Apart from the product with x, so that an attack's gradient in x does not compute that
+            # in v as well.
+            frozen = (self.directions, self.threshold, self.chunk)
+            active = _ActiveSum.apply(self.weight, x.detach(), *frozen)
             return (x * active).sum(1)
 
     def _smooth(self, x: Tensor) -> Tensor:
-        scale, total = self.temperature / math.sqrt(x.shape[1]), x.new_zeros(len(x))
+        """f with sigmoids in the place of indicators."""
+        scale = self.temperature / math.sqrt(x.shape[1])
+        total = x.new_zeros(len(x))
         for w, v in zip(self.directions.split(self.chunk), self.weight.split(self.chunk)):
-            total = total + (
-                torch.sigmoid(((x @ w.T).abs() - self.threshold) / scale) * (x @ v.T)
-            ).sum(1)
+            active = torch.sigmoid(((x @ w.T).abs() - self.threshold) / scale)
+            total = total + (active * (x @ v.T)).sum(1)
         return total
 
 
@@ -72,7 +75,8 @@ class _ActiveSum(torch.autograd.Function):
         for a, b in zip(w.split(chunk), v.split(chunk)):
             s += ((x @ a.T).abs() > threshold).to(x.dtype) @ b
         ctx.save_for_backward(x, w)
-        ctx.threshold, ctx.chunk = threshold, chunk
+        ctx.threshold = threshold
+        ctx.chunk = chunk
         return s
 
     @staticmethod
@@ -85,11 +89,12 @@ class _ActiveSum(torch.autograd.Function):
 
 
 def tangent_witness(net: TwoLayer, data: SparseCoding) -> Tangent:
-    """The tangent model that tends, as the width grows, to a positive multiple of the cubic f(x)/|x|^2. Untrained.
+    """The tangent model that tends, as its width grows, to a multiple of the cubic f(x)/|x|^2.
 
-    v_i = M(w* o ((M^T w_i)^2 - 1)) for w_i of norm sqrt(d), over the width. For w ~ N(0, I) and a fixed b the mean of
-    (w_j^2 - 1) 1(|<w, x>| > b) is 2 beta phi(beta) <M_j, x>^2/|x|^2 with beta = b/|x|: the limit has the cubic's sign,
-    and its certificate. Here b follows |w_i|, which adds a linear term of relative order 1/d.
+    Untrained: v_i = M(w* o ((M^T w_i)^2 - 1)) for w_i of norm sqrt(d), over the width. For
+    w ~ N(0, I) and a fixed b the mean of (w_j^2 - 1) 1(|<w, x>| > b) is
+    2 beta phi(beta) <M_j, x>^2/|x|^2 with beta = b/|x|: the multiple is positive, and the limit has
+    the cubic's certificate. Here b follows |w_i|, which adds a linear term of relative order 1/d.
     """
     model = Tangent(net)
     w = model.directions @ data.features * data.d**0.5
@@ -99,12 +104,16 @@ def tangent_witness(net: TwoLayer, data: SparseCoding) -> Tangent:
 
 
 def polynomial(*coefficients: float) -> Kernel:
-    """K(x, x') = sum_q coefficients[q] <x, x'>^q: all polynomials whose degrees have a positive coefficient."""
+    """K(x, x') = sum_q coefficients[q] <x, x'>^q, with none negative.
+
+    All polynomials whose degrees have a positive coefficient.
+    """
     if not coefficients or min(coefficients) < 0:
         raise ValueError(f"coefficients = {coefficients!r}: give at least one, none negative")
 
     def kernel(x: Tensor, centres: Tensor) -> Tensor:
-        inner, total = x @ centres.T, torch.zeros((), dtype=x.dtype, device=x.device)
+        inner = x @ centres.T
+        total = torch.zeros((), dtype=x.dtype, device=x.device)
         for c in reversed(coefficients):
             total = total * inner + c
         return total.expand_as(inner)
@@ -113,37 +122,44 @@ def polynomial(*coefficients: float) -> Kernel:
 
 
 def tangent_kernel(threshold: float, terms: int = 5) -> Kernel:
-    """The infinite-width kernel of `Tangent`: <x, x'> P[|<w, x>| > b and |<w, x'>| > b], w ~ N(0, I), b = threshold sqrt(d).
+    """The infinite-width kernel of `Tangent`, K(x, x') = <x, x'> P[|<w, x>| > b and |<w, x'>| > b].
 
-    With g, g' standard normal of correlation r = cos(x, x') and beta = b/|x|, Mehler's formula gives the probability:
-    sum over even q of c_q(beta) c_q(beta') r^q, c_0 = P[|g| > beta], c_q = 2 He_{q-1}(beta) phi(beta)/sqrt(q!). The first
-    `terms` of them are themselves a kernel; the rest matters only for |r| close to 1.
+    Here w ~ N(0, I) and b = threshold sqrt(d). With g, g' standard normal of correlation
+    r = cos(x, x') and beta = b/|x|, Mehler's formula gives the probability:
+
+        sum over even q of c_q(beta) c_q(beta') r^q,
+        c_0 = P[|g| > beta],    c_q = 2 He_{q-1}(beta) phi(beta)/sqrt(q!).
+
+    The first `terms` of them are themselves a kernel; the rest matters only for |r| close to 1.
     """
-    checks.finite("threshold", threshold), checks.positive_int("terms", terms)
-
-    def weights(x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        size = x.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        beta = threshold * math.sqrt(x.shape[1]) / size  # (n, 1)
-        phi = torch.exp(-beta * beta / 2) / math.sqrt(2 * math.pi)
-        found = [torch.erfc(beta / math.sqrt(2))]
-        before, now = (
-            torch.zeros_like(beta),
-            torch.ones_like(beta),
-        )  # He_{n-1}/sqrt(n!) and He_n/sqrt((n+1)!) for n = 0
-        for n in range(2 * terms - 2):  # q = n + 1
-            if n % 2:
-                found.append(2 * now * phi)
-            before, now = now, (beta * now - n * before / math.sqrt(n + 1)) / math.sqrt(n + 2)
-        return x / size, found
+    checks.finite("threshold", threshold)
+    checks.positive_int("terms", terms)
 
     def kernel(x: Tensor, centres: Tensor) -> Tensor:
-        (unit, c), (other, c2) = weights(x), weights(centres)
-        r2, total = (unit @ other.T) ** 2, torch.zeros((), dtype=x.dtype, device=x.device)
-        for a, b in zip(reversed(c), reversed(c2)):
-            total = total * r2 + a * b.T
+        unit, here = _mehler(x, threshold, terms)
+        other, there = _mehler(centres, threshold, terms)
+        square = (unit @ other.T) ** 2  # r^2
+        total = torch.zeros((), dtype=x.dtype, device=x.device)
+        for c, c_other in zip(reversed(here), reversed(there)):  # Horner's scheme
+            total = total * square + c * c_other.T
         return x @ centres.T * total
 
     return kernel
+
+
+def _mehler(x: Tensor, threshold: float, terms: int) -> tuple[Tensor, list[Tensor]]:
+    """x (n, d) scaled to norm 1, and its c_0, c_2, ... in Mehler's formula, (n, 1) each."""
+    size = x.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    beta = threshold * math.sqrt(x.shape[1]) / size  # (n, 1)
+    phi = torch.exp(-beta * beta / 2) / math.sqrt(2 * math.pi)
+    found = [torch.erfc(beta / math.sqrt(2))]
+    # He_{n-1}/sqrt(n!) and He_n/sqrt((n+1)!), by the recursion He_{n+1} = beta He_n - n He_{n-1}.
+    before, now = torch.zeros_like(beta), torch.ones_like(beta)
+    for n in range(2 * terms - 2):  # q = n + 1
+        if n % 2:
+            found.append(2 * now * phi)
+        before, now = now, (beta * now - n * before / math.sqrt(n + 1)) / math.sqrt(n + 2)
+    return x / size, found
 
 
 class KernelMachine(nn.Module):
@@ -158,11 +174,9 @@ class KernelMachine(nn.Module):
         self.coefficients: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        return (
-            self.kernel(x, self.centres) @ self.coefficients
-            if len(self.centres)
-            else 0.0 * x.sum(1)
-        )
+        if len(self.centres) == 0:
+            return 0.0 * x.sum(1)
+        return self.kernel(x, self.centres) @ self.coefficients
 
     @torch.no_grad()
     def add(self, centres: Tensor, coefficients: Tensor) -> None:
@@ -180,27 +194,35 @@ def train_kernel(
     batch: int,
     seed: int,
 ) -> None:
-    """SGD on the logistic loss in the kernel's own function space, one pass over fresh samples, in place.
+    """SGD on the logistic loss in the kernel's own function space, in place.
 
-    A step on a batch of (adversarial, for radius > 0) samples x adds them as centres with coefficients
-    rate sigma(-y f(x)) y / batch: the exact gradient step of a model with one weight for each of the kernel's features,
-    be they infinitely many. The rate is `lr` in the unit in which the first step gives its own clean samples' successors
-    a mean margin of 1, and falls linearly to 0.
+    machine  is trained; starts with no centres
+    data     gives a fresh mini-batch a step
+    samples  of one pass: samples // batch steps
+    radius   of the l2 adversary (FGM), 0: clean training
+    lr       the rate, in the unit in which the first step gives the next clean samples a mean
+             margin of 1; it falls linearly to 0
+    batch    samples a step
+    seed     of the mini-batches
+
+    A step on samples x adds them as centres with coefficients rate sigma(-y f(x)) y / batch: the
+    exact gradient step of a model with one weight for each of the kernel's features, be they
+    infinitely many.
     """
-    (
-        checks.positive_int("samples", samples),
-        checks.positive_int("batch", batch),
-        checks.finite("lr", lr),
-    )
-    ball, steps, rate = Ball("l2", radius), max(1, samples // batch), 1.0
+    checks.positive_int("samples", samples)
+    checks.positive_int("batch", batch)
+    checks.finite("lr", lr)
+    ball = Ball("l2", radius)
+    steps = max(1, samples // batch)
+    rate = 1.0
     for step in range(steps):
         x, y = data.batch(batch, seed, step)
-        if step == 1:
+        if step == 1:  # now the unit of the rate is known
             with torch.no_grad():
                 rate = lr / (y * machine(x)).mean().abs().clamp(min=1e-30).item()
             machine.coefficients *= rate
-        if radius:
-            x = fgm(machine, x, y, ball) if step else x
+        if radius and step:  # at first f is 0
+            x = fgm(machine, x, y, ball)
         with torch.no_grad():
             slope = torch.sigmoid(-y * machine(x))
         machine.add(x, rate * (1 - step / steps) * slope * y / batch)

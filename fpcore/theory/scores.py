@@ -1,4 +1,4 @@
-"""The law of the score S = <w*, z> of the sparse coding model, exactly: an expectation is a finite sum."""
+"""The exact law of the score S = <w*, z>: an expectation over it is a finite sum."""
 
 import math
 from dataclasses import dataclass
@@ -38,11 +38,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Law:
-    """The law of |S| given |S| >= margin: values (v,), their probabilities (v,), and E[|z|^2] at each value (v,)."""
+    """The law of |S| given |S| >= margin: all of shape (v,)."""
 
-    score: np.ndarray
-    probability: np.ndarray
-    energy: np.ndarray
+    score: np.ndarray  # the values of |S|
+    probability: np.ndarray  # of each value
+    energy: np.ndarray  # E[|z|^2] at each value
 
     def mean(self, values: np.ndarray) -> float:
         """The expectation of a function of the score, given as its values (v,)."""
@@ -57,13 +57,14 @@ def score_law(data: HasSizes) -> Law:
 @lru_cache
 def _score_law(d: int, k: int, margin: float) -> Law:
     counts, weight = (table.numpy() for table in sign_counts(d, k, margin))
-    steps, active = (
-        np.abs(counts[:, 0] - counts[:, 1]),
-        counts.sum(1),
-    )  # |S| sqrt(k), a whole number; N
+    steps = np.abs(counts[:, 0] - counts[:, 1])  # |S| sqrt(k), a whole number
+    active = counts.sum(1)  # k |z|^2
     total = np.bincount(steps, weight)
     energy = np.bincount(steps, weight * active) / np.maximum(total, 1e-300) / k
+    score = np.arange(len(total)) / math.sqrt(k)
     kept = total > 0
     return Law(
-        (np.arange(len(total)) / math.sqrt(k))[kept], total[kept] / total[kept].sum(), energy[kept]
+        score=score[kept],
+        probability=total[kept] / total[kept].sum(),
+        energy=energy[kept],
     )

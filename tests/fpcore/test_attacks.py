@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fpcore import attacks
-from fpcore.attacks import Ball, along, fgm, pgd, robust_correct, transfer
+from fpcore.attacks import along, fgm, pgd, robust_accuracy, robust_correct, transfer
+from fpcore.ball import Ball
 from fpcore.models.convnet import ConvNet
 from fpcore.models.outputs import accuracy, correct, loss
 from fpcore.models.two_layer import TwoLayer
@@ -42,10 +43,8 @@ def linear(d=12, seed=0):
 
 def inside(adversarial, x, ball):
     """Whether all samples keep to the ball and its box."""
-    kept = size(adversarial - x, ball.norm).max() <= ball.radius + 1e-6
-    return kept and (
-        ball.box is None or ((adversarial >= -1e-6).all() and (adversarial <= 1 + 1e-6).all())
-    )
+    boxed = ball.box is None or bool(((adversarial >= -1e-6) & (adversarial <= 1 + 1e-6)).all())
+    return boxed and size(adversarial - x, ball.norm).max() <= ball.radius + 1e-6
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def broken(sparse, planted):
 
 @pytest.fixture
 def images():
-    """A ConvNet with mixed modes, gradients and frozen parameters, and images with their own classes as labels."""
+    """A ConvNet of mixed modes, gradients, frozen parameters; images, labelled as it has them."""
     torch.manual_seed(0)
     net, x = ConvNet(1 / 8), torch.rand(24, 3, 32, 32)
     net.train()
@@ -172,12 +171,10 @@ def test_a_random_point_and_a_step_have_the_dtype_of_the_input(norm, dtype):
 def test_an_empty_batch_stays_empty(images):
     net, x, y = images
     ball = Ball("l2", 0.1, BOX)
-    for found in (
-        fgm(net, x[:0], y[:0], ball),
-        pgd(net, x[:0], y[:0], ball, restarts=2, stop=False),
-    ):
-        assert found.shape == x[:0].shape
-    assert robust_correct(net, x[:0], y[:0], ball).shape == (0,)
+    x, y = x[:0], y[:0]
+    assert fgm(net, x, y, ball).shape == x.shape
+    assert pgd(net, x, y, ball, restarts=2, stop=False).shape == x.shape
+    assert robust_correct(net, x, y, ball).shape == (0,)
 
 
 def test_an_unknown_norm_is_named():
@@ -258,9 +255,8 @@ def test_pgd_reaches_the_exact_worst_case_of_a_linear_model(norm, seed, radius):
     torch.testing.assert_close(attacked[alive], (clean - reach)[alive], rtol=1e-3, atol=1e-4)
     settled = (clean - reach).abs() > 1e-4
     assert torch.equal(alive[settled], (clean > reach)[settled])
-    assert torch.equal(
-        robust_correct(net, x, y, ball, steps=10, restarts=1)[settled], (clean > reach)[settled]
-    )
+    survived = robust_correct(net, x, y, ball, steps=10, restarts=1)
+    assert torch.equal(survived[settled], (clean > reach)[settled])
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -271,14 +267,10 @@ def test_pgd_breaks_a_sample_or_its_loss_does_not_fall(norm, step_size, broken, 
         adversarial = pgd(net, x, y, ball, steps=6, restarts=2, step_size=step_size, rng=rng())
         net = copy.deepcopy(net).eval()
         with torch.no_grad():
-            before, after, alive = (
-                loss(net(x), y),
-                loss(net(adversarial), y),
-                correct(net(adversarial), y),
-            )
-        assert (after[alive] >= before[alive] - 1e-6).all() and (
-            after[alive] > before[alive] + 1e-4
-        ).any()
+            before, after = loss(net(x), y), loss(net(adversarial), y)
+            alive = correct(net(adversarial), y)
+        rise = (after - before)[alive]
+        assert (rise >= -1e-6).all() and (rise > 1e-4).any()
         if y.is_floating_point():
             assert (after >= before - 1e-6).all()
 
@@ -293,9 +285,8 @@ def test_pgd_leaves_broken_samples_alone(broken):
 def test_more_restarts_never_save_a_sample(broken):
     net, x, y = broken
     ball = Ball("l2", 0.15)
-    alive = [
-        correct(net(pgd(net, x, y, ball, 3, restarts, rng=rng(1))), y) for restarts in (1, 2, 5)
-    ]
+    found = [pgd(net, x, y, ball, 3, restarts, rng=rng(1)) for restarts in (1, 2, 5)]
+    alive = [correct(net(adversarial), y) for adversarial in found]
     for few, many in itertools.pairwise(alive):
         assert not (many & ~few).any()
     assert 0 < alive[0].sum() < len(x)
@@ -340,9 +331,8 @@ def test_pgd_prefers_a_broken_sample_to_a_large_loss():
 
         def forward(self, x):
             u = x[:, 0]
-            return torch.stack(
-                [torch.zeros_like(u), 0.05 * u - 0.01, -10 * torch.relu(u - 0.3) - 0.02], 1
-            )
+            second, third = 0.05 * u - 0.01, -10 * torch.relu(u - 0.3) - 0.02
+            return torch.stack([torch.zeros_like(u), second, third], 1)
 
     net, x, y = Crossing(), torch.zeros(1, 1), torch.zeros(1, dtype=torch.long)
     adversarial = pgd(net, x, y, Ball("l2", 1.0), steps=1, step_size=1.0)
@@ -431,11 +421,10 @@ def test_attacks_work_without_gradients_switched_on(broken):
     net, x, y = broken
     ball = Ball("l2", 0.2)
     with torch.no_grad():
-        within = fgm(net, x, y, ball), pgd(net, x, y, ball, steps=3)
+        one, many = fgm(net, x, y, ball), pgd(net, x, y, ball, steps=3)
         assert not torch.is_grad_enabled()
-    assert torch.equal(within[0], fgm(net, x, y, ball)) and torch.equal(
-        within[1], pgd(net, x, y, ball, steps=3)
-    )
+    assert torch.equal(one, fgm(net, x, y, ball))
+    assert torch.equal(many, pgd(net, x, y, ball, steps=3))
     assert torch.is_grad_enabled()
 
 
@@ -448,9 +437,8 @@ def test_along_moves_against_the_label(sparse, broken):
 def test_robust_accuracy_falls_with_the_radius_from_the_clean_accuracy(broken):
     net, x, y = broken
     clean = correct(net(x), y)
-    survived = [
-        robust_correct(net, x, y, Ball("l2", r), steps=5, restarts=1) for r in (0.0, 0.1, 0.2, 0.4)
-    ]
+    balls = [Ball("l2", radius) for radius in (0.0, 0.1, 0.2, 0.4)]
+    survived = [robust_correct(net, x, y, ball, steps=5, restarts=1) for ball in balls]
     assert torch.equal(survived[0], clean)
     assert all((s <= clean).all() for s in survived)
     shares = [s.float().mean().item() for s in survived]
@@ -465,9 +453,11 @@ def test_robust_correct_takes_the_worst_of_its_attacks(broken, monkeypatch):
         assert not (worst & ~correct(net(attack(net, x, y, ball)), y)).any()
     for name in ("fgm", "pgd"):
         monkeypatch.setattr(attacks, name, lambda _, x, *args, **options: x)
-    flipped = robust_correct(
-        net, x, y, Ball("l2", 99), extra=(lambda _, a, b: torch.where(b[:, None] > 0, -a, a),)
-    )
+
+    def flip_the_positive(_, x, y):
+        return torch.where(y[:, None] > 0, -x, x)
+
+    flipped = robust_correct(net, x, y, Ball("l2", 99), extra=(flip_the_positive,))
     assert not flipped[y > 0].any() and flipped[y < 0].any()
     monkeypatch.setattr(attacks, "pgd", lambda _, x, *args, **options: -x)
     assert not robust_correct(net, x, y, Ball("l2", 0.01)).any()
@@ -487,9 +477,8 @@ def test_an_extra_attack_has_gradients_and_the_model_in_evaluation_mode(images):
     net, x, y = images
     before = copy.deepcopy(net.state_dict())
     survived = robust_correct(net, x, y, Ball("l2", 0.5), steps=1, restarts=1, extra=(textbook,))
-    assert not survived.requires_grad and all(
-        torch.equal(before[k], v) for k, v in net.state_dict().items()
-    )
+    assert not survived.requires_grad
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -502,13 +491,11 @@ def test_an_extra_attack_has_gradients_and_the_model_in_evaluation_mode(images):
 def test_an_extra_attack_that_leaves_the_ball_is_an_error(ball, says, broken, monkeypatch):
     net, x, y = broken
     monkeypatch.setattr(attacks, "fgm", lambda _, a, *rest: a)
-    x, extra = x.clamp(max=0.2), (lambda _, a, b: a + 0.5 * torch.eye(a.shape[1])[0],)
-    assert (
-        robust_correct(net, x, y, Ball("l2", 0.5), steps=1, restarts=1, extra=extra).shape
-        == y.shape
-    )
+    x, step = x.clamp(max=0.2), 0.5 * torch.eye(x.shape[1])[0]
+    options = {"steps": 1, "restarts": 1, "extra": (lambda _, a, b: a + step,)}
+    assert robust_correct(net, x, y, Ball("l2", 0.5), **options).shape == y.shape
     with pytest.raises(ValueError, match=says):
-        robust_correct(net, x, y, ball, extra=extra)
+        robust_correct(net, x, y, ball, **options)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
@@ -525,9 +512,7 @@ def test_scaling_the_weights_does_not_hide_a_network_from_attacks(scale, broken)
     scaled, ball = copy.deepcopy(net), Ball("l2", 0.2)
     with torch.no_grad():
         scaled.weight.mul_(scale)
-    shares = [
-        robust_correct(n, x, y, ball, steps=5, restarts=1).float().mean() for n in (net, scaled)
-    ]
+    shares = [robust_accuracy(n, x, y, ball, steps=5, restarts=1) for n in (net, scaled)]
     assert abs(shares[0] - shares[1]) <= 0.02
     assert 0.1 < shares[0] < 0.8
 
@@ -539,50 +524,35 @@ def test_scaling_the_class_scores_does_not_hide_a_convnet_from_attacks(scale, im
     with torch.no_grad():
         scaled.linear.weight.mul_(scale)
         scaled.linear.bias.mul_(scale)
-    shares = [
-        robust_correct(n, x, y, ball, steps=5, restarts=1).float().mean() for n in (net, scaled)
-    ]
+    shares = [robust_accuracy(n, x, y, ball, steps=5, restarts=1) for n in (net, scaled)]
     assert shares[1] <= shares[0] + 0.1 and 0 < shares[0] < 0.8
 
 
-@pytest.mark.parametrize("labels", ["zeros", "classes"])
-def test_labels_that_no_output_has_are_an_error_and_not_a_low_accuracy(labels):
-    if labels == "zeros":  # 0 and 1 in place of -1 and +1
-        net, x, y, named = (
-            TwoLayer(6, 5, init_norm=1.0, rng=rng()),
-            torch.randn(8, 6, generator=rng(1)),
-            torch.ones(8),
-            r"\[0.0\]",
-        )
-        y[2:4], box = 0, None
-    else:
-        net, x, y, named = (
-            ConvNet(1 / 8),
-            torch.rand(8, 3, 32, 32, generator=rng(1)),
-            torch.arange(8) + 3,
-            "classes 3 to 10",
-        )
-        box = (0.0, 1.0)
+@pytest.mark.parametrize(
+    ("net", "x", "y", "named"),
+    [
+        # 0 and 1 in place of -1 and +1
+        (TwoLayer(6, 5), torch.rand(8, 6), torch.arange(8) // 4 * 1.0, r"\[0.0\]"),
+        (ConvNet(1 / 8), torch.rand(8, 3, 32, 32), torch.arange(8) + 3, "classes 3 to 10"),
+    ],
+    ids=["one logit", "class scores"],
+)
+def test_labels_that_no_output_has_are_an_error_and_not_a_low_accuracy(net, x, y, named):
     with pytest.raises(ValueError, match=named):
-        robust_correct(net, x, y, Ball("l2", 0.1, box))
+        robust_correct(net, x, y, Ball("l2", 0.1, BOX))
     with pytest.raises(ValueError, match=named):
         accuracy(net, x, y)
 
 
 def test_pgd_computes_no_gradient_that_nobody_reads(monkeypatch):
     calls, gradient = [], attacks._loss_and_grad
-    monkeypatch.setattr(
-        attacks, "_loss_and_grad", lambda *given: calls.append(1) or gradient(*given)
-    )
+
+    def counted(*given):
+        calls.append(1)
+        return gradient(*given)
+
+    monkeypatch.setattr(attacks, "_loss_and_grad", counted)
     net, x = ConvNet(1 / 8), torch.rand(4, 3, 32, 32, generator=rng(1))
-    pgd(
-        net,
-        x,
-        torch.arange(4),
-        Ball("l2", 0.1, (0.0, 1.0)),
-        steps=5,
-        restarts=2,
-        stop=False,
-        rng=rng(),
-    )
+    ball = Ball("l2", 0.1, BOX)
+    pgd(net, x, torch.arange(4), ball, steps=5, restarts=2, stop=False, rng=rng())
     assert len(calls) == 10

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from fpcore import auto_attack as module
-from fpcore.attacks import Ball
 from fpcore.auto_attack import autoattack, frozen
+from fpcore.ball import Ball
 from fpcore.models.convnet import ConvNet
 from fpcore.models.resnet import ResNet
 
@@ -12,7 +12,7 @@ BOX = (0.0, 1.0)
 
 
 class Brightness(nn.Module):
-    """A score a bin; the largest is that of the bin which the mean brightness falls in: its exact robustness is known."""
+    """A score a bin, the largest where the mean brightness falls: its robustness is known."""
 
     def __init__(self, bins=10):
         super().__init__()
@@ -23,7 +23,7 @@ class Brightness(nn.Module):
 
 
 def images():
-    """Eight images of even brightness: the first four in the middle of their bin, the others at its edge."""
+    """Eight images of even brightness: four in the middle of their bin, four at its edge."""
     bright = torch.tensor([0.25, 0.35, 0.45, 0.55, 0.299, 0.399, 0.499, 0.599])
     return bright.view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous(), (bright * 10).long()
 
@@ -31,15 +31,14 @@ def images():
 @pytest.mark.parametrize(("norm", "radius"), [("linf", 0.02), ("l2", 0.02 * (3 * 8 * 8) ** 0.5)])
 def test_what_can_be_broken_is_broken_and_nothing_else(norm, radius):
     x, y = images()
-    survived = autoattack(net := Brightness(), x, y, Ball(norm, radius, BOX), chunk=5)
+    net = Brightness()
+    survived = autoattack(net, x, y, Ball(norm, radius, BOX), chunk=5)
     assert survived.tolist() == [True] * 4 + [False] * 4
     assert net.training and net.centres.grad is None  # the network is left as it was
 
 
 def test_of_fewer_than_ten_classes_all_wrong_ones_are_tried():
-    bright = torch.tensor(
-        [0.3, 0.5, 0.399, 0.599]
-    )  # of five bins: the middle of two, and the edge of two
+    bright = torch.tensor([0.3, 0.5, 0.399, 0.599])  # two in the middle of a bin, two at an edge
     x = bright.view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
     survived = autoattack(Brightness(5), x, (bright * 5).long(), Ball("linf", 0.02, BOX))
     assert survived.tolist() == [True] * 2 + [False] * 2
@@ -51,10 +50,11 @@ def test_the_copy_that_is_attacked_computes_the_same_with_less_batch_normalisati
     net, x = kind(0.25), torch.rand(16, 3, 32, 32)
     net(x)  # in training mode, so that there are statistics to fold in
     twin = frozen(net)
-    left = [
-        sum(isinstance(module, nn.BatchNorm2d) for module in one.modules()) for one in (net, twin)
-    ]
-    assert net.training and left[1] < left[0]
+    before, after = (
+        [module for module in one.modules() if isinstance(module, nn.BatchNorm2d)]
+        for one in (net, twin)
+    )
+    assert net.training and len(after) < len(before)
     assert not any(weight.requires_grad for weight in twin.parameters())
     torch.testing.assert_close(twin(x), net.eval()(x), atol=1e-4, rtol=1e-4)
 
@@ -75,11 +75,11 @@ def counted(monkeypatch):
 def test_finished_chunks_that_were_kept_are_not_attacked_again(tmp_path, counted, monkeypatch):
     (x, y), ball, keep = images(), Ball("linf", 0.02, BOX), tmp_path / "kept.json"
 
-    def stopped(*_):
-        raise KeyboardInterrupt
-
     def once(*_):
-        return stopped() if counted else counted.append(1) or torch.ones(4, dtype=torch.bool)
+        if counted:
+            raise KeyboardInterrupt
+        counted.append(1)
+        return torch.ones(4, dtype=torch.bool)
 
     monkeypatch.setattr(module, "_attack", once)
     with pytest.raises(KeyboardInterrupt):
@@ -118,17 +118,19 @@ class Rounded(Brightness):
 def test_a_kept_file_never_answers_for_another_evaluation(change, says, tmp_path, counted):
     x, y = images()
     given = {"net": Brightness(), "x": x, "y": y, "ball": Ball("linf", 0.02, BOX), "chunk": 4}
-    autoattack(**given, keep=tmp_path / "kept.json")
-    before = (tmp_path / "kept.json").read_bytes()
-    with pytest.raises(ValueError, match=rf"kept.json is of another evaluation \(.*{says}.*give another"):
-        autoattack(**(given | change), keep=tmp_path / "kept.json")
-    assert (tmp_path / "kept.json").read_bytes() == before
+    keep = tmp_path / "kept.json"
+    autoattack(**given, keep=keep)
+    before = keep.read_bytes()
+    error = rf"kept.json is of another evaluation \(.*{says}.*give another"
+    with pytest.raises(ValueError, match=error):
+        autoattack(**(given | change), keep=keep)
+    assert keep.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", ["", "[[true", "[[true]]", '{"scores": [1]}'])
 def test_a_damaged_file_is_an_error_that_says_what_to_do(content, tmp_path, counted):
     (tmp_path / "kept.json").write_text(content)
-    with pytest.raises(ValueError, match="kept.json cannot be read .*: delete it to begin anew"):
+    with pytest.raises(ValueError, match=r"kept.json cannot be read .*: delete it to begin anew"):
         autoattack(Brightness(), *images(), Ball("l2", 0.5, BOX), keep=tmp_path / "kept.json")
 
 
@@ -143,10 +145,10 @@ class Scores(nn.Module):
 
     def __init__(self, activation=torch.relu, classes=10):
         super().__init__()
-        self.activation, self.norm = activation, nn.BatchNorm2d(3)
-        self.weight = nn.Parameter(
-            torch.randn(192, classes, generator=torch.Generator().manual_seed(0))
-        )
+        self.activation = activation
+        self.norm = nn.BatchNorm2d(3)
+        rng = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(192, classes, generator=rng))
 
     def forward(self, x):
         if x.sum() < 0:
@@ -161,11 +163,7 @@ def one_logit(x):
 @pytest.mark.parametrize(
     ("net", "change", "says"),
     [
-        (
-            Scores(one_logit),
-            lambda x, y: (x, y),
-            r"gives \(8,\): AutoAttack wants scores of 4 classes",
-        ),
+        (Scores(one_logit), lambda x, y: (x, y), r"gives \(8,\): AutoAttack wants scores of 4"),
         (Scores(classes=3), lambda x, y: (x, y % 3), r"gives \(8, 3\)"),
         (Scores(), lambda x, y: (x[:0], y[:0]), "number of images = 0"),
         (Scores(), lambda x, y: (255 * x, y), "x spans"),

@@ -64,9 +64,8 @@ def test_finite_turns_an_int_into_a_float_and_accepts_the_ends_of_its_range():
 )
 def test_the_type_of_what_is_no_python_number_is_named(value, kind):
     for check in (checks.finite, checks.positive_int):
-        with pytest.raises(
-            ValueError, match=rf"\({kind}\): give a Python int or float, a .* number of at least"
-        ):
+        error = rf"\({kind}\): give a Python int or float, a .* number of at least"
+        with pytest.raises(ValueError, match=error):
             check("radius", value)
 
 
@@ -96,9 +95,8 @@ def test_a_numbered_cuda_device_must_exist(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert checks.resolve_device("cuda") == torch.device("cuda:0")
     assert checks.resolve_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(
-        ValueError, match="device = 'cuda:2': choose one of 'auto', 'cpu', 'cuda:0', 'cuda:1'"
-    ):
+    error = "device = 'cuda:2': choose one of 'auto', 'cpu', 'cuda:0', 'cuda:1'"
+    with pytest.raises(ValueError, match=error):
         checks.resolve_device("cuda:2")
 
 

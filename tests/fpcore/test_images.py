@@ -3,6 +3,7 @@ import io
 import math
 import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ import torchvision
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-import fpcore
 from fpcore import images as cifar
 from fpcore.images import DataCorruptError, DataNotFoundError, Images, load_cifar10
 
@@ -24,7 +24,7 @@ def decode(data: bytes) -> torch.Tensor:
 
 @pytest.fixture
 def torchvision_files(tmp_path, monkeypatch, no_data_anywhere):
-    """A folder in torchvision's layout with 20 + 10 random images, and the bytes of all of them in their order."""
+    """A folder in torchvision's layout with 20 + 10 random images, and their bytes in order."""
     root, rng, pixels = tmp_path / "original", np.random.default_rng(1), []
     base = root / CIFAR10.base_folder
     base.mkdir(parents=True)
@@ -48,7 +48,7 @@ def torchvision_files(tmp_path, monkeypatch, no_data_anywhere):
 
 @pytest.fixture
 def downloads(monkeypatch):
-    """The folders that torchvision was asked to download to; every download fails for want of a network."""
+    """The folders that torchvision was asked to download to; every download fails."""
     asked = []
 
     def download(root, download):
@@ -106,20 +106,14 @@ def test_a_truncated_file_is_named(fake_cifar, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        {"label": 10},
-        {"label": -1},
-        {"label": None, "size": (28, 28)},
-        {"rows": 9},
-        {"kind": "bytes"},
-    ],
+    "wrong", [{"label": 10}, {"label": -1}, {"size": (28, 28)}, {"rows": 9}, {"kind": "bytes"}]
 )
 def test_a_wrong_file_is_named(wrong, fake_cifar, tmp_path, monkeypatch):
+    def no_image(self, file, kind):
+        file.write(b"no image")
+
     if wrong.get("kind"):
-        monkeypatch.setattr(
-            "PIL.Image.Image.save", lambda self, file, kind: file.write(b"no image")
-        )
+        monkeypatch.setattr(Image.Image, "save", no_image)
     fake_cifar(tmp_path, **wrong)
     with pytest.raises(DataCorruptError) as error:
         load_cifar10(tmp_path, **COUNTS)
@@ -136,11 +130,9 @@ def test_missing_data_is_an_error_that_lists_the_three_ways(no_data_anywhere, do
     with pytest.raises(DataNotFoundError) as error:
         load_cifar10(tmp_path, train_images=1, test_images=1)
     message = str(error.value)
-    assert (
-        str(tmp_path) in message and str(no_data_anywhere) in message and "FPCORE_DATA" in message
-    )
-    for way in ("1.", "2.", "3.", "cifar-10-batches-py", "parquet"):
-        assert way in message
+    ways = ("1.", "2.", "3.", "cifar-10-batches-py", "parquet", "FPCORE_DATA")
+    for part in (str(tmp_path), str(no_data_anywhere), *ways):
+        assert part in message
     assert isinstance(error.value, FileNotFoundError)
     assert downloads == []
 
@@ -156,6 +148,23 @@ def test_the_argument_goes_before_the_environment_and_that_before_the_cache(
     assert cifar.find_cifar10() == folders[1]
     assert cifar.find_cifar10(folders[0]) == folders[0]
     assert cifar.find_cifar10(str(folders[0])) == folders[0]
+
+
+def test_a_tilde_is_the_home_folder(fake_cifar, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fake_cifar(tmp_path / "data")
+    assert cifar.find_cifar10("~/data") == tmp_path / "data"
+    monkeypatch.setenv("FPCORE_DATA", "~/data")
+    assert cifar.find_cifar10() == tmp_path / "data"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other cache folders")
+def test_downloads_go_to_the_users_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cifar.download_folder() == tmp_path / ".cache" / "fpcore"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    assert cifar.download_folder() == tmp_path / "elsewhere" / "fpcore"
 
 
 def test_a_folder_that_the_environment_names_is_not_downloaded_to(
@@ -174,9 +183,8 @@ def test_without_leave_nothing_is_downloaded(no_data_anywhere, downloads):
 
 
 def test_a_failed_download_is_an_error_that_says_why(no_data_anywhere, downloads):
-    with pytest.raises(
-        DataNotFoundError, match=r"download failed \(no route to host\)(.|\n)*Ways to get"
-    ):
+    error = r"download failed \(no route to host\)(.|\n)*Ways to get"
+    with pytest.raises(DataNotFoundError, match=error):
         load_cifar10(train_images=1, test_images=1)
     assert downloads == [(no_data_anywhere, True)]
 
@@ -250,9 +258,8 @@ def test_shifted_images_are_crops_of_the_reflected_originals_and_every_shift_occ
 def numbered(n=12, **options):
     """Images whose pixels all hold the image's label."""
     y = torch.arange(n)
-    return Images(
-        (y / n).view(n, 1, 1, 1).expand(n, 3, 8, 8).contiguous(), y, "numbered", **options
-    )
+    x = (y / n).view(n, 1, 1, 1).expand(n, 3, 8, 8).contiguous()
+    return Images(x, y, "numbered", **options)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def exact_scores(data, z):
 
 
 def kept(d, k, margin):
-    """The mean number k E|z|^2 of non-zeros of the codes within the margin, from the binomial laws."""
+    """The mean number k E|z|^2 of non-zeros of codes within the margin, from binomial laws."""
     probability = mean = 0.0
     for n in range(d + 1):
         scores = 2 * torch.arange(n + 1) - n
@@ -32,25 +32,19 @@ def kept(d, k, margin):
 
 
 def test_features_are_an_orthonormal_rotation_with_its_dense_direction(sparse):
-    torch.testing.assert_close(
-        sparse.features.T @ sparse.features, torch.eye(48), atol=1e-5, rtol=0
-    )
-    torch.testing.assert_close(
-        sparse.features @ sparse.features.T, torch.eye(48), atol=1e-5, rtol=0
-    )
-    assert sparse.features.abs().max() < 0.9  # no feature lies along an axis
+    m = sparse.features
+    torch.testing.assert_close(m.T @ m, torch.eye(48), atol=1e-5, rtol=0)
+    torch.testing.assert_close(m @ m.T, torch.eye(48), atol=1e-5, rtol=0)
+    assert m.abs().max() < 0.9  # no feature lies along an axis
     assert set(sparse.w_star.tolist()) == {-1.0, 1.0}
     torch.testing.assert_close(sparse.u_star.norm(), torch.tensor(1.0))
-    torch.testing.assert_close(sparse.u_star, sparse.features @ sparse.w_star / math.sqrt(48))
+    torch.testing.assert_close(sparse.u_star, m @ sparse.w_star / math.sqrt(48))
 
 
 def test_the_rotation_is_haar_distributed_over_seeds():
-    entries = torch.stack(
-        [SparseCoding(4, 2, margin=0.5, seed=seed).features for seed in range(400)]
-    )
-    assert entries.mean(0).abs().max() < 5 * 0.5 / math.sqrt(
-        400
-    )  # an entry has mean 0, standard deviation 1/2
+    rotations = [SparseCoding(4, 2, margin=0.5, seed=seed).features for seed in range(400)]
+    # an entry has mean 0, standard deviation 1/2
+    assert torch.stack(rotations).mean(0).abs().max() < 5 * 0.5 / math.sqrt(400)
 
 
 @pytest.mark.parametrize(("d", "k", "margin"), SETTINGS)
@@ -59,10 +53,8 @@ def test_codes_have_the_law_of_the_model(d, k, margin):
     z = data.codes(N, generator())
     active = z != 0
     torch.testing.assert_close(z[active].abs(), torch.full((int(active.sum()),), 1 / math.sqrt(k)))
-    mean = kept(d, k, margin)
-    assert (
-        abs(active.sum(1).double().mean().item() - mean) < 5 * math.sqrt(k * (1 - k / d) / N) + 1e-6
-    )
+    error = active.sum(1).double().mean().item() - kept(d, k, margin)
+    assert abs(error) < 5 * math.sqrt(k * (1 - k / d) / N) + 1e-6
     assert abs(z.sign()[active].mean()) < 5 / math.sqrt(int(active.sum()))
     by_position = active.float().mean(0)
     assert by_position.max() - by_position.min() < 10 * math.sqrt(0.25 / N)
@@ -72,9 +64,8 @@ def test_codes_have_the_law_of_the_model(d, k, margin):
 def test_sign_counts_have_the_law_of_rejection_sampling(d, k, margin):
     """Against the definition: draw every z_j on its own and keep the codes within the margin."""
     data, rng = SparseCoding(d, k, margin, seed=3), generator(5)
-    free = (torch.rand(20 * N, d, generator=rng) < k / d) * (
-        2.0 * torch.randint(0, 2, (20 * N, d), generator=rng) - 1
-    )
+    active = torch.rand(20 * N, d, generator=rng) < k / d
+    free = active * (2.0 * torch.randint(0, 2, (20 * N, d), generator=rng) - 1)
     score = (free @ data.w_star).long()
     free = free[score.abs() >= max(margin * math.sqrt(k) - 1e-6, 1)][:N]
     drawn = data.codes(N, generator(6)) * math.sqrt(k)
@@ -84,9 +75,8 @@ def test_sign_counts_have_the_law_of_rejection_sampling(d, k, margin):
         lambda z: z[:, 0] * z[:, 1],
     ):
         ours, theirs = (statistic(z).round().long() + d for z in (drawn, free))
-        counts = torch.stack(
-            [torch.bincount(v, minlength=2 * d + 1) for v in (ours, theirs)]
-        ).numpy()
+        counts = [torch.bincount(v, minlength=2 * d + 1) for v in (ours, theirs)]
+        counts = torch.stack(counts).numpy()
         frequent = counts[:, counts.sum(0) > 20]
         if frequent.shape[1] > 1:
             assert stats.chi2_contingency(frequent).pvalue > 1e-4

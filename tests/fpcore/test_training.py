@@ -106,25 +106,16 @@ def test_the_same_seed_gives_the_same_run(config, data):
 @pytest.mark.parametrize("at", [0, 1, 3, 5, 9])
 def test_a_run_that_stops_and_goes_on_repeats_an_unbroken_one(config, at, data, tmp_path):
     unbroken, resumed = network(), network()
-    history = train(
-        unbroken, data, config, measure=measure, every=3, checkpoint=tmp_path / "unbroken"
-    )
+    one, two = tmp_path / "unbroken", tmp_path / "resumed"
+    history = train(unbroken, data, config, measure=measure, every=3, checkpoint=one)
     with pytest.raises(Stopped):
-        train(
-            resumed,
-            Stopping(data, at),
-            config,
-            measure=measure,
-            every=3,
-            checkpoint=tmp_path / "resumed",
-        )
+        train(resumed, Stopping(data, at), config, measure=measure, every=3, checkpoint=two)
     resumed = network(seed=5)  # whatever it holds, the checkpoint decides
-    again = train(resumed, data, config, measure=measure, every=3, checkpoint=tmp_path / "resumed")
+    again = train(resumed, data, config, measure=measure, every=3, checkpoint=two)
     assert same_state(unbroken, resumed) and same_history(history, again)
-    files = [load_file(tmp_path / name) for name in ("unbroken", "resumed")]
-    assert files[0].keys() == files[1].keys() and all(
-        torch.equal(files[0][k], files[1][k]) for k in files[0]
-    )
+    whole, parts = load_file(one), load_file(two)
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 @pytest.mark.parametrize("call", [2, 3, 5])
@@ -149,11 +140,8 @@ def test_a_run_that_stops_in_its_measure_repeats_an_unbroken_one(call, data, tmp
 def test_a_convnet_that_stops_and_goes_on_repeats_an_unbroken_run(tmp_path):
     torch.manual_seed(0)
     start = ConvNet(1 / 8).to(memory_format=torch.channels_last)
-    images = Images(
-        torch.rand(24, 3, 32, 32).contiguous(memory_format=torch.channels_last),
-        torch.arange(24) % 10,
-        "random",
-    )
+    x = torch.rand(24, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    images = Images(x, torch.arange(24) % 10, "random")
     config = Training(steps=6, lr=0.1, batch=8, momentum=0.9, radius=0.5, box=(0.0, 1.0), seed=3)
     unbroken, resumed = copy.deepcopy(start), copy.deepcopy(start)
     history = train(unbroken, images, config, every=2)
@@ -186,12 +174,10 @@ def test_a_checkpoint_of_another_configuration_is_an_error_and_stays(change, dat
     with pytest.raises(ValueError, match="another configuration") as error:
         train(net, Stopping(data, 0), dataclasses.replace(QUICK, **change), checkpoint=path)
     assert str(path) in str(error.value) and "delete it" in str(error.value)
-    assert [name for name in dataclasses.asdict(QUICK) if f"{name} = " in str(error.value)] == [
-        *change
-    ]
-    assert (
-        path.read_bytes() == content and same_state(net, before) and os.listdir(tmp_path) == ["c"]
-    )
+    named = [name for name in dataclasses.asdict(QUICK) if f"{name} = " in str(error.value)]
+    assert named == [*change]
+    assert path.read_bytes() == content and os.listdir(tmp_path) == ["c"]
+    assert same_state(net, before)
 
 
 @pytest.mark.parametrize(
@@ -264,9 +250,8 @@ def test_a_run_killed_while_it_writes_leaves_the_old_checkpoint(data, tmp_path, 
 def test_the_history_has_step_zero_each_multiple_and_the_end(data):
     history = train(network(), data, QUICK, measure=lambda net: {"width": len(net.weight)}, every=4)
     assert [entry["step"] for entry in history] == [0, 4, 8, 10]
-    assert math.isnan(history[0]["loss"]) and all(
-        math.isfinite(entry["loss"]) for entry in history[1:]
-    )
+    first, *others = (entry["loss"] for entry in history)
+    assert math.isnan(first) and all(math.isfinite(loss) for loss in others)
     assert all(entry["width"] == 16 for entry in history)
 
 
@@ -299,9 +284,8 @@ def test_one_step_is_gradient_descent_with_weight_decay_on_the_mean_loss(data):
     x, y = data.batch(16, seed=0, step=0)
     u = x @ w.T
     b = 0.05 * w.detach().norm(dim=1)
-    torch.nn.functional.softplus(
-        -y * (torch.relu(u - b) - torch.relu(-u - b)).sum(1)
-    ).mean().backward()
+    f = (torch.relu(u - b) - torch.relu(-u - b)).sum(1)
+    torch.nn.functional.softplus(-y * f).mean().backward()
     train(net, data, Training(steps=1, lr=3.0, batch=16, weight_decay=0.01))
     moved = net.weight.detach() - w.detach()
     expected = -3.0 * (w.grad + 0.01 * w.detach())
@@ -311,9 +295,8 @@ def test_one_step_is_gradient_descent_with_weight_decay_on_the_mean_loss(data):
 def test_weight_decay_shrinks_weights_that_nothing_pulls():
     net = TwoLayer(3, 2)
     before = net.weight.detach().clone()
-    train(
-        net, Constant(torch.zeros(4, 3), torch.ones(4)), Training(steps=2, lr=0.5, weight_decay=0.1)
-    )
+    nothing_pulls = Constant(torch.zeros(4, 3), torch.ones(4))
+    train(net, nothing_pulls, Training(steps=2, lr=0.5, weight_decay=0.1))
     torch.testing.assert_close(net.weight.detach(), before * 0.95**2)
 
 
@@ -352,13 +335,8 @@ def test_the_threshold_follows_its_schedule(data):
         seen.append(net.threshold.item())
         return {}
 
-    train(
-        network(),
-        data,
-        Training(steps=5, lr=0.1, batch=4, threshold=Schedule((0, 0.1), (1, 0.5))),
-        measure=watch,
-        every=1,
-    )
+    config = Training(steps=5, lr=0.1, batch=4, threshold=Schedule((0, 0.1), (1, 0.5)))
+    train(network(), data, config, measure=watch, every=1)
     assert seen == pytest.approx([0.05, 0.1, 0.2, 0.3, 0.4, 0.5])
     net = network()
     train(net, data, Training(steps=2, lr=0.1, batch=4))
@@ -383,16 +361,14 @@ def test_a_radius_trains_on_fgm_examples_at_the_radius_of_the_schedule(data, mon
     net = network()
     with torch.no_grad():
         net.weight.mul_(20)  # so that some neurons are active on every sample
-    net.register_forward_hook(
-        lambda net, inputs, _: (
-            seen.append(inputs[0]) if torch.is_grad_enabled() and net.training else None
-        )
-    )
-    train(
-        net,
-        data,
-        Training(steps=5, lr=0.1, batch=8, norm="linf", radius=Schedule((0, 0.1), (1, 0.3))),
-    )
+
+    def note(net, inputs, _):
+        if torch.is_grad_enabled() and net.training:
+            seen.append(inputs[0])
+
+    net.register_forward_hook(note)
+    radius = Schedule((0, 0.1), (1, 0.3))
+    train(net, data, Training(steps=5, lr=0.1, batch=8, norm="linf", radius=radius))
     assert [ball.radius for _, _, ball in calls] == pytest.approx([0.1, 0.15, 0.2, 0.25, 0.3])
     assert all(ball.norm == "linf" for _, _, ball in calls)
     assert len(seen) == 5  # the training pass: attacks run in evaluation mode
@@ -403,14 +379,11 @@ def test_a_radius_trains_on_fgm_examples_at_the_radius_of_the_schedule(data, mon
 
 def test_more_attack_steps_train_on_pgd_examples(data, monkeypatch):
     calls = spy(monkeypatch, "pgd")
-    train(
-        network(),
-        data,
-        Training(steps=2, lr=0.1, batch=4, radius=0.2, attack_steps=3, box=(-9.0, 9.0)),
-    )
-    assert [settings for _, _, *settings in calls] == [
-        [attacks.Ball("l2", 0.2, (-9.0, 9.0)), 3, False]
-    ] * 2
+    box = (-9.0, 9.0)
+    config = Training(steps=2, lr=0.1, batch=4, radius=0.2, attack_steps=3, box=box)
+    train(network(), data, config)
+    expected = [attacks.Ball("l2", 0.2, box), 3, False]
+    assert [settings for _, _, *settings in calls] == [expected] * 2
     sizes = torch.cat([(adversarial - x).norm(dim=1) for x, adversarial, *_ in calls])
     assert sizes.min() > 0.19  # nobody is spared, however wrong the network is on a sample
 
@@ -430,11 +403,12 @@ def test_networks_are_trained_in_bfloat16_where_the_processor_multiplies_in_it(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     assert arithmetic(torch.device("cpu")) == dtype
     seen, net = [], network()
-    handle = net.register_forward_hook(
-        lambda module, inputs, output: seen.append(
-            torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
-        )
-    )
+
+    def note(*_):
+        on = torch.is_autocast_enabled("cpu")
+        seen.append(torch.get_autocast_dtype("cpu") if on else torch.float32)
+
+    handle = net.register_forward_hook(note)
     train(net, data, Training(steps=1, lr=0.1, batch=4, radius=0.1))
     handle.remove()
     assert seen and set(seen) == {dtype} and net.weight.dtype == torch.float32
@@ -442,11 +416,10 @@ def test_networks_are_trained_in_bfloat16_where_the_processor_multiplies_in_it(
 
 @pytest.mark.parametrize("able", [True, False])
 def test_a_gpu_without_bfloat16_trains_in_float32(able, monkeypatch):
-    monkeypatch.setattr(
-        torch.cuda,
-        "is_bf16_supported",
-        lambda including_emulation: able and not including_emulation,
-    )
+    def supported(including_emulation):
+        return able and not including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     assert arithmetic(torch.device("cuda")) == (torch.bfloat16 if able else torch.float32)
 
 
@@ -456,11 +429,9 @@ def test_class_scores_in_bfloat16_are_attacked_in_training(steps, monkeypatch):
     images = Images(torch.rand(16, 3, 32, 32), torch.arange(16) % 10, "random")
     torch.manual_seed(0)
     net = ConvNet(1 / 16)
-    history = train(
-        net,
-        images,
-        Training(steps=2, lr=0.01, batch=8, radius=0.5, attack_steps=steps, box=(0.0, 1.0)),
-    )
+    box = (0.0, 1.0)
+    config = Training(steps=2, lr=0.01, batch=8, radius=0.5, attack_steps=steps, box=box)
+    history = train(net, images, config)
     assert math.isfinite(history[-1]["loss"])
 
 
@@ -473,10 +444,8 @@ def test_class_scores_in_bfloat16_are_attacked_in_training(steps, monkeypatch):
 )
 def test_data_that_does_not_fit_is_refused_before_the_first_step(change, config, says):
     images = Images(torch.rand(16, 3, 32, 32), torch.arange(16) % 10, "random")
-    changed, net = (
-        type("Changed", (), {"batch": lambda _, *a: change(*images.batch(*a))})(),
-        ConvNet(1 / 16),
-    )
+    changed = type("Changed", (), {"batch": lambda _, *a: change(*images.batch(*a))})()
+    net = ConvNet(1 / 16)
     before = net.linear.weight.clone()
     with pytest.raises(ValueError, match=says):
         train(net, changed, Training(steps=2, lr=0.01, batch=8, **config))
@@ -511,9 +480,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(data, tmp_path
             return (x * math.nan if step == self.at else x), y
 
     path = tmp_path / "c"
-    with pytest.raises(
-        FloatingPointError, match=r"the loss is nan at step 8: give a smaller lr than 2"
-    ):
+    error = r"the loss is nan at step 8: give a smaller lr than 2"
+    with pytest.raises(FloatingPointError, match=error):
         train(network(), Poisoned(data, 5), QUICK, every=4, checkpoint=path)
     with safe_open(path, "pt") as file:
         assert file.metadata()["step"] == "4" and file.get_tensor("model.weight").isfinite().all()
@@ -539,10 +507,8 @@ def test_a_schedule_is_piecewise_linear_through_its_points(points, progress):
     assert min(values) - 1e-9 <= schedule(progress) <= max(values) + 1e-9
     assert schedule(0.0) == values[0] and schedule(1.0) == values[-1]
     for (a, low), (b, high) in itertools.pairwise(points):
-        assert (
-            schedule((a + b) / 2) == pytest.approx((low + high) / 2, rel=1e-3, abs=1e-6)
-            or b - a < 1e-12
-        )
+        halfway = pytest.approx((low + high) / 2, rel=1e-3, abs=1e-6)
+        assert schedule((a + b) / 2) == halfway or b - a < 1e-12
 
 
 @pytest.mark.parametrize(

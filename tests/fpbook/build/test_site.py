@@ -1,4 +1,4 @@
-"""The built site in a real browser, from disk and with the network cut off: every page, light and dark, wide and phone."""
+"""The built site in a real browser, from disk, offline: every page, light and dark, two widths."""
 
 import os
 import re
@@ -8,10 +8,10 @@ from urllib.parse import unquote, urlparse
 import pytest
 from playwright.sync_api import sync_playwright
 
-from fpbook.build import execute as book
 from fpbook.build import pages, site
+from fpbook.build.chapters import ROOT
 
-SITE = book.ROOT / "_build" / "html"
+SITE = ROOT / "_build" / "html"
 BROWSER = site.chromium()
 PAGES = sorted(
     path
@@ -21,13 +21,12 @@ PAGES = sorted(
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PROSE = """(() => {
   const page = document.body.cloneNode(true);
-  page.querySelectorAll("pre, code, script, style, mjx-container").forEach(element => element.remove());
+  const left_out = page.querySelectorAll("pre, code, script, style, mjx-container");
+  left_out.forEach(element => element.remove());
   return page.textContent;
 })()"""
-OWN, ALL = (
-    2e6,
-    6e6,
-)  # bytes: a page with its figures; and with the scripts, styles and fonts that pages share
+OWN = 2e6  # bytes of a page with its figures
+ALL = 6e6  # and with the scripts, styles and fonts that pages share
 
 pytestmark = [
     pytest.mark.skipif(not BROWSER, reason="no Chromium here: install it, or name one in CHROMIUM"),
@@ -104,26 +103,21 @@ def test_formulas_are_drawn(visit):
 def test_widgets_are_drawn(visit):
     if not visit.has_widgets:
         pytest.skip("no widgets on this page")
-    drawn = "[...document.querySelectorAll('.widget-subarea')].filter(area => area.querySelector('.jupyter-widgets')).length"
+    drawn = """[...document.querySelectorAll('.widget-subarea')]
+        .filter(area => area.querySelector('.jupyter-widgets')).length"""
     views = visit.page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count()
     assert visit.page.evaluate(drawn) == views > 0
-    assert (
-        visit.page.locator(
-            ".jupyter-widgets input, .jupyter-widgets button, .jupyter-widgets .noUi-handle"
-        ).count()
-        > 0
-    )
+    controls = ", ".join(f".jupyter-widgets {kind}" for kind in ("input", "button", ".noUi-handle"))
+    assert visit.page.locator(controls).count() > 0
 
 
 def test_images_have_alternative_text(visit):
-    silent = "[...document.images].filter(i => !i.alt.trim() && i.role != 'presentation').map(i => i.src.slice(-80))"
+    silent = """[...document.images].filter(i => !i.alt.trim() && i.role != 'presentation')
+        .map(i => i.src.slice(-80))"""
     assert visit.page.evaluate(silent) == []
-    figures = visit.page.evaluate(
-        "[...document.querySelectorAll('.cell_output > img')].map(i => i.alt)"
-    )
-    assert all(text.startswith("Figure: ") for text in figures), (
-        figures
-    )  # in words, not "<Figure size 792x308 ...>"
+    figures = "[...document.querySelectorAll('.cell_output > img')].map(i => i.alt)"
+    for text in visit.page.evaluate(figures):
+        assert text.startswith("Figure: ")  # in words, not "<Figure size 792x308 ...>"
 
 
 def test_page_is_light(visit):
@@ -142,16 +136,10 @@ def test_page_is_light(visit):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_fits_the_window(visit, window, theme):
     visit.page.set_viewport_size(window)
-    visit.page.evaluate(
-        "theme => { const data = document.documentElement.dataset; data.theme = data.mode = theme }",
-        theme,
-    )
-    assert (
-        visit.page.evaluate(
-            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        )
-        <= 0
-    )
+    visit.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+    visit.page.evaluate("theme => { document.documentElement.dataset.mode = theme }", theme)
+    page = "document.documentElement"
+    assert visit.page.evaluate(f"{page}.scrollWidth - {page}.clientWidth") <= 0
     if folder := os.environ.get("FPCORE_SCREENSHOTS"):
         name = f"{visit.path.stem}-{theme}-{window['width']}.png"
         visit.page.screenshot(path=Path(folder) / name, full_page=True)

@@ -1,9 +1,8 @@
-import copy
 import dataclasses
 
 import pytest
 import torch
-from cifar10_networks import TINY, family, random_images, switch_off, value
+from cifar10_networks import TINY, family, random_images, value
 
 from fpbook.cifar10 import (
     THREATS,
@@ -18,11 +17,6 @@ from fpbook.cifar10 import (
     pgd_accuracy,
 )
 from fpbook.results import joined, number, summarise, table
-from fpcore.decomposition.ablation import effective_rank, update_spectra
-from fpcore.decomposition.filter_spectra import scrambled
-from fpcore.decomposition.layers import decompose_layers
-from fpcore.decomposition.relations import explained, layer_relations, matched
-from fpcore.models.convnet import ConvNet
 
 FEW = dataclasses.replace(TINY, width=1 / 4, attacked_images=4, autoattacked_images=8)
 
@@ -163,67 +157,3 @@ def test_accuracy_under_attack_is_below_clean_accuracy_and_falls_with_the_radius
     assert found[0] == 1.0
     assert found[0] >= found[1] >= found[2]
     assert found[2] < 1
-
-
-@pytest.mark.parametrize("measure", [layer_relations, decompose_layers])
-def test_the_layer_in_which_two_networks_differ_is_named(measure):
-    one, other = ConvNet(1 / 8), ConvNet(1 / 8)
-    other.conv3 = torch.nn.Conv2d(8, 12, 5)
-    with pytest.raises(ValueError, match=r"layer conv3 is \(12, 72\) against \(12, 200\)"):
-        measure(one, other)
-
-
-def test_matching_finds_a_permutation_and_little_in_filters_with_scrambled_phases():
-    one, other = family()["clean"], family()["clean"]
-    with torch.no_grad():
-        other.conv2.weight.copy_(-other.conv2.weight.flip(0))
-    found, chance = matched(one, other, "conv2")
-    assert found == pytest.approx(1.0) and 0.1 < chance < 0.4
-    with torch.no_grad():  # constant filters have no phases to scramble: then chance is as good
-        for net in (one, other):
-            net.conv2.weight.copy_(
-                net.conv2.weight.mean((2, 3), keepdim=True).expand_as(net.conv2.weight)
-            )
-    assert matched(one, other, "conv2") == pytest.approx((1.0, 1.0))
-
-
-def test_a_mixture_of_neurons_is_explained_by_them_and_a_stranger_is_not():
-    nets, (x, held) = family(), random_images(200).x.split(100)
-    mixed, rng = copy.deepcopy(nets["clean"]), torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        mixed.conv3.weight.copy_(
-            torch.einsum("ij,jkhw->ikhw", torch.randn(24, 24, generator=rng), mixed.conv3.weight)
-        )
-    assert explained(nets["clean"], mixed, x, held)["conv3"] == pytest.approx(
-        torch.ones(24), abs=1e-3
-    )
-    shares = {
-        name: explained(nets["clean"], nets[name], x, held)
-        for name in ("control", "purified", "scratch")
-    }
-    for layer in ("conv2", "conv3"):
-        control, purified, stranger = (found[layer].median() for found in shares.values())
-        assert 1 > control > purified > stranger
-    switch_off(nets["clean"], "conv2", 3)
-    assert len(explained(mixed, nets["clean"], x, held)["conv2"]) == 15
-
-
-def test_scrambling_keeps_each_filters_spectrum_and_colours():
-    w = torch.randn(6, 3, 5, 5, generator=torch.Generator().manual_seed(0))
-    twin = scrambled(w, torch.Generator().manual_seed(1))
-    for a, b in zip(torch.fft.fft2(w), torch.fft.fft2(twin)):
-        torch.testing.assert_close(a.abs(), b.abs(), atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(
-            (a[0] * a[1].conj()).abs(), (b[0] * b[1].conj()).abs(), atol=1e-3, rtol=1e-3
-        )
-    assert (w - twin).norm() > 0.5 * w.norm()
-
-
-def test_the_spectrum_of_a_low_rank_update_ends_at_its_rank():
-    one, two = family()["clean"], family()["clean"]
-    with torch.no_grad():
-        two.conv2.weight.view(16, -1).add_(torch.outer(torch.ones(16), torch.ones(72)))
-    found = update_spectra(one, two)
-    assert found["conv2"][0] == 1.0 and found["conv2"][1:].max() < 1e-5
-    assert effective_rank(found["conv2"]) == pytest.approx(1.0, abs=1e-3)
-    assert effective_rank(torch.ones(5)) == pytest.approx(5.0, rel=1e-4)

@@ -6,7 +6,7 @@ import torch
 from cifar10_networks import TINY, random_images, same_weights, value
 
 from fpbook.cifar10 import Variant, measure_removal, removal_variants
-from fpcore.attacks import Ball
+from fpcore.ball import Ball
 from fpcore.decomposition.ablation import removed, swapped
 from fpcore.decomposition.layers import decompose_layers, neurons
 from fpcore.models.batch_norm import recalibrated

@@ -2,24 +2,34 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from fpbook.figures.accuracies import brackets, over, side_by_side, sweep_panels
+from fpbook.figures.accuracies import accuracy_bars, brackets, over, side_by_side, sweep_panels
 from fpbook.figures.style import CLEAN, INIT
+from fpbook.results import joined, summarise, summary_table, table
+from fpbook.results.records import record
 
 pytestmark = pytest.mark.usefixtures("closed")
-MEASURED = ("robust_accuracy", "robust_accuracy_adv", "certified_accuracy_adv", "purity_adv")
+LINES = (
+    ("robust_accuracy", "clean"),
+    ("robust_accuracy", "purified"),
+    ("certified_accuracy", "purified"),
+    ("purity", "purified"),
+)
 
 
-def measured(**sweeps):
-    return {
-        f"{sweep}/{value:g}/{name}": {
-            "value": (at := value / 100 + i / 10),
-            "low": at - 0.01,
-            "high": at + 0.02,
-        }
+def summary(quantity, network, value, low=None, high=None, n=3, **over):
+    """One row of a summary."""
+    number = {"value": value, "low": low, "high": high, "n": n}
+    return {"quantity": quantity, "network": network, **over, **number}
+
+
+def swept(**sweeps):
+    """A summary of `run_limits`, each line with other values."""
+    return summary_table(
+        summary(*of, (at := value / 100 + i / 10), at - 0.01, at + 0.02, sweep=sweep, setting=value)
         for sweep, values in sweeps.items()
-        for value in values
-        for i, name in enumerate(MEASURED)
-    }
+        for value in map(float, values)
+        for i, of in enumerate(LINES)
+    )
 
 
 def marks(axis):
@@ -28,7 +38,7 @@ def marks(axis):
 
 
 def test_each_sweep_has_a_panel_with_its_four_figures():
-    axes = sweep_panels(measured(a=(1, 5), b=(2, 30, 4)), {}, columns=2).axes
+    axes = sweep_panels(swept(a=(1, 5), b=(2, 30, 4)), {}, columns=2).axes
     assert [axis.get_xlabel() for axis in axes] == ["a", "b"]
     for axis, values in zip(axes, ((1, 5), (2, 30, 4))):
         assert [label.get_text() for label in axis.get_xticklabels()] == [f"{v}" for v in values]
@@ -44,12 +54,12 @@ def test_each_sweep_has_a_panel_with_its_four_figures():
 
 
 def test_robust_before_and_after_training_differ_in_colour():
-    (axis,) = sweep_panels(measured(a=(1, 5)), {}, columns=1).axes
+    (axis,) = sweep_panels(swept(a=(1, 5)), {}, columns=1).axes
     assert len({to_hex(line.get_color()) for line in axis.lines}) == 4
 
 
 def test_homes_are_marked_at_their_place_in_any_order():
-    found = measured(a=(0.65, 1, 25), b=(30, 4, 2), c=(1, 2))
+    found = swept(a=(0.65, 1, 25), b=(30, 4, 2), c=(1, 2))
     one, two, three, _ = sweep_panels(found, {"a": [25.0, 0.65], "b": [4.0], "other": [1.0]}).axes
     assert marks(one) == [2, 0] and marks(two) == [1] and marks(three) == []
 
@@ -57,32 +67,32 @@ def test_homes_are_marked_at_their_place_in_any_order():
 def test_a_sweep_without_homes_is_marked_nowhere():
     assert all(
         marks(axis) == []
-        for axis in sweep_panels(measured(a=(1, 2), b=(1, 2)), {"a": []}, columns=2).axes
+        for axis in sweep_panels(swept(a=(1, 2), b=(1, 2)), {"a": []}, columns=2).axes
     )
 
 
 def test_panels_beyond_the_sweeps_are_empty_and_names_may_hold_slashes():
-    found = measured(**{f"m / d {i}": (1, 2) for i in range(5)})
+    found = swept(**{f"m / d {i}": (1, 2) for i in range(5)})
     axes = sweep_panels(found, {"m / d 4": [2.0]}).axes
     assert [axis.axison for axis in axes] == [True] * 5 + [False] * 3
     assert axes[4].get_xlabel() == "m / d 4" and marks(axes[4]) == [1]
 
 
 def test_figures_over_x_have_a_panel_a_run_in_order_of_x_with_intervals_and_levels():
-    here = {
-        f"{x}/kept": {"value": x / 100, "low": x / 100 - 0.05, "high": x / 100 + 0.02}
+    here = summary_table(
+        summary("robust_accuracy", "kept", x / 100, x / 100 - 0.05, x / 100 + 0.02, d=x)
         for x in (40, 9, 20)
-    }
-    there = {f"{x}/kept": {"value": 0.5, "low": None, "high": None} for x in (9, 80)}
-    lines = {"kept": ("kept, attacked", CLEAN, "o-")}
-    figure = over({"this run": here, "published": there}, lines, "$d$", {"limit": (0.9, INIT)})
+    )
+    other = summary_table([summary("robust_accuracy", "other", 0.9, d=9)])
+    there = summary_table(summary("robust_accuracy", "kept", 0.5, n=1, d=x) for x in (9, 80))
+    lines = {"kept, attacked": ("robust_accuracy", "kept", CLEAN, "o-")}
+    shown = {"this run": joined(here, other), "published": there}
+    figure = over(shown, "d", lines, "$d$", {"limit": (0.9, INIT)})
     left, right = figure.axes
     assert [axis.get_title() for axis in figure.axes] == ["this run", "published"]
     line, level = left.lines
-    assert (
-        line.get_xydata().tolist() == [[9, 0.09], [20, 0.2], [40, 0.4]]
-        and to_hex(line.get_color()) == CLEAN.lower()
-    )
+    assert line.get_xydata().tolist() == [[9, 0.09], [20, 0.2], [40, 0.4]]
+    assert to_hex(line.get_color()) == CLEAN.lower()
     (bars,) = left.collections
     np.testing.assert_allclose(
         [segment[:, 1] for segment in bars.get_segments()],
@@ -96,20 +106,39 @@ def test_figures_over_x_have_a_panel_a_run_in_order_of_x_with_intervals_and_leve
 
 
 def test_models_stand_side_by_side_in_the_same_order_in_each_panel():
-    here = {
-        "a/clean_accuracy": {"value": 1.0},
-        "b/clean_accuracy": {"value": 0.9},
-        "b/class_bound": {"value": 0.5},
-    }
-    there = {"b/clean_accuracy": {"value": 0.8}, "c/certified_accuracy": {"value": 0.7}}
-    left, right = side_by_side({"this run": here, "published": there}).axes
-    assert [label.get_text() for label in left.get_yticklabels()] == ["a", "b", "c"]
+    here = summary_table(
+        [
+            summary("clean_accuracy", "a", 1.0),
+            summary("clean_accuracy", "b", 0.9),
+            summary("class_bound", "b", 0.5),
+        ]
+    )
+    there = summary_table(
+        [summary("clean_accuracy", "b", 0.8), summary("certified_accuracy", "c", 0.7)]
+    )
+    shown = {"this run": here, "published": there}
+    left, right = side_by_side(shown, {"c": "the last"}).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["a", "b", "the last"]
     assert left.yaxis_inverted() and right.yaxis_inverted()
     drawn = [
         [mark.get_offsets().tolist() for mark in axis.collections if len(mark.get_offsets())]
         for axis in (left, right)
     ]
     assert drawn == [[[[1.0, 0], [0.9, 1]], [[0.5, 1]]], [[[0.8, 1]], [[0.7, 2]]]]
+
+
+def test_bars_are_the_accuracies_of_all_seeds_and_none_is_zero():
+    measured = [
+        record("clean_accuracy", 1.0, "w", seed=0),
+        record("clean_accuracy", 0.5, "w", seed=1),
+        record("robust_accuracy", 0.25, "w'", seed=0),
+    ]
+    found = summarise(table(measured), tuned_on=[0])
+    (axis,) = accuracy_bars(found, {"one": "w", "other": "w'"}, 0.125).axes
+    heights = [[bar.get_height() for bar in bars] for bars in axis.containers]
+    assert heights == [[0.75, 0.0], [0.0, 0.25], [0.0, 0.0]]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["one", "other"]
+    assert "0.125" in axis.get_title()
 
 
 def test_robust_accuracy_stands_between_its_bounds_and_the_radius_is_marked():

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fpbook.results import cache
-from fpbook.results.cache import cache_path, folder, kept
+from fpbook.results.cache import cache_folder, cache_path, kept
 from fpbook.results.code import ROOT, Code
 
 CALLS = []
@@ -200,15 +200,15 @@ def uses_the_cache():
 
 def test_the_folder_is_absolute_and_does_not_follow_the_process(tmp_path, monkeypatch):
     monkeypatch.setenv("FPCORE_CACHE", "some/where")
-    before = folder()
+    before = cache_folder()
     monkeypatch.chdir(tmp_path)
-    assert before == folder() == cache.STARTED_IN / "some" / "where"
+    assert before == cache_folder() == cache.STARTED_IN / "some" / "where"
     assert before.is_absolute()
 
 
 def test_the_home_folder_is_expanded(monkeypatch):
     monkeypatch.setenv("FPCORE_CACHE", "~/kept")
-    assert folder() == (Path.home() / "kept").resolve()
+    assert cache_folder() == (Path.home() / "kept").resolve()
 
 
 @pytest.mark.parametrize("setting", ["", None])
@@ -218,9 +218,9 @@ def test_the_folder_is_in_the_clone_else_the_users(tmp_path, monkeypatch, settin
         monkeypatch.setenv("FPCORE_CACHE", setting)
     monkeypatch.setattr(cache, "ROOT", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    assert folder() == cache.user_cache_path("fpcore")
+    assert cache_folder() == cache.user_cache_path("fpcore")
     (tmp_path / "_toc.yml").touch()
-    assert folder() == tmp_path / "_build" / "cache"
+    assert cache_folder() == tmp_path / "_build" / "cache"
 
 
 # --- Measurements

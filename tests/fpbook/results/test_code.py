@@ -406,13 +406,13 @@ def test_modules_do_nothing_when_imported_but_bind_names():
 
 
 def test_a_change_of_an_attacks_arithmetic_renames_trainings_and_a_changed_figure_does_not(clone):
-    training, attacks = defining("train", "Training"), defining("Ball", "pgd")
+    training, attacks = defining("train", "Training"), defining("fgm", "pgd")
     train, before = f"{training}.train", Code(clone).digest_of(f"{training}.train")
     figures = [name for name in MODULES if "figures" in name]
     for name in figures:
         rearrange(clone, name)
     assert figures and Code(clone).digest_of(train) == before
-    rearrange(clone, attacks, "Ball")
+    rearrange(clone, defining("Ball"), "Ball")
     assert Code(clone).digest_of(train) != before
     assert Code(clone).digest_of(f"{attacks}.pgd") != Code(ROOT).digest_of(f"{attacks}.pgd")
 

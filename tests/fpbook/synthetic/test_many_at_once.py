@@ -31,7 +31,7 @@ def some(values):
 
 @pytest.fixture
 def grid(tiny):
-    return Grid(tiny, REACHES, WIDTHS, (0, 1))
+    return Grid(base=tiny, reaches=REACHES, widths=WIDTHS, seeds=(0, 1))
 
 
 def distance(a, b):
@@ -44,7 +44,7 @@ def distance(a, b):
 def test_all_at_once_is_one_by_one(tmp_path_factory, tiny, reaches, widths, seeds):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FPCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        grid = Grid(tiny, reaches, widths, seeds)
+        grid = Grid(base=tiny, reaches=reaches, widths=widths, seeds=seeds)
         runs = run_grid(grid, CPU, progress=False)
         assert runs.keys() == {(r, w, s) for r in reaches for w in widths for s in seeds}
         for (r, w, s), run in runs.items():
@@ -66,14 +66,17 @@ def test_all_at_once_is_one_by_one(tmp_path_factory, tiny, reaches, widths, seed
 
 
 def test_at_the_explorers_size_figures_agree_to_two_points(cache):
-    grid = Grid(at_size(100, 7, 300), (0.3, 0.65), (2.0,), (0,))
+    base = at_size(100, 7, 300)
+    grid = Grid(base=base, reaches=(0.3, 0.65), widths=(2.0,), seeds=(0,))
     for (r, w, s), run in run_grid(grid, CPU, progress=False).items():
         one = run_synthetic(grid.experiment(r, w), s, CPU, progress=False)
         alive = live(one.purified)
         assert cosine(one.purified.weight, run.purified.weight)[alive].median() > 0.99
         for name in ("clean", "purified"):
-            here, there = (accuracy_bounds(x, getattr(x, name), 1, branches=1) for x in (run, one))
-            assert all(abs(here[key] - there[key]) <= 0.02 for key in here)
+            here, there = (accuracy_bounds(x, name, 1, branches=1) for x in (run, one))
+            for mine, alone in zip(here, there, strict=True):
+                assert mine["quantity"] == alone["quantity"]
+                assert abs(mine["value"] - alone["value"]) <= 0.02
 
 
 def test_networks_are_their_parts_each_at_its_own_radius(sparse):
@@ -91,7 +94,10 @@ def test_networks_are_their_parts_each_at_its_own_radius(sparse):
 def test_streams_are_those_of_each_seed(sparse):
     ticks = []
     scale = torch.tensor([0.5, 1.0, 0.25])
-    streams = BatchStreams([sparse, sparse], [0, 3], torch.tensor([1, 0, 1]), scale, ticks.append)
+    which = torch.tensor([1, 0, 1])
+    streams = BatchStreams(
+        data=[sparse, sparse], offsets=[0, 3], which=which, scale=scale, tick=ticks.append
+    )
     x, y = streams.batch(6, seed=2, step=4)
     for i, seed in enumerate((5, 2, 5)):
         mine, label = sparse.batch(6, seed, 4)

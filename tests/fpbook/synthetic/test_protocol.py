@@ -1,13 +1,13 @@
 import copy
 import dataclasses
-import inspect
 import math
 
 import pytest
 import torch
 
-from fpbook.figures import style as figures
 from fpbook.figures.synthetic import both_trainings, history
+from fpbook.results import table
+from fpbook.synthetic import protocol
 from fpbook.synthetic.measures import (
     accuracy_bounds,
     features_kept,
@@ -16,23 +16,17 @@ from fpbook.synthetic.measures import (
 )
 from fpbook.synthetic.protocol import (
     SYNTHETIC,
-    SyntheticRun,
     run_control,
     run_scratch,
     run_synthetic,
     watch,
 )
 from fpcore import training
-from fpcore.certificates.certificate import Certificate
-from fpcore.decomposition.purification import chance_cosine, live
-from fpcore.models.outputs import accuracy
-from fpcore.models.two_layer import TwoLayer
+from fpcore.decomposition.purification import chance_cosine
 from fpcore.sparse_coding import SparseCoding
 
 CPU = torch.device("cpu")
 RUNS = [run_synthetic, run_control, run_scratch]
-ELSEWHERE = {"robust_accuracy_held_out", "certified_accuracy_adv_held_out"}  # of several seeds
-ELSEWHERE |= {f"{name}_back/robust_accuracy" for name in ("dense", "random")}  # interventions
 sizes = pytest.mark.parametrize("experiment", SYNTHETIC.values(), ids=lambda e: f"d={e.d}")
 
 
@@ -41,10 +35,18 @@ def same_weights(a, b):
 
 
 def same_run(a, b):
-    nets = all(
-        same_weights(getattr(a, name), getattr(b, name)) for name in ("init", "clean", "purified")
-    )
+    assert a.networks.keys() == b.networks.keys()
+    nets = all(same_weights(net, b.named(name)) for name, net in a.networks.items())
     return nets and repr(a.histories) == repr(b.histories) and torch.equal(a.x, b.x)
+
+
+def measure(run):
+    """Records of a run of any kind."""
+    if "control" in run.networks:
+        return measure_control(run, restarts=1)
+    if "scratch" in run.networks:
+        return accuracy_bounds(run, "scratch", restarts=1)
+    return measure_synthetic(run, restarts=1)
 
 
 def values(config, name):
@@ -156,24 +158,24 @@ def test_a_seed_decides_data_and_initialization(tiny):
 
 
 def test_a_small_run_goes_from_end_to_end_and_is_read_the_second_time(
-    tiny, cache, no_batches, check_figures, capsys
+    tiny, cache, no_batches, check_records, capsys
 ):
     run = run_synthetic(tiny, 0, CPU, progress=False)
     assert capsys.readouterr().err == ""
     assert same_weights(run.init, tiny.network(0, CPU))
     assert not same_weights(run.init, run.clean) and not same_weights(run.clean, run.purified)
-    assert [run.histories[name][-1]["step"] for name in ("clean", "adversarial")] == [6, 9]
+    assert [run.histories[name][-1]["step"] for name in ("clean", "purified")] == [6, 9]
     assert (
         run.clean.threshold.item()
         == run.purified.threshold.item()
         == pytest.approx(tiny.thresholds[1])
     )
     assert run.x.shape == (60, 40) and len(list(cache.iterdir())) == 2
+    control = run_control(tiny, 0, CPU, progress=False)
     no_batches()
     again = run_synthetic(tiny, 0, CPU, progress=False)
     assert same_run(run, again)
-    figures = measure_synthetic(again, restarts=1) | measure_control(again, restarts=1)
-    check_figures(figures, "synthetic", ELSEWHERE)
+    check_records(table([*measure(again), *measure(control)]), "synthetic")
 
 
 @pytest.mark.parametrize(
@@ -227,9 +229,9 @@ def test_fgm_training_starts_from_the_clean_weights(tiny, cache):
     still = dataclasses.replace(tiny, adversarial_lr=1e-30, decay=0.0)
     run = run_synthetic(still, 0, CPU, progress=False)
     assert torch.equal(run.purified.weight, run.clean.weight)
-    kept = features_kept(run)
+    kept = {row["quantity"]: row["value"] for row in features_kept(run, "purified")}
     assert (kept["same_feature"], kept["features_gained"], kept["features_lost"]) == (1, 0, 0)
-    for entry in run.histories["adversarial"]:
+    for entry in run.histories["purified"]:
         assert entry["cos_start"] == pytest.approx(1, abs=1e-6) and entry["same_feature"] == 1
 
 
@@ -254,9 +256,8 @@ def test_the_control_differs_from_fgm_training_in_the_attack_alone(tiny, cache, 
         training, "adversarial", lambda *given: pytest.fail("the control is attacked")
     )
     control = run_control(tiny, 0, CPU, progress=False)
-    assert same_weights(run.clean, control.clean) and not same_weights(
-        run.purified, control.purified
-    )
+    assert same_weights(run.clean, control.clean)
+    assert not same_weights(run.purified, control.control)
     assert set(control.histories) == {"clean", "control"}
     gentle = dataclasses.replace(tiny, training_reach=1e-9)  # an attack that moves nothing
     assert (gentle.adversarial(0).lr, gentle.adversarial(0).seed) == (
@@ -266,7 +267,7 @@ def test_the_control_differs_from_fgm_training_in_the_attack_alone(tiny, cache, 
     monkeypatch.undo()
     monkeypatch.setenv("FPCORE_CACHE", str(cache / "fresh"))
     still = run_synthetic(gentle, 0, CPU, progress=False)
-    assert torch.allclose(still.purified.weight, control.purified.weight, atol=1e-4)
+    assert torch.allclose(still.purified.weight, control.control.weight, atol=1e-4)
 
 
 def test_from_scratch_differs_from_the_protocol_in_the_first_radius_alone(tiny, cache):
@@ -275,9 +276,9 @@ def test_from_scratch_differs_from_the_protocol_in_the_first_radius_alone(tiny, 
         run_scratch(tiny, 0, CPU, progress=False),
     )
     assert same_weights(one.init, two.init) and torch.equal(one.x, two.x)
-    assert not same_weights(one.clean, two.clean) and torch.equal(
-        one.clean.threshold, two.clean.threshold
-    )
+    halfway = two.named("scratch_halfway")
+    assert not same_weights(one.clean, halfway)
+    assert torch.equal(one.clean.threshold, halfway.threshold)
     rising = tiny.clean(0, radius=0.1)
     assert dataclasses.replace(rising, radius=0.0) == tiny.clean(0) and rising.radius == 0.1
 
@@ -286,9 +287,9 @@ def test_from_scratch_has_checkpoints_of_its_own(tiny, cache):
     run_synthetic(tiny, 0, CPU, progress=False)
     before = {path: path.read_bytes() for path in cache.iterdir()}
     run = run_scratch(tiny, 0, CPU, progress=False)
-    assert set(run.histories) == {"scratch", "scratch-adversarial"}
+    assert set(run.histories) == {"scratch_halfway", "scratch"}
     own = {path.name.rsplit("-", 1)[0] for path in set(cache.iterdir()) - set(before)}
-    assert own == {"synthetic-scratch", "synthetic-scratch-adversarial"}
+    assert own == {"synthetic-scratch_halfway", "synthetic-scratch"}
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
@@ -321,11 +322,12 @@ def test_weights_and_figures_are_pure_functions_of_the_seed(run, tiny, cache, mo
         monkeypatch.setenv("FPCORE_CACHE", str(cache / folder))
         torch.manual_seed(len(found))
         done = run(tiny, 3, CPU, progress=False)
-        found.append((done, measure_synthetic(done, restarts=1)))
-    (one, figures_one), (two, figures_two) = found
-    assert same_run(one, two) and figures_one == figures_two
+        found.append((done, measure(done)))
+    (one, records_one), (two, records_two) = found
+    assert same_run(one, two) and records_one == records_two
 
 
+@pytest.mark.usefixtures("closed")
 def test_histories_hold_what_the_figures_of_both_trainings_show(tiny, cache):
     run, chance = run_synthetic(tiny, 0, CPU, progress=False), chance_cosine(tiny.d)
     for entries in run.histories.values():
@@ -333,141 +335,6 @@ def test_histories_hold_what_the_figures_of_both_trainings_show(tiny, cache):
         assert len(left.lines) == 2 and len(right.lines) == 4
     (axis,) = both_trainings(run.histories, chance).axes
     assert max(axis.lines[0].get_xdata()) == tiny.clean_steps + tiny.adversarial_steps
-    figures.plt.close("all")
-
-
-@pytest.fixture
-def planted_run(sparse, tiny):
-    """A function that makes a run whose networks are known."""
-
-    def make(clean, purified):
-        x, y = sparse.test_set(100, seed=0)
-        experiment = dataclasses.replace(tiny, d=sparse.d, k=sparse.k)
-        init = TwoLayer(sparse.d, len(clean.weight), rng=torch.Generator().manual_seed(0))
-        return SyntheticRun(experiment, sparse, x, y, init, clean, purified, {})
-
-    return make
-
-
-@pytest.fixture
-def holding(sparse):
-    """A function that makes a network with one pure neuron a given feature, of given norms or signs."""
-
-    def make(*tops, norms=None):
-        net = TwoLayer(sparse.d, len(tops))
-        with torch.no_grad():
-            net.weight.copy_(
-                sparse.features.T[[*tops]] * torch.tensor(norms or [1.0] * len(tops))[:, None]
-            )
-        return net
-
-    return make
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "norms", "same", "held", "gained", "lost"),
-    [
-        ((0, 1, 2, 3), (0, 1, 2, 3), None, 1.0, 4, 0, 0),
-        (
-            (0, 1, 2, 3),
-            (0, 1, 2, 3),
-            [-2.0, 1.0, -1.0, 3.0],
-            1.0,
-            4,
-            0,
-            0,
-        ),  # a sign is no other feature
-        ((0, 1, 2, 2), (0, 1, 3, 2), None, 0.75, 4, 1, 0),
-        ((0, 1, 2, 3), (0, 0, 0, 0), None, 0.25, 1, 0, 3),
-        ((0, 0, 0, 0), (0, 1, 2, 3), None, 0.25, 4, 3, 0),
-        ((0, 1, 2, 3), (1, 0, 3, 2), None, 0.0, 4, 0, 0),  # neurons swap; the features stay
-        ((0, 1), (2, 3), None, 0.0, 2, 2, 2),
-        (
-            (0, 1, 2, 3),
-            (0, 1, 2, 9),
-            [1.0, 1.0, 1.0, 0.05],
-            1.0,
-            3,
-            0,
-            1,
-        ),  # a dead neuron holds nothing, and its feature is lost
-    ],
-)
-def test_features_kept_gained_and_lost_are_counted(
-    before, after, norms, same, held, gained, lost, planted_run, holding
-):
-    run = planted_run(holding(*before), holding(*after, norms=norms))
-    expected = {
-        "same_feature": same,
-        "features_held": held / 48,
-        "features_gained": gained / 48,
-        "features_lost": lost / 48,
-    }
-    live = 3 if norms and min(map(abs, norms)) < 0.1 else len(after)
-    expected["features_missed_by_chance"] = (47 / 48) ** live
-    assert features_kept(run) == pytest.approx(expected)
-
-
-def test_the_figures_of_known_networks(planted_run, planted, check_figures):
-    run = planted_run(planted(dense=3.0, threshold=0.1), planted(dense=0.01))
-    found = measure_synthetic(run, restarts=1)
-    check_figures(found | measure_control(run, restarts=1), "synthetic", ELSEWHERE)
-    assert found["radius"] == run.experiment.radius
-    assert found["purity_adv"] > 0.99 and found["dense_part_adv"] < 0.02
-    assert found["dense_part"] == pytest.approx(3 / math.sqrt(10) * (1 - 1 / 48), rel=0.05)
-    assert found["cos_clean_adv"] == pytest.approx(1 / math.sqrt(10), abs=0.15)
-    assert found["share_dominant"] < 0.05 and found["share_live"] == 1.0
-    assert found["cos_removed_dense"] > 0.9
-    assert abs(found["cos_init_clean"]) < 0.2 and found["purity_init"] < 0.6
-    assert (
-        found["same_feature"] == found["features_held"] == 1
-        and found["features_gained"] == found["features_lost"] == 0
-    )
-    for suffix in ("", "_adv"):
-        certified, robust, clean = (
-            found[f"{name}_accuracy{suffix}"] for name in ("certified", "robust", "clean")
-        )
-        assert certified <= robust <= clean
-    assert (
-        found["clean_accuracy"] > 0.95 and found["robust_accuracy"] < found["robust_accuracy_adv"]
-    )
-
-
-def test_robustness_counts_the_attack_along_the_dense_direction(
-    sparse, planted_run, planted, monkeypatch
-):
-    run = planted_run(planted(dense=3.0, threshold=0.1), planted())
-    moved = run.x - run.experiment.radius * run.y[:, None] * sparse.u_star
-    for name in ("fgm", "pgd"):  # what is left is the dense direction
-        monkeypatch.setattr(f"fpcore.attacks.{name}", lambda _, x, *args, **options: x)
-    found = accuracy_bounds(run, run.clean, restarts=1)
-    assert found["robust_accuracy"] == accuracy(run.clean, moved, run.y) < found["clean_accuracy"]
-
-
-def test_a_certified_sample_that_an_attack_breaks_is_an_error(planted_run, planted, monkeypatch):
-    run = planted_run(planted(dense=3.0, threshold=0.1), planted())
-    ones = torch.ones(len(run.x))
-    wrong = Certificate(ones, ones, ones.bool())
-    monkeypatch.setattr("fpcore.synthetic_experiments.certify", lambda *_: wrong)
-    with pytest.raises(ArithmeticError, match=r"an attack broke [1-9]"):
-        accuracy_bounds(run, run.clean, restarts=1)
-
-
-def test_robustness_repeats_itself(planted_run, planted):
-    run = planted_run(planted(dense=2.0), planted())
-    torch.manual_seed(0)
-    first = accuracy_bounds(run, run.clean, restarts=2)
-    torch.manual_seed(1)
-    assert accuracy_bounds(run, run.clean, restarts=2) == first
-    assert first["clean_accuracy"] == accuracy(run.clean, run.x, run.y)
-
-
-def test_live_neurons_have_a_norm_near_the_largest():
-    net = TwoLayer(3, 4)
-    with torch.no_grad():
-        net.weight.copy_(torch.tensor([2.0, 0.3, 0.1, 0.0])[:, None] * torch.eye(3)[0])
-    assert live(net).tolist() == [True, True, False, False]
-    assert live(net, share=0.01).tolist() == [True, True, True, False]
 
 
 def test_watching_a_network_changes_nothing(sparse, planted):
@@ -479,7 +346,7 @@ def test_watching_a_network_changes_nothing(sparse, planted):
 
 
 def test_what_is_watched_of_known_networks(sparse, planted):
-    """From pure neurons at the start of the stage to 1 : dense mixtures now; w0 holds them with the signs turned."""
+    """From pure neurons at the start to 1 : dense mixtures now; w0 has the signs turned."""
     net, start, init = planted(dense=2.0), planted(), planted()
     with torch.no_grad():
         init.weight.neg_()
@@ -495,9 +362,19 @@ def test_what_is_watched_of_known_networks(sparse, planted):
     assert watch(start, init, start, sparse, x, y, 0.1)["features_held"] == 1.0
 
 
-def test_a_history_of_another_measurement_is_not_read(tiny, cache, monkeypatch):
+def test_checkpoints_are_named_by_what_trains_and_what_watches(tiny, cache, monkeypatch):
+    named, name = [], protocol.cache_path
+    monkeypatch.setattr(
+        protocol,
+        "cache_path",
+        lambda *lineage, code: named.append(code) or name(*lineage, code=code),
+    )
     run_synthetic(tiny, 0, CPU, progress=False)
-    kept = {path.name for path in cache.iterdir()}
-    monkeypatch.setattr(inspect, "getsource", lambda _: "another watch")
-    run_synthetic(tiny, 0, CPU, progress=False)
-    assert len({path.name for path in cache.iterdir()} - kept) == 2
+    assert named == [(training.train, watch)] * 2
+
+
+def test_a_network_that_was_not_trained_is_named(tiny, cache):
+    run = run_control(tiny, 0, CPU, progress=False)
+    assert run.control is run.named("control")
+    with pytest.raises(ValueError, match=r"no purified network: it trained .*control"):
+        run.purified

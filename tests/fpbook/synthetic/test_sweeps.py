@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from fpbook.synthetic import sweeps as variations
-from fpbook.synthetic.power_laws import exponents, power_law
+from fpbook.results import number, rows, select, summarise
+from fpbook.synthetic import sweeps
 from fpbook.synthetic.protocol import SYNTHETIC, SyntheticRun, run_synthetic
 from fpbook.synthetic.sweeps import (
     SCALING_SIZES,
@@ -19,10 +19,12 @@ from fpbook.synthetic.sweeps import (
     measure_scaling,
     run_limits,
     run_scaling,
+    run_separation,
 )
 from fpcore.certificates.certificate import certified_accuracy
 from fpcore.models.outputs import accuracy
 from fpcore.models.two_layer import TwoLayer
+from fpcore.theory.cubic import cubic_accuracy
 
 CPU = torch.device("cpu")
 VARIED = {
@@ -35,16 +37,12 @@ VARIED = {
     "radius * sqrt(k)": {"reach", "training_reach"},
     "margin": {"margin"},
 }
-LAWS = {
-    "dense coefficient ~ k/d": 1.2,
-    "breaking radius ~ d": 0.5,
-    "breaking radius ~ k": -2.0,
-    "certified radius ~ k": -0.5,
-    "active share, clean ~ k/d": 0.8,
-    "active share, purified ~ k/d": 1.0,
-    "steps to 90% ~ d": 0.4,
-}
 profiles = pytest.mark.parametrize("profile", SCALING_SIZES)
+
+
+def values(records, network):
+    """{quantity: value} of a network."""
+    return {row["quantity"]: row["value"] for row in records if row["network"] == network}
 
 
 def differing(a, b):
@@ -57,25 +55,6 @@ def linear(weight):
     with torch.no_grad():
         net.weight.copy_(weight[None])
     return net
-
-
-def rows_of(sizes, steps=lambda d: 5 * d**0.4):
-    """Rows of `run_scaling` that follow the laws exactly inside the regime, k < sqrt(d), and miss them all beyond."""
-
-    def row(d, k):
-        laws = {
-            "dense_coefficient": 3 * (k / d) ** 1.2,
-            "broken_radius": d**0.5 / k**2,
-            "certified_radius": 0.3 / k**0.5,
-            "active_clean": (k / d) ** 0.8,
-            "active_adv": 2 * k / d,
-        }
-        off = 1 if k < d**0.5 else 7
-        return {"d": d, "k": k, "seed": 0, "steps": steps(d)} | {
-            name: off * value for name, value in laws.items()
-        }
-
-    return [row(d, k) for d, k in sizes]
 
 
 def test_another_size_keeps_every_constant_of_the_protocol():
@@ -137,7 +116,7 @@ def test_each_sweep_rises_through_values_that_name_their_experiments(profile):
         assert list(sweep) == sorted(sweep) and len(sweep) >= 2
         for value, experiment in sweep.items():
             assert value_of[name](experiment) == pytest.approx(value), name
-            assert float(f"{value:g}") == value  # figures read values off their names
+            assert float(f"{value:g}") == value  # as the axes of figures have it
     for experiment in limits(profile)["learning rate / ours"].values():
         ratio = experiment.adversarial_lr / base_experiment(profile).adversarial_lr
         assert experiment.clean_lr / base_experiment(profile).clean_lr == pytest.approx(ratio)
@@ -173,42 +152,64 @@ def test_all_experiments_of_the_sweeps_can_be_made(profile):
 
 def test_limits_are_measured_for_each_value_over_the_seeds(tiny, cache, monkeypatch):
     wide = dataclasses.replace(tiny, reach=0.8)
-    monkeypatch.setattr(
-        variations, "limits", lambda profile: {"a / b": {0.65: tiny, 0.8: wide}, "c": {1.0: tiny}}
-    )
+    varied = {"a / b": {0.65: tiny, 0.8: wide}, "c": {1.0: tiny}}
+    monkeypatch.setattr(sweeps, "limits", lambda profile: varied)
     found = run_limits("quick", [3, 4], CPU)
     runs = {seed: run_synthetic(wide, seed, CPU, progress=False) for seed in (3, 4)}
-    expected = [measure_limit(run)["purity_adv"] for run in runs.values()]
-    number = found["a / b/0.8/purity_adv"]
-    assert (
-        number["n"] == 2
-        and number["value"] == pytest.approx(np.mean(expected))
-        and expected[0] != expected[1]
-    )
-    names = measure_limit(runs[3])
-    assert [*found] == [
-        f"{key}/{name}" for key in ("a / b/0.65", "a / b/0.8", "c/1") for name in names
+    expected = [values(measure_limit(run), "purified")["purity"] for run in runs.values()]
+    summary = summarise(found)
+    purity = number(summary, "purity", "purified", sweep="a / b", setting=0.8)
+    assert purity.n == 2 and purity.value == pytest.approx(np.mean(expected))
+    assert expected[0] != expected[1]
+    measured = [(row["quantity"], row["network"]) for row in measure_limit(runs[3])]
+    assert [
+        (row["sweep"], row["setting"], row["quantity"], row["network"]) for row in rows(summary)
+    ] == [
+        (sweep, setting, *of)
+        for sweep, setting in (("a / b", 0.65), ("a / b", 0.8), ("c", 1.0))
+        for of in measured
     ]
-    assert found["c/1/purity_adv"] == found["a / b/0.65/purity_adv"]
+    home = number(summary, "purity", "purified", sweep="a / b", setting=0.65)
+    assert number(summary, "purity", "purified", sweep="c", setting=1.0) == home
 
 
-def test_scaling_has_one_row_a_size_and_seed(tiny, cache, monkeypatch):
-    monkeypatch.setattr(variations, "SCALING", {"quick": ((40, 4), (50, 5))})
-    monkeypatch.setattr(variations, "small", lambda d, k: dataclasses.replace(tiny, d=d, k=k))
-    rows = run_scaling("quick", [0, 7], CPU)
-    assert [(row["d"], row["k"], row["seed"]) for row in rows] == [
-        (40, 4, 0),
-        (40, 4, 7),
-        (50, 5, 0),
-        (50, 5, 7),
-    ]
+def test_scaling_is_measured_at_each_size_and_seed(tiny, cache, monkeypatch):
+    monkeypatch.setattr(sweeps, "SCALING_SIZES", {"quick": ((40, 4), (50, 5))})
+    monkeypatch.setattr(sweeps, "at_size", lambda d, k: dataclasses.replace(tiny, d=d, k=k))
+    found = run_scaling("quick", [0, 7], CPU)
+    of_runs = [(row["d"], row["k"], row["seed"]) for row in rows(found)]
+    assert [*dict.fromkeys(of_runs)] == [(40, 4, 0), (40, 4, 7), (50, 5, 0), (50, 5, 7)]
     run = run_synthetic(dataclasses.replace(tiny, d=50, k=5), 7, CPU, progress=False)
-    assert repr(rows[3]) == repr({"d": 50, "k": 5, "seed": 7, **measure_scaling(run)})
+    over = {"d": 50, "k": 5, "seed": 7}
+    assert rows(select(found, **over)) == [
+        {"quantity": row["quantity"], "network": row["network"], **over, "value": row["value"]}
+        for row in measure_scaling(run)
+    ]
+
+
+def test_the_separation_is_that_of_the_runs_along_the_regime(tiny, cache, monkeypatch):
+    monkeypatch.setattr(sweeps, "SCALING_SIZES", {"quick": ((100, 4), (100, 9), (64, 4))})
+    monkeypatch.setattr(sweeps, "at_size", lambda d, k: dataclasses.replace(tiny, d=d, k=k))
+    found = run_separation("quick", [3], CPU)
+    # k = 9 is beyond, k = 4 of d = 100 at the edge
+    assert [row["d"] for row in rows(found)] == [100] * 4 + [64] * 4
+    run = run_synthetic(dataclasses.replace(tiny, d=64, k=4), 3, CPU, progress=False)
+    tau, summary = run.experiment.radius, summarise(found)
+
+    def value(quantity, network):
+        return number(summary, quantity, network, d=64, k=4).value
+
+    cubic = cubic_accuracy(run.data, run.x, run.y, tau)
+    assert value("certified_accuracy", "degree 3, witness") == cubic
+    certified = certified_accuracy(run.purified, run.x, run.y, tau, branches=1)
+    assert value("certified_accuracy", "purified") == certified
+    linear = value("class_bound", "linear")
+    assert value("class_bound", "degree 2") == pytest.approx(0.5 + linear / 2)
 
 
 @pytest.fixture
 def known(sparse, planted, tiny):
-    """A function that makes a run from dense neurons to pure ones, with a given history of FGM training."""
+    """A function that makes a run from dense neurons to pure ones, with a given history."""
 
     def make(*robust):
         x, y = sparse.test_set(300, seed=0)
@@ -216,45 +217,47 @@ def known(sparse, planted, tiny):
         experiment = dataclasses.replace(tiny, d=sparse.d, k=sparse.k)
         clean, purified = planted(dense=2.0, threshold=0.1), planted(threshold=0.1)
         return SyntheticRun(
-            experiment, sparse, x, y, planted(), clean, purified, {"adversarial": history}
+            experiment=experiment,
+            seed=0,
+            data=sparse,
+            x=x,
+            y=y,
+            networks={"init": planted(), "clean": clean, "purified": purified},
+            histories={"purified": history},
         )
 
     return make
 
 
 def test_limits_of_known_networks(known):
-    found = measure_limit(known())
-    assert found["clean_accuracy"] > 0.95 and found["purity_adv"] == pytest.approx(1, abs=1e-5)
-    assert (
-        found["robust_accuracy"] < found["certified_accuracy_adv"] <= found["robust_accuracy_adv"]
-    )
-    assert found["purity"] < 0.9 and found["same_feature"] == 1
+    measured = measure_limit(known())
+    clean, purified = values(measured, "clean"), values(measured, "purified")
+    assert clean["clean_accuracy"] > 0.95 and purified["purity"] == pytest.approx(1, abs=1e-5)
+    certified = purified["certified_accuracy"]
+    assert clean["robust_accuracy"] < certified <= purified["robust_accuracy"]
+    assert clean["purity"] < 0.9 and purified["same_feature"] == 1
 
 
 def test_scaling_of_known_networks(known):
     run = known(0.5)
-    found = measure_scaling(run)
-    assert found["dense_coefficient"] == pytest.approx(
+    clean, purified = (values(measure_scaling(run), name) for name in ("clean", "purified"))
+    assert clean["dense_coefficient"] == pytest.approx(
         2 * (1 - 1 / 48) / (1 + 2 / 48**0.5) / 48**0.5, rel=0.02
     )
-    broken, certified, step = found["broken_radius"], found["certified_radius"], 2 / 6**0.5 / 99
-    pushed = [
-        run.x[:150] - r * run.y[:150, None] * run.data.u_star
+    broken, certified = clean["broken_radius"], purified["certified_radius"]
+    x, y, step = run.x[:150], run.y[:150], 2 / 6**0.5 / 99
+    before, beyond = (
+        accuracy(run.clean, x - r * y[:, None] * run.data.u_star, y)
         for r in (broken - step, broken + step)
-    ]
-    assert (
-        accuracy(run.clean, pushed[0], run.y[:150])
-        >= 0.5
-        >= accuracy(run.clean, pushed[1], run.y[:150])
-        and broken > 0.1
     )
+    assert before >= 0.5 >= beyond and broken > 0.1
     few = run.x[:60], run.y[:60]
     assert certified_accuracy(run.purified, *few, certified, 1) >= 0.9
     assert certified_accuracy(run.purified, *few, certified + 0.75 / 6**0.5 / 2**7, 1) < 0.9
-    for name, net in (("active_clean", run.clean), ("active_adv", run.purified)):
+    for found, net in ((clean, run.clean), (purified, run.purified)):
         scale = net.weight.norm(dim=1)
-        assert found[name] == pytest.approx(
-            ((run.x[:150] @ net.weight.T).abs() > 0.1 * scale).float().mean().item()
+        assert found["active_share"] == pytest.approx(
+            ((x @ net.weight.T).abs() > 0.1 * scale).float().mean().item()
         )
 
 
@@ -263,7 +266,7 @@ def test_scaling_of_known_networks(known):
     [((0.5, 0.89, 0.9, 0.7), 20), ((0.95,), 0), ((0.5, 0.89), None), ((), None)],
 )
 def test_the_steps_are_those_of_the_first_entry_with_90_percent(robust, steps, known):
-    assert measure_scaling(known(*robust))["steps"] == steps
+    assert values(measure_scaling(known(*robust)), "purified").get("steps_to_robust") == steps
 
 
 @pytest.mark.parametrize("mixture", [0.0, 3.0])
@@ -312,114 +315,3 @@ def test_the_largest_radius_of_a_linear_function_is_where_it_meets_the_share():
 def test_the_largest_radius_stays_within_its_range():
     assert largest_radius(lambda r: 0.0, 0.9, 2.0) == 0.0
     assert largest_radius(lambda r: 1.0, 0.9, 2.0) == pytest.approx(2 * (1 - 2**-7))
-
-
-def test_power_laws_are_recovered_exactly():
-    d, k = np.array([100.0, 200, 300, 400, 500]), np.array([7.0, 9, 8, 20, 11])
-    fitted = power_law({"d": d, "k": k}, 5 * d**0.7 / k**2)
-    for name, exponent in (("d", 0.7), ("k", -2.0)):
-        assert [fitted[name][end] for end in ("low", "value", "high")] == pytest.approx(
-            [exponent] * 3, abs=1e-6
-        )
-        assert fitted[name]["n"] == 5
-
-
-def test_units_change_no_exponent():
-    rng = np.random.default_rng(0)
-    d, values = np.array([1.0, 2, 3, 4, 5]), rng.uniform(1, 2, 5)
-    one, two = power_law({"d": d}, values)["d"], power_law({"d": 60 * d}, 1000 * values)["d"]
-    assert one == pytest.approx(two)
-
-
-def test_intervals_of_exponents_cover_the_truth_at_their_rate():
-    rng, trials = np.random.default_rng(0), 1000
-    d, k = np.geomspace(100, 1000, 8), rng.uniform(5, 25, 8)
-    covered = np.zeros(2)
-    for _ in range(trials):
-        fitted = power_law({"d": d, "k": k}, d**0.5 / k * np.exp(0.2 * rng.normal(size=8)))
-        covered += [
-            fitted["d"]["low"] < 0.5 < fitted["d"]["high"],
-            fitted["k"]["low"] < -1 < fitted["k"]["high"],
-        ]
-    assert abs(covered / trials - 0.95).max() < 4 * math.sqrt(0.05 * 0.95 / trials)
-
-
-def test_seeds_of_a_size_are_no_sizes_of_their_own():
-    rng = np.random.default_rng(0)
-    off = {
-        size: math.exp(0.2 * rng.normal()) for size in SCALING_SIZES["full"]
-    }  # common to the seeds of a size
-    rows = [
-        row | {"broken_radius": off[row["d"], row["k"]] * row["broken_radius"]}
-        for row in rows_of(SCALING_SIZES["full"])
-    ]
-    seeds = [
-        row | {"seed": seed, "broken_radius": row["broken_radius"] * by}
-        for row in rows
-        for seed, by in ((0, 2.0), (1, 0.5))
-    ]
-    seeds[0]["steps"] = None
-    once, twice = exponents(rows), exponents(seeds)
-    for name, fit in once.items():
-        assert twice[name] == pytest.approx(fit)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0])
-def test_a_measurement_that_has_no_logarithm_is_left_out(bad):
-    fitted = power_law({"d": [1.0, 2, 3, 4]}, [1.0, 4.0, bad, 16.0])["d"]
-    assert fitted["n"] == 3 and fitted["value"] == pytest.approx(2)
-
-
-@pytest.mark.parametrize(
-    ("factors", "values", "named"),
-    [
-        ({"d": [1.0, 2]}, [1.0, 2], "2 usable measurements of 2"),
-        ({"d": [1.0, 2, 3]}, [1.0, math.nan, 3], "2 usable measurements of 3"),
-        ({"d": [1.0, 2, 3]}, [math.nan] * 3, "0 usable measurements of 3"),
-        ({"d": [1.0, 2, 3], "k": [7.0, 8, 9]}, [1.0, 2, 3], r"\['d', 'k'\]"),
-        ({"d": [5.0, 5, 5, 5]}, [1.0, 2, 3, 4], r"cannot fit \['d'\]: measure at more sizes"),
-        (
-            {"d": [1.0, 2, 3, 4, 5], "k": [1.0, 4, 9, 16, 25]},
-            [1.0, 2, 3, 4, 5],
-            "measure at more sizes",
-        ),
-    ],
-)
-def test_measurements_that_determine_no_exponent_are_an_error(factors, values, named):
-    with pytest.raises(ValueError, match=named):
-        power_law(factors, values)
-
-
-@profiles
-def test_exponents_of_known_laws_are_recovered_on_the_grid(profile):
-    fitted = exponents(rows_of(SCALING_SIZES[profile]))
-    inside = {name: number for name, number in fitted.items() if "all sizes" not in name}
-    assert {name: number["value"] for name, number in inside.items()} == pytest.approx(LAWS)
-    assert all(number["high"] - number["low"] < 1e-5 for number in inside.values())
-    for name, number in inside.items():
-        other = fitted[f"{name} (all sizes)"]
-        assert other["n"] > number["n"] and (other["high"] - other["low"] > 0.1 or "steps" in name)
-
-
-def test_runs_that_never_get_robust_do_not_count_in_the_steps():
-    rows = rows_of(SCALING_SIZES["full"], lambda d: None if d == 400 else 5 * d**0.4)
-    found = exponents(rows)["steps to 90% ~ d"]
-    assert found["value"] == pytest.approx(0.4) and found["n"] == 6
-
-
-@pytest.mark.parametrize(
-    "steps",
-    [
-        lambda d: None,
-        lambda d: 50.0 if d < 500 else None,
-        lambda d: 50.0 if d == 576 else None,
-        lambda d: 50.0 if d > 700 else 0.0,
-    ],
-    ids=["none", "at two runs", "at one size", "all but two at once"],
-)
-def test_steps_of_too_few_sizes_have_no_exponent_and_the_others_stay(steps):
-    rows = rows_of([*SCALING_SIZES["full"], (576, 7)], steps)
-    fitted = exponents(rows)
-    assert not any("steps" in name for name in fitted) and len(fitted) == 2 * (len(LAWS) - 1)
-    inside = {name: number["value"] for name, number in fitted.items() if "all sizes" not in name}
-    assert inside == pytest.approx({name: law for name, law in LAWS.items() if "steps" not in name})

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpcore.attacks import Ball, pgd
-from fpcore.certificates import quadratic_relaxation as parabolas
+from fpcore.attacks import pgd
+from fpcore.ball import Ball
 from fpcore.certificates.certificate import certify
-from fpcore.certificates.quadratic_relaxation import shared_budget
+from fpcore.certificates.quadratic_relaxation import _lines, _parabolas, shared_budget
 from fpcore.models.two_layer import TwoLayer
 
 
@@ -23,10 +23,8 @@ def random_case(seed, d=12, m=30, n=20, threshold=0.4):
     rng = torch.Generator().manual_seed(seed)
     weight = torch.randn(m, d, generator=rng) * torch.rand(m, 1, generator=rng)
     weight[seed % m] = 0  # a dead neuron
-    x, y = (
-        torch.randn(n, d, generator=rng) * 0.7,
-        2.0 * torch.randint(0, 2, (n,), generator=rng) - 1,
-    )
+    x = torch.randn(n, d, generator=rng) * 0.7
+    y = 2.0 * torch.randint(0, 2, (n,), generator=rng) - 1
     return network(weight, threshold), x, y, rng
 
 
@@ -40,12 +38,9 @@ def test_no_point_of_the_ball_is_below_the_bound(seed, threshold, radius):
     net, x, y, rng = random_case(seed, threshold=threshold)
     bound = shared_budget(net, x, y, torch.full_like(y, radius))
     for _ in range(40):
-        delta = (
-            F.normalize(torch.randn(x.shape, generator=rng), dim=1)
-            * radius
-            * torch.rand(len(x), 1, generator=rng) ** 0.1
-        )
-        assert (y * net(x + delta) >= bound - 1e-4).all()
+        direction = F.normalize(torch.randn(x.shape, generator=rng), dim=1)
+        length = radius * torch.rand(len(x), 1, generator=rng) ** 0.1
+        assert (y * net(x + length * direction) >= bound - 1e-4).all()
     worst = pgd(net, x, y, Ball("l2", radius), steps=30)
     assert (y * net(worst) >= bound - 1e-4).all()
 
@@ -54,27 +49,37 @@ def test_no_point_of_the_ball_is_below_the_bound(seed, threshold, radius):
 @given(q=st.floats(-2, 2), reach=st.floats(1e-3, 2), b=st.floats(0.01, 1))
 def test_lines_stay_below_the_activation(q, reach, b):
     q, reach, b = (torch.tensor([[v]], dtype=torch.float64) for v in (q, reach, b))
-    slope, offset = parabolas._lines(q, reach, b)
+    slope, offset = _lines(q, reach, b)
     u = q + reach * torch.linspace(-1, 1, 201, dtype=torch.float64)
     assert (F.relu(u - b) - F.relu(-u - b) >= slope * u + offset - 1e-9).all()
 
 
+@settings(max_examples=50, deadline=None)
+@given(q=st.floats(-2, 1), reach=st.floats(1e-3, 2), b=st.floats(0.01, 1))
+def test_parabolas_stay_above_the_concave_corner_and_touch_it(q, reach, b):
+    q, reach, b = (torch.tensor([[v]], dtype=torch.float64) for v in (q, reach, b))
+    bent, curvature = _parabolas(q, reach, b)
+    u = reach * torch.linspace(-1, 1, 2001, dtype=torch.float64)
+    slack = curvature * u.square() - F.relu(u.abs() - (q + b).abs())
+    if bent:
+        assert slack.min() >= -1e-12
+        assert slack[u.abs() > (q + b).abs()].min() <= 1e-3 * reach
+    else:
+        assert curvature == 0
+
+
 def test_neurons_share_the_radius():
-    """Many silent neurons, each within reach of the radius alone: the line gives up, the parabolas do not."""
+    """Many silent neurons, each within reach of the radius alone: the line gives up."""
     d, radius = 60, 0.5
     net = network(torch.eye(d), 0.45)
     x, y = torch.zeros(1, d), torch.ones(1)
     x[0, :4] = 1.0  # four active features, four times 0.55 of margin
     exact = 4 * 0.55 - radius * math.sqrt(4)  # the adversary does best to lower the four
-    line, bound = (
-        certify(net, x, y, radius).margin.item(),
-        shared_budget(net, x, y, torch.tensor([radius])).item(),
-    )
+    line = certify(net, x, y, radius).margin.item()
+    bound = shared_budget(net, x, y, torch.tensor([radius])).item()
     assert line < 0 < exact - 0.1 < bound <= exact + 1e-6
-    assert (
-        certify(net, x, y, radius, branches=1).robust.all()
-        and not certify(net, x, y, radius).robust.any()
-    )
+    assert certify(net, x, y, radius, branches=1).robust.all()
+    assert not certify(net, x, y, radius).robust.any()
 
 
 def test_without_a_corner_in_reach_the_bound_is_the_minimum():
@@ -87,9 +92,8 @@ def test_batches_change_no_bound_and_fewer_parabolas_leave_it_sound():
     net, x, y, _ = random_case(3)
     radius = torch.full_like(y, 0.3)
     whole = shared_budget(net, x, y, radius)
-    torch.testing.assert_close(
-        shared_budget(net, x, y, radius, memory=1), whole, atol=1e-5, rtol=1e-5
-    )
+    alone = shared_budget(net, x, y, radius, memory=1)
+    torch.testing.assert_close(alone, whole, atol=1e-5, rtol=1e-5)
     few = shared_budget(net, x, y, radius, most=3)
     assert few.isfinite().all() and (few > 0).any()
     assert (few <= (y * net(pgd(net, x, y, Ball("l2", 0.3), steps=30))) + 1e-4).all()
@@ -98,7 +102,6 @@ def test_batches_change_no_bound_and_fewer_parabolas_leave_it_sound():
 def test_each_sample_has_its_own_radius():
     net, x, y, _ = random_case(5)
     radius = torch.linspace(0.05, 0.6, len(x))
-    alone = torch.cat(
-        [shared_budget(net, x[i : i + 1], y[i : i + 1], radius[i : i + 1]) for i in range(len(x))]
-    )
+    each = zip(x.split(1), y.split(1), radius.split(1))
+    alone = torch.cat([shared_budget(net, *sample) for sample in each])
     torch.testing.assert_close(shared_budget(net, x, y, radius), alone, atol=1e-5, rtol=1e-5)

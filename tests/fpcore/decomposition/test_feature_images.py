@@ -33,20 +33,15 @@ def test_a_preactivation_is_what_the_layer_gives_and_leaves_no_hook(net):
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv3"])
-def test_maximisation_stays_in_its_ball_and_drives_the_neuron_more_than_photographs_of_that_contrast(
-    net, layer
-):
+def test_maximisation_stays_in_its_ball_and_drives_the_neuron_more_than_photographs_do(net, layer):
     which = torch.tensor([0, 1, 2])
     x = maximise(net, layer, which, norm=4.0, steps=40)
     assert x.min() >= 0 and x.max() <= 1 and ((x - 0.5).flatten(1).norm(dim=1) <= 4.0 + 1e-4).all()
-    out = preactivation(net, layer, x)
-    grey = preactivation(
-        net,
-        layer,
-        0.5 + 4.0 * torch.nn.functional.normalize((photos(3) - 0.5).flatten(1)).view(3, 3, 32, 32),
-    )
-    middle = out.shape[2] // 2
-    assert (out[[0, 1, 2], which, middle, middle] > grey[[0, 1, 2], which, middle, middle]).all()
+    contrast = torch.nn.functional.normalize((photos(3) - 0.5).flatten(1)).view(3, 3, 32, 32)
+    driven, others = (preactivation(net, layer, one) for one in (x, 0.5 + 4.0 * contrast))
+    middle = driven.shape[2] // 2
+    centre = ([0, 1, 2], which, middle, middle)
+    assert (driven[centre] > others[centre]).all()
     assert torch.equal(x, maximise(net, layer, which, norm=4.0, steps=40))
 
 
@@ -76,9 +71,8 @@ def test_more_exciting_images_than_there_are_cannot_be_had(net, count):
 def test_activity_is_the_share_that_each_relu_lets_through(net):
     x = photos()
     found = activity(net, x)
-    assert [*found] == ["bn1", "bn2", "bn3", "bn4", "bn5"] and all(
-        0 <= v <= 1 for v in found.values()
-    )
+    assert [*found] == ["bn1", "bn2", "bn3", "bn4", "bn5"]
+    assert all(0 <= share <= 1 for share in found.values())
     expected = (net.bn1(net.conv1((x - net.mean) / net.std)) > 0).float().mean().item()
     assert found["bn1"] == pytest.approx(expected)
 
@@ -96,17 +90,15 @@ def test_patches_have_no_mean_and_follow_the_seed():
     rows = patches(photos(), 5, 20)
     assert rows.shape == (20, 75)
     assert rows.view(20, 3, 25).mean(2).abs().max() < 1e-6
-    assert torch.equal(rows, patches(photos(), 5, 20)) and not torch.equal(
-        rows, patches(photos(), 5, 20, seed=1)
-    )
+    assert torch.equal(rows, patches(photos(), 5, 20))
+    assert not torch.equal(rows, patches(photos(), 5, 20, seed=1))
 
 
 def test_a_patch_is_a_square_of_an_image():
     x = photos(5)
     found = patches(x, 6, 30, seed=2).view(30, 3, 6, 6)
-    squares = (
-        x.unfold(2, 6, 1).unfold(3, 6, 1).flatten(2, 3).movedim(2, 1).flatten(0, 1)
-    )  # all there are
+    every = x.unfold(2, 6, 1).unfold(3, 6, 1)  # all squares there are
+    squares = every.flatten(2, 3).movedim(2, 1).flatten(0, 1)
     squares = squares - squares.mean((2, 3), keepdim=True)
     gap = torch.cdist(found.flatten(1), squares.flatten(1)).min(1).values
     assert gap.max() < 0.05  # different ones are some 3 apart
@@ -128,9 +120,8 @@ def test_sums_of_few_atoms_are_coded_by_as_many_and_more_atoms_never_leave_more(
         coding_error(atoms, noise, 0)
 
 
-@pytest.mark.parametrize(
-    ("variance", "sign"), [(1.0, 1), (1e-5, 1), (1.0, -1)]
-)  # 1e-5 is what is added to variances
+# 1e-5 is what is added to variances
+@pytest.mark.parametrize(("variance", "sign"), [(1.0, 1), (1e-5, 1), (1.0, -1)])
 def test_a_threshold_is_where_the_relu_opens_of_neurons_that_are_on(variance, sign):
     net = ConvNet(1 / 8).eval()
     with torch.no_grad():
@@ -138,12 +129,8 @@ def test_a_threshold_is_where_the_relu_opens_of_neurons_that_are_on(variance, si
         net.bn2.bias.copy_(torch.tensor([-1.0, -1.0, -1.0, -9.0, -1.0, -1.0, 1.0, 1.0]))
         net.bn2.running_var.fill_(variance)
         threshold = thresholds(net)["bn2"]
-        assert (
-            threshold == pytest.approx(0.5 if variance == 1 else 0.5**0.5, abs=1e-4)
-            and thresholds(net)["bn1"] == 0.0
-        )
-        normal = variance**0.5 * torch.randn(
-            8000, 8, 1, 1, generator=torch.Generator().manual_seed(0)
-        )
-        opened = (net.bn2(normal)[:, 0] > 0).float().mean()
+        assert threshold == pytest.approx(0.5 if variance == 1 else 0.5**0.5, abs=1e-4)
+        assert thresholds(net)["bn1"] == 0.0
+        normal = torch.randn(8000, 8, 1, 1, generator=torch.Generator().manual_seed(0))
+        opened = (net.bn2(variance**0.5 * normal)[:, 0] > 0).float().mean()
     assert opened == pytest.approx(1 - torch.special.ndtr(torch.tensor(threshold)).item(), abs=0.02)

@@ -24,7 +24,7 @@ def test_a_neuron_is_off_when_its_weights_or_the_scale_after_it_have_gone(
 
 
 def test_a_scale_between_two_blocks_switches_no_neuron_off():
-    """What a residual block reads is a sum of convolutions; its normalisation belongs to none of them."""
+    """What a residual block reads is a sum of convolutions: its scale belongs to none of them."""
     net = ResNet(1 / 8)
     with torch.no_grad():
         net.blocks[1].bn1.weight[2] *= 1e-6

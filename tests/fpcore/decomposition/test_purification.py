@@ -11,6 +11,7 @@ from fpcore.decomposition.purification import (
     cosine,
     decompose,
     features,
+    live,
     replaced,
     top_part,
 )
@@ -37,12 +38,10 @@ def test_the_parts_add_up_and_the_residual_is_orthogonal(seed):
     parts = decompose(w, w_adv)
     torch.testing.assert_close(parts.pure + parts.residual, w)
     torch.testing.assert_close(parts.pure, parts.beta[:, None] * w_adv)
-    assert (parts.residual * w_adv).sum(1).abs().max() < 1e-5 * (
-        w.norm(dim=1) * w_adv.norm(dim=1)
-    ).max()
-    torch.testing.assert_close(
-        parts.pure.norm(dim=1) ** 2 + parts.residual.norm(dim=1) ** 2, w.norm(dim=1) ** 2
-    )
+    scale = (w.norm(dim=1) * w_adv.norm(dim=1)).max()
+    assert (parts.residual * w_adv).sum(1).abs().max() < 1e-5 * scale
+    squares = parts.pure.norm(dim=1) ** 2 + parts.residual.norm(dim=1) ** 2
+    torch.testing.assert_close(squares, w.norm(dim=1) ** 2)
 
 
 @given(seeds)
@@ -50,9 +49,8 @@ def test_beta_is_the_least_squares_scalar(seed):
     w, w_adv = pair(seed)
     parts = decompose(w, w_adv)
     for step in (-0.1, 0.1):
-        assert (
-            (w - (parts.beta + step)[:, None] * w_adv).norm(dim=1) >= parts.residual.norm(dim=1)
-        ).all()
+        other = w - (parts.beta + step)[:, None] * w_adv
+        assert (other.norm(dim=1) >= parts.residual.norm(dim=1)).all()
 
 
 @given(seeds)
@@ -101,10 +99,8 @@ def test_of_filters_the_error_says_to_flatten_them():
 
 
 def test_the_cosine_is_that_of_the_rows():
-    a, b = (
-        torch.tensor([[1.0, 0], [1, 1], [0, 0], [-2, 0]]),
-        torch.tensor([[0.0, 1], [1, 0], [1, 1], [5, 0]]),
-    )
+    a = torch.tensor([[1.0, 0], [1, 1], [0, 0], [-2, 0]])
+    b = torch.tensor([[0.0, 1], [1, 0], [1, 1], [5, 0]])
     torch.testing.assert_close(cosine(a, b), torch.tensor([0, math.sqrt(0.5), 0, -1]))
 
 
@@ -124,9 +120,8 @@ def test_planted_neurons_have_their_known_purity_and_dense_part(alpha, c, sparse
     assert torch.equal(held.top, torch.arange(sparse.d))
     torch.testing.assert_close(held.norm, norm)
     torch.testing.assert_close(held.purity, on_top.abs() / norm)
-    torch.testing.assert_close(
-        held.dense_part, abs(c) * (1 - 1 / sparse.d) / norm, rtol=1e-4, atol=1e-5
-    )
+    dense_part = abs(c) * (1 - 1 / sparse.d) / norm
+    torch.testing.assert_close(held.dense_part, dense_part, rtol=1e-4, atol=1e-5)
 
 
 def test_the_dense_direction_is_the_least_pure(sparse):
@@ -163,10 +158,8 @@ def test_neurons_are_rows_of_every_layer():
         "conv5": (16, 144),
         "linear": (10, 64),
     }
-    assert (
-        torch.equal(found["conv2"][3], net.conv2.weight[3].flatten())
-        and not found["conv2"].requires_grad
-    )
+    assert torch.equal(found["conv2"][3], net.conv2.weight[3].flatten())
+    assert not found["conv2"].requires_grad
     two = TwoLayer(5, 3)
     assert torch.equal(neurons(two)["hidden"], two.weight)
 
@@ -220,7 +213,13 @@ def test_the_top_part_is_the_projection_on_the_top_feature(sparse, planted):
     assert torch.equal(alone.top, held.top) and alone.dense_part.max() < 1e-5
     torch.testing.assert_close(alone.norm, held.purity * held.norm)
     assert ((w - part) * part).sum(1).abs().max() < 1e-5
-    pure = planted().weight.detach()
-    torch.testing.assert_close(
-        top_part(-2 * pure, sparse.features), -2 * pure, rtol=1e-4, atol=1e-5
-    )
+    pure = -2 * planted().weight.detach()
+    torch.testing.assert_close(top_part(pure, sparse.features), pure, rtol=1e-4, atol=1e-5)
+
+
+def test_live_neurons_have_a_norm_near_the_largest():
+    net = TwoLayer(3, 4)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([2.0, 0.3, 0.1, 0.0])[:, None] * torch.eye(3)[0])
+    assert live(net).tolist() == [True, True, False, False]
+    assert live(net, share=0.01).tolist() == [True, True, True, False]

@@ -87,10 +87,8 @@ def test_a_neuron_of_norm_zero_does_no_harm():
 
 
 def test_the_initialization_has_the_stated_norm_and_is_seeded():
-    a, b, c = (
-        TwoLayer(64, 500, init_norm=0.05, rng=torch.Generator().manual_seed(seed))
-        for seed in (0, 0, 1)
-    )
+    rngs = [torch.Generator().manual_seed(seed) for seed in (0, 0, 1)]
+    a, b, c = (TwoLayer(64, 500, init_norm=0.05, rng=rng) for rng in rngs)
     assert torch.equal(a.weight, b.weight) and not torch.equal(a.weight, c.weight)
     assert abs(a.weight.square().sum(1).mean() - 0.05**2) < 5 * 0.05**2 * math.sqrt(2 / 64 / 500)
     assert abs(a.weight.mean()) < 5 * 0.05 / 8 / math.sqrt(64 * 500)
@@ -123,9 +121,8 @@ def test_the_convnet_maps_images_to_class_scores(width):
     net = ConvNet(width, classes=7)
     assert net(torch.rand(4, 3, 32, 32)).shape == (4, 7)
     convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
-    assert [c.out_channels for c in convolutions] == [
-        round(width * c) for c in (32, 64, 96, 64, 64)
-    ]
+    channels = [round(width * c) for c in (32, 64, 96, 64, 64)]
+    assert [c.out_channels for c in convolutions] == channels
 
 
 def test_the_convnet_of_width_one_has_171k_parameters():
@@ -153,10 +150,8 @@ def test_a_bad_number_of_classes_is_named():
 
 
 def test_the_loss_of_one_logit_is_logistic():
-    output, y = (
-        torch.tensor([-30.0, -1.0, 0.0, 2.0, 50.0]),
-        torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0]),
-    )
+    output = torch.tensor([-30.0, -1.0, 0.0, 2.0, 50.0])
+    y = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0])
     expected = [math.log1p(math.exp(-a * b)) for a, b in zip(output.tolist(), y.tolist())]
     torch.testing.assert_close(loss(output, y), torch.tensor(expected))
 
@@ -171,15 +166,10 @@ def test_the_loss_of_class_scores_is_cross_entropy():
 
 
 def test_correct_compares_the_sign_or_the_largest_score():
-    assert correct(torch.tensor([0.1, -0.1, 2.0]), torch.tensor([1.0, 1.0, -1.0])).tolist() == [
-        True,
-        False,
-        False,
-    ]
-    assert correct(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([1, 0])).tolist() == [
-        True,
-        False,
-    ]
+    logits, signs = torch.tensor([0.1, -0.1, 2.0]), torch.tensor([1.0, 1.0, -1.0])
+    assert correct(logits, signs).tolist() == [True, False, False]
+    scores, classes = torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([1, 0])
+    assert correct(scores, classes).tolist() == [True, False]
 
 
 def test_a_tie_counts_as_wrong():
@@ -262,11 +252,10 @@ def test_a_resnet_maps_images_to_class_scores_one_by_one(width):
 
 
 def test_a_full_width_resnet_is_resnet_18():
-    sizes = sum(p.numel() for p in ResNet().parameters())
-    convolutions = [
-        m for m in ResNet().modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3)
-    ]
-    assert sizes == 11_172_170 and len(convolutions) == 17
+    net = ResNet()
+    kernels = [m.kernel_size for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert sum(p.numel() for p in net.parameters()) == 11_172_170
+    assert kernels.count((3, 3)) == 17
 
 
 def test_bad_resnet_sizes_are_named():

@@ -19,9 +19,8 @@ def test_each_neuron_is_a_feature_and_its_share_of_the_mixture(mixture, seed):
     long = math.sqrt(1 + 2 * mixture / math.sqrt(24) + mixture**2)
     assert held.top.tolist() == list(range(24))
     assert torch.allclose(held.norm, torch.tensor(long), atol=1e-5)
-    assert torch.allclose(
-        held.purity, torch.tensor((1 + mixture / math.sqrt(24)) / long), atol=1e-5
-    )
+    purity = (1 + mixture / math.sqrt(24)) / long
+    assert torch.allclose(held.purity, torch.tensor(purity), atol=1e-5)
     assert torch.allclose(held.dense_part, torch.tensor(mixture * 23 / 24 / long), atol=1e-5)
     assert net.threshold.item() == pytest.approx(0.3)
 
@@ -33,14 +32,12 @@ def test_the_clean_gradient_pulls_it_to_the_stationary_mixture(mixture):
     net.weight.data *= 1e-3  # f is homogeneous: the loss is flat, and weighs all samples alike
     x, y = data.test_set(50_000, 2)
     loss(net(x), y).mean().backward()
-    pull = (
-        -(net.weight.grad @ data.features) * data.w_star
-    )  # (d, d): what each neuron gains of each feature
+    # (d, d): what each neuron gains of each feature
+    pull = -(net.weight.grad @ data.features) * data.w_star
     own = pull.diagonal().mean().item()
     other = (pull.sum().item() / 128 - own) / 127
-    assert math.sqrt(128) * other / (own - other) == pytest.approx(
-        stationary_mixture(data), rel=0.02
-    )
+    rests = math.sqrt(128) * other / (own - other)
+    assert rests == pytest.approx(stationary_mixture(data), rel=0.02)
 
 
 @pytest.mark.parametrize("mixture", [-0.1, math.nan, torch.tensor(0.1)])

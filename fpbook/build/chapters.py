@@ -1,0 +1,86 @@
+"""The chapters of the book: which there are, where their executed copies lie, what they declare."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbformat import NotebookNode
+
+from fpbook.build.pages import table_of_contents
+from fpbook.results.cache import cache_folder
+from fpbook.results.files import ROOT, folder
+
+# What runs a chapter: the kernel of this environment, whatever an editor wrote into the notebook.
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+class BookError(Exception):
+    """Something the user can mend; the message says how."""
+
+
+def chapters(root: Path = ROOT) -> list[Path]:
+    """The notebooks of the book, in the order of its table of contents."""
+    files = table_of_contents(root)
+    missing = [
+        file
+        for file in files
+        if not any((root / f"{file}.{kind}").exists() for kind in ("ipynb", "md"))
+    ]
+    if missing:
+        raise BookError(f"_toc.yml lists {missing}: there is no such .ipynb or .md in {root}")
+    return [path for file in files if (path := root / f"{file}.ipynb").exists()]
+
+
+def chosen(only: list[str] | None, root: Path = ROOT) -> list[Path]:
+    """The chapters named in `only`, in the book's order; all of them for None.
+
+    Raises BookError for a name that is none of them.
+    """
+    found = chapters(root)
+    names = {Path(name).stem for name in only or ()}
+    if missing := names - {path.stem for path in found}:
+        known = [path.stem for path in found]
+        raise BookError(
+            f"no chapter {sorted(missing)} in _toc.yml (list new ones there): it has {known}"
+        )
+    return [path for path in found if not names or path.stem in names]
+
+
+def executed(notebook: Path, profile: str, root: Path = ROOT) -> Path:
+    """Where the executed copy of a chapter lies."""
+    return root / "_build" / "executed" / profile / notebook.relative_to(root)
+
+
+def read_chapter(notebook: Path) -> NotebookNode:
+    """A chapter as it is executed: with the kernel of this environment."""
+    content = nbformat.read(notebook, 4)
+    content.metadata["kernelspec"] = nbformat.from_dict(KERNEL)
+    return content
+
+
+def check_parameters(notebook: Path, given: dict[str, Any]) -> None:
+    """Raise BookError unless a chapter declares each given parameter, of the type that is given."""
+    declared = papermill.inspect_notebook(read_chapter(notebook))
+    if not declared:
+        names = ", ".join(given)
+        raise BookError(f"{notebook} has no parameters: tag a cell `parameters` that sets {names}")
+    for name, value in given.items():
+        if name not in declared:
+            known = ", ".join(declared)
+            raise BookError(f"{notebook.name} has no parameter {name!r}: it has {known}")
+        kind = TYPES.get(declared[name]["inferred_type_name"])
+        number = isinstance(value, int) and kind is float and not isinstance(value, bool)
+        if kind and type(value) is not kind and not number:
+            wanted = f"{notebook.name} wants a value of type {kind.__name__}"
+            raise BookError(f"{name} = {value!r}: {wanted}")
+
+
+def hand_down_folders() -> None:
+    """Make the folders in the environment absolute: kernels run in the folder of their chapter."""
+    os.environ["FPCORE_CACHE"] = str(cache_folder())
+    os.environ["FPCORE_RESULTS"] = str(folder())
+    if named := os.environ.get("FPCORE_DATA"):
+        os.environ["FPCORE_DATA"] = str(Path(named).expanduser().resolve())

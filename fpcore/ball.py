@@ -1,0 +1,78 @@
+"""The balls that attacks stay in: l2 and linf, with a box; what nearest and steepest mean there."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fpcore import checks
+
+
+@dataclass(frozen=True)
+class Ball:
+    """Perturbations |delta|_p <= radius of each sample, for p = 2 ("l2") or infinity ("linf").
+
+    The radius is in the units of the input (pixels in [0, 1], say). `box` = (low, high) keeps
+    x + delta inside the valid range as well. All methods work on batches (n, ...).
+    """
+
+    norm: str
+    radius: float
+    box: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        checks.choice("norm", self.norm, ("l2", "linf"))
+        checks.finite("radius", self.radius)
+        if self.box is not None and not self.box[0] < self.box[1]:
+            raise ValueError(f"box = {self.box}: give (low, high) with low < high")
+
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError if x leaves the box: to be clipped, it would have to leave the ball."""
+        if self.box is not None and x.numel():
+            low, high = self.box
+            least, most = (value.item() for value in x.detach().aminmax())
+            slack = 1e-5 * (high - low)
+            if not (low - slack <= least and most <= high + slack):
+                found = f"x spans {least:g} to {most:g}, box = {self.box}"
+                raise ValueError(f"{found}: scale x into it, or give x's own box")
+
+    def size(self, delta: Tensor) -> Tensor:
+        """|delta| of each sample, shape (n,)."""
+        flat = delta.flatten(1)
+        return flat.norm(dim=1) if self.norm == "l2" else flat.abs().amax(1)
+
+    def project(self, delta: Tensor, x: Tensor) -> Tensor:
+        """The nearest delta in the ball, then clipped to the box, which only shrinks it."""
+        if self.norm == "l2":
+            scale = self.radius / _positive(self.size(delta))
+            delta = delta * _column(scale.clamp(max=1), delta)
+        else:
+            delta = delta.clamp(-self.radius, self.radius)
+        return delta if self.box is None else (x + delta).clamp(*self.box) - x
+
+    def steepest(self, grad: Tensor) -> Tensor:
+        """The direction of unit norm in which a function of gradient `grad` rises most; 0 for 0."""
+        if self.norm == "linf":
+            return grad.sign()
+        return grad / _column(_positive(self.size(grad)), grad)
+
+    def random(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
+        """A uniformly random point of the ball for each sample of x, before clipping to the box."""
+        if self.norm == "linf":
+            uniform = torch.rand(x.shape, generator=rng, device=x.device)
+            return ((2 * uniform - 1) * self.radius).to(x.dtype)
+        direction = self.steepest(torch.randn(x.shape, generator=rng, device=x.device))
+        dimension = math.prod(x.shape[1:])
+        share = torch.rand(len(x), generator=rng, device=x.device) ** (1 / dimension)
+        return (direction * _column(share * self.radius, x)).to(x.dtype)
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    """Values (n,) as (n, 1, ...), to be broadcast over `like` (n, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def _positive(size: Tensor) -> Tensor:
+    """Sizes to divide by: 1e-30 for 0; in float16, where that is 0, its smallest normal number."""
+    return size.clamp(min=max(1e-30, torch.finfo(size.dtype).smallest_normal))

@@ -1,0 +1,49 @@
+"""The commands: what is wrong is said in one line."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from fpbook.__main__ import COMMANDS, main
+from fpbook.build import chapters
+from fpbook.build import execute as book
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of papermill and the Jupyter clients, not ours
+
+
+def test_command_line_says_what_is_wrong_in_one_line():
+    for arguments, says in (
+        (["execute", "--profile", "tiny"], "tiny"),
+        (["validate", "--profile", "tiny"], "tiny"),
+        (["exceute"], "no command 'exceute': python -m fpbook execute | validate | build | pdf"),
+    ):
+        command = [sys.executable, "-m", "fpbook", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=chapters.ROOT)
+        assert done.returncode != 0
+        assert says in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_list_of_commands_is_the_commands(capsys):
+    main([])
+    listed = re.findall(r"^python -m fpbook (\w+) ", capsys.readouterr().out, re.M)
+    assert listed == [*COMMANDS]
+
+
+def test_a_value_that_cannot_be_read_is_an_error_of_one_line():
+    with pytest.raises(
+        SystemExit, match=r"^-p seed \[: not a value \(.*\); quote it as YAML does$"
+    ):
+        main(["execute", "-p", "seed", "["])
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(book, "execute", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        main(["execute"])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "\nstopped; the same command goes on where it was\n"
