@@ -5,8 +5,8 @@ and samples as they are stored. It is bounded in float64, and every rounding of 
 
 A forward pass in float32 computes another function: its logits miss those by at most about
 (m + d) 2^-23 sum_i |w_i| (|x| + radius), by more where float32 products are allowed to be coarser.
-That is not taken off: at 400 inputs and 2000 neurons this worst case is a tenth or more of a typical
-logit, far above what float32 does there, and users choose the arithmetic of their forward passes.
+That is not taken off: at 400 inputs and 2000 neurons this worst case is a tenth of a typical logit,
+or more, far above what float32 does there, and users choose the arithmetic of forward passes.
 Who needs it for float32 asks for a margin above that.
 """
 
