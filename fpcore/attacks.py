@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from fpcore import checks
 from fpcore.ball import Ball, finite_rows
 from fpcore.gradients import GradientWarning as GradientWarning
-from fpcore.gradients import loss_alone, loss_and_grad, objective, warn_of_lost
+from fpcore.gradients import (
+    loss_alone,
+    loss_and_grad,
+    not_of_inference,
+    objective,
+    tracked,
+    warn_of_lost,
+)
 from fpcore.models.outputs import correct, evaluating, fitting, one_label_each
 
 # (model, x, y) -> adversarial x of the same shape
@@ -35,6 +42,7 @@ def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None 
     Source: Goodfellow et al. (2015); for l2, Allen-Zhu & Li (2020), section 2.
     """
     ball.check(x)
+    not_of_inference(model)
     missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
     moved = one_step(model, x, y, ball, missed)
     if lost is None:
@@ -91,6 +99,7 @@ def pgd(
     checks.positive_int("steps", steps)
     checks.positive_int("restarts", restarts)
     ball.check(x)
+    not_of_inference(model)
     size = 2.5 * ball.radius / steps if step_size is None else checks.finite("step_size", step_size)
     missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
     met = _Met(
@@ -178,8 +187,8 @@ def _kept_to(ball: Ball, attack: Attack) -> Callable[..., Tensor]:
     """A user's attack as textbooks write it, which raises ValueError where it leaves the ball."""
 
     def kept(model: nn.Module, x: Tensor, y: Tensor, _: Tensor) -> Tensor:
-        with torch.enable_grad(), evaluating(model):
-            moved = attack(model, x, y).detach()
+        with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+            moved = attack(model, tracked(x), tracked(y)).detach()
         gone = ball.size(moved - x)
         rounding = 4 * torch.finfo(x.dtype).eps * ball.size(x)  # of x + delta
         if not (gone <= (1 + 1e-4) * ball.radius + rounding).all():

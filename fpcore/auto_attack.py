@@ -13,6 +13,7 @@ from torch.fx.experimental.optimization import fuse
 from fpcore import checks, seeding
 from fpcore.ball import Ball
 from fpcore.checkpoint import write_atomically
+from fpcore.gradients import not_of_inference, tracked
 from fpcore.images import digest
 from fpcore.models.outputs import correct, evaluating, one_label_each
 
@@ -48,6 +49,7 @@ def autoattack(
         raise ValueError(f"box = {ball.box}: AutoAttack works in (0.0, 1.0)")
     ball.check(x)
     one_label_each(x, y)
+    not_of_inference(net)
     y = y.long()
     scores = _scores(net, x[:PROBED])
     if scores.ndim != 2 or scores.shape[1] < 4:
@@ -66,7 +68,9 @@ def autoattack(
 def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
     from pyautoattack import AutoAttack
 
-    with torch.random.fork_rng():  # the library seeds the global generator
+    # The library seeds the global generator.
+    with torch.inference_mode(False), torch.random.fork_rng():
+        x, y = tracked(x), tracked(y)
         twin = frozen(net)
         attack = AutoAttack(
             twin, norm=NORMS[ball.norm], eps=ball.radius, seed=seed, device=x.device

@@ -44,9 +44,23 @@ def loss_alone(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Outputs, per-sample objectives (n,) and their gradient with respect to x alone."""
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        x = tracked(x).requires_grad_()
+        y = tracked(y)
         output = model(x)
         values = objective(output, y)
         (grad,) = torch.autograd.grad(values.sum(), x)
     return output.detach(), values.detach().float(), grad  # scores are bfloat16 under autocast
+
+
+def tracked(value: Tensor) -> Tensor:
+    """`value` detached, and copied if it is of torch.inference_mode, which autograd cannot use."""
+    return value.clone() if value.is_inference() else value.detach()
+
+
+def not_of_inference(model: nn.Module) -> None:
+    """Raise ValueError if a weight was made under torch.inference_mode: it has no gradients."""
+    for name, weight in [*model.named_parameters(), *model.named_buffers()]:
+        if weight.is_inference():
+            advice = "make or load the model outside of it; attacks may be called inside"
+            raise ValueError(f"{name} was made under torch.inference_mode(): {advice}")

@@ -604,3 +604,33 @@ def test_the_steepest_direction_of_a_gradient_that_is_not_finite_is_zero(norm):
     grad = torch.tensor([[math.nan, 1.0], [math.inf, 0.0], [3.0, 4.0]])
     direction = Ball(norm, 1.0).steepest(grad)
     assert not direction[:2].any() and direction[2].all()
+
+
+def test_attacks_work_in_inference_mode(broken):
+    net, x, y = broken
+    ball, options = Ball("l2", 0.2), {"steps": 3, "restarts": 2}
+
+    def extra(model, a, b):
+        a = a.clone().requires_grad_()
+        (grad,) = torch.autograd.grad(loss(model(a), b).sum(), a)
+        return (a + 0.1 * Ball("l2", 0.1).steepest(grad)).detach()
+
+    def all_of_them(x, y):
+        yield fgm(net, x, y, ball)
+        yield pgd(net, x, y, ball, **options, rng=rng())
+        yield robust_correct(net, x, y, ball, **options, rng=rng(), extra=(extra,))
+
+    expected = [*all_of_them(x, y)]
+    with torch.inference_mode():
+        found = [*all_of_them(x, y), *all_of_them(x.clone(), y.clone())]
+        copied = x.clone(), y.clone()
+    found += all_of_them(*copied)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected * 3))
+
+
+@pytest.mark.parametrize("attack", [fgm, pgd, robust_correct])
+def test_a_model_made_in_inference_mode_is_refused(attack):
+    with torch.inference_mode():
+        net = TwoLayer(4, 3)
+    with pytest.raises(ValueError, match=r"weight was made under torch.inference_mode\(\)"):
+        attack(net, torch.ones(2, 4), torch.ones(2), Ball("l2", 0.1))

@@ -179,3 +179,11 @@ def test_what_autoattack_cannot_attack_is_refused_before_any_work(net, change, s
 def test_a_network_that_cannot_be_traced_is_attacked_as_it_is():
     net, (x, _) = Scores().eval(), images()
     assert torch.equal(frozen(net)(x), net(x))
+
+
+def test_autoattack_works_in_inference_mode():
+    net = Brightness()
+    with torch.inference_mode():
+        x, y = images()
+        survived = autoattack(net, x, y, Ball("linf", 0.02, BOX))
+    assert survived.tolist() == [True] * 4 + [False] * 4
