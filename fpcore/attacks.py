@@ -22,7 +22,7 @@ from fpcore.gradients import (
     tracked,
     warn_of_lost,
 )
-from fpcore.models.outputs import correct, evaluating, fitting, one_label_each
+from fpcore.models.outputs import correct, evaluating, one_output_each, ready, some
 
 # (model, x, y) -> adversarial x of the same shape
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -35,13 +35,15 @@ def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None 
     x      samples (n, ...)
     y      their labels (n,)
     ball   the threat: for linf it is FGSM
-    lost   (n,), bool, is set where the gradient is not finite; None: a `GradientWarning` says how
-           often
+    lost   (n,), bool, is set where the gradient is not finite, by callers who have checked x and
+           y; None: these are checked, and a `GradientWarning` says how often
 
     Returns adversarial x of the same shape; without a finite gradient, x stays.
     Source: Goodfellow et al. (2015); for l2, Allen-Zhu & Li (2020), section 2.
     """
-    ball.check(x)
+    if lost is None:
+        ball.check(x)
+        ready(model, x, y)
     not_of_inference(model)
     missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
     moved = one_step(model, x, y, ball, missed)
@@ -89,8 +91,9 @@ def pgd(
     rng        of the random starts
     stop       samples already broken are left alone, which saves their share of the work; without
                it they are not, and all get the x of the largest loss, as training and transfer want
-    lost       (n,), bool, is set where a gradient was not finite, or an output not a number; None:
-               a `GradientWarning` says how often
+    lost       (n,), bool, is set where a gradient was not finite, or an output not a number, by
+               callers who have checked x and y; None: these are checked, and a `GradientWarning`
+               says how often
 
     Returns a misclassified x where one was met, else the x of the largest loss met, which is never
     below that of x itself. Without a finite gradient a sample stays where it is, and an output that
@@ -98,7 +101,9 @@ def pgd(
     """
     checks.positive_int("steps", steps)
     checks.positive_int("restarts", restarts)
-    ball.check(x)
+    if lost is None:
+        ball.check(x)
+        ready(model, x, y, probe=1 if stop else 2)
     not_of_inference(model)
     size = 2.5 * ball.radius / steps if step_size is None else checks.finite("step_size", step_size)
     missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
@@ -228,8 +233,9 @@ def robust_correct(
     The mean of it is an upper bound on robust accuracy: an attack that fails proves nothing. A
     `GradientWarning` says how many survivors had no finite gradient.
     """
+    checks.positive_int("chunk", chunk)
     ball.check(x)
-    one_label_each(x, y)
+    ready(model, x, y, probe=1)
     attacks: list[Callable[..., Tensor]] = [
         lambda a, b, _: a,
         lambda a, b, lost: fgm(model, a, b, ball, lost),
@@ -244,7 +250,7 @@ def robust_correct(
                 missed = torch.zeros_like(survived[todo])
                 adversarial = attack(x[todo], y[todo], missed)
                 with evaluating(model):
-                    output = fitting(model(adversarial), y[todo])
+                    output = one_output_each(model(adversarial), adversarial)
                 right = correct(output, y[todo])
                 if number:  # what is not a number is wrong by itself, and no success of an attack
                     unknown = objective(output, y[todo]).isnan()
@@ -265,4 +271,5 @@ def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, **option
     ball     the threat
     options  of `robust_correct`
     """
+    some(x)
     return robust_correct(model, x, y, ball, **options).float().mean().item()

@@ -15,7 +15,7 @@ from fpcore.ball import Ball
 from fpcore.checkpoint import write_atomically
 from fpcore.gradients import not_of_inference, tracked
 from fpcore.images import digest
-from fpcore.models.outputs import correct, evaluating, one_label_each
+from fpcore.models.outputs import correct, evaluating, labels_for, one_output_each, samples
 
 NORMS = {"l2": "L2", "linf": "Linf"}
 PROBED = 64  # images whose scores tell one network from another
@@ -48,13 +48,14 @@ def autoattack(
     if ball.box != (0.0, 1.0):
         raise ValueError(f"box = {ball.box}: AutoAttack works in (0.0, 1.0)")
     ball.check(x)
-    one_label_each(x, y)
-    not_of_inference(net)
     y = y.long()
+    samples(x, y)
+    not_of_inference(net)
     scores = _scores(net, x[:PROBED])
     if scores.ndim != 2 or scores.shape[1] < 4:
         found = f"the network gives {tuple(scores.shape)}"
         raise ValueError(f"{found}: AutoAttack wants scores of 4 classes or more, (n, classes)")
+    labels_for(one_output_each(scores, x[:PROBED]), y)
     path = None if keep is None else Path(keep)
     subject = _subject(net, x, y, ball, chunk, seed) if path else {}
     done = _kept(path, subject) if path and path.exists() else []

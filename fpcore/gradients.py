@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcore.ball import Ball
-from fpcore.models.outputs import one_label_each
+from fpcore.models.outputs import one_label_each, one_output_each
 
 
 class GradientWarning(UserWarning):
@@ -38,7 +38,7 @@ def objective(output: Tensor, y: Tensor) -> Tensor:
 @torch.no_grad()
 def loss_alone(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Outputs and per-sample objectives (n,)."""
-    output = model(x)
+    output = one_output_each(model(x), x)
     return output, objective(output, y).float()
 
 
@@ -47,7 +47,7 @@ def loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tenso
     with torch.inference_mode(False), torch.enable_grad():
         x = tracked(x).requires_grad_()
         y = tracked(y)
-        output = model(x)
+        output = one_output_each(model(x), x)
         values = objective(output, y)
         (grad,) = torch.autograd.grad(values.sum(), x)
     return output.detach(), values.detach().float(), grad  # scores are bfloat16 under autocast

@@ -17,7 +17,7 @@ from fpcore import checkpoint as checkpoints
 from fpcore import checks
 from fpcore.attacks import one_step, pgd
 from fpcore.ball import Ball, finite_rows
-from fpcore.models.outputs import fitting, loss
+from fpcore.models.outputs import fitting, loss, one_output_each, samples
 
 # What may be not finite in a step, and the fix. A step has the first of them that applies.
 LOSS, DATA, GRADIENT = 1, 2, 3
@@ -211,6 +211,7 @@ def _step(
     """
     if first:  # no later: a check waits for the device
         Ball(config.norm, 0.0, config.box).check(x)
+        samples(x, y)
     optimizer.param_groups[0]["lr"] = config.at("lr", step)
     threshold = getattr(model, "threshold", None)
     if config.threshold is not None and isinstance(threshold, Tensor):
@@ -225,6 +226,7 @@ def _step(
             x = adversarial(model, x, y, ball, config.attack_steps, lost)
             fault = torch.where(fault == 0, lost.any() * GRADIENT, fault)
         output = model(x).float()
+        one_output_each(output, x)
         value = loss(fitting(output, y) if first else output, y).mean()
     optimizer.zero_grad()
     value.backward()

@@ -9,7 +9,7 @@ from fpcore import checks
 from fpcore.certificates.branching import branch, reduced
 from fpcore.certificates.linear_relaxation import Bound, Neighbourhood, bound, envelope
 from fpcore.certificates.quadratic_relaxation import shared_budget
-from fpcore.models.outputs import one_label_each, signs
+from fpcore.models.outputs import samples, signs, some
 from fpcore.models.two_layer import TwoLayer
 
 # Parts of a sample's ball: enough for all but a few samples in a thousand, of purified networks.
@@ -88,6 +88,7 @@ def certified_accuracy(
     radius    of the l2 ball, in the units of x
     branches  as in `certify`
     """
+    some(x)
     return certify(model, x, y, radius, branches).robust.float().mean().item()
 
 
@@ -118,12 +119,12 @@ def certified_radius(
     checks.positive_int("chunk", chunk)
     _check(model, x, y)
     found = []
-    for samples, labels in zip(x.split(chunk), y.split(chunk)):
-        high = samples.norm(dim=1)
+    for some_x, labels in zip(x.split(chunk), y.split(chunk)):
+        high = some_x.norm(dim=1)
         low = torch.zeros_like(high)  # labels may be integers
         for _ in range(steps):
             middle = (low + high) / 2
-            robust = _certify(model, samples, labels, middle, branches).robust
+            robust = _certify(model, some_x, labels, middle, branches).robust
             low, high = torch.where(robust, middle, low), torch.where(robust, high, middle)
         found.append(low)
     return torch.cat(found)
@@ -134,7 +135,8 @@ def _check(model: TwoLayer, x: Tensor, y: Tensor) -> None:
     if not isinstance(model, TwoLayer):
         found = f"model is a {type(model).__name__}"
         raise ValueError(f"{found}: give a TwoLayer, certificates are of no other network")
-    one_label_each(x, signs(y))
+    samples(x, y)
+    signs(y)
 
 
 # The slack is for rounding in float32, so autocast must not round more coarsely.
