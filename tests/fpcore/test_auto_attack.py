@@ -187,3 +187,24 @@ def test_autoattack_works_in_inference_mode():
         x, y = images()
         survived = autoattack(net, x, y, Ball("linf", 0.02, BOX))
     assert survived.tolist() == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_of_other_precisions_are_attacked_in_float32_and_judged_in_their_own(
+    dtype, tmp_path
+):
+    x, y = images()
+    seen = []
+
+    class Recorded(Brightness):
+        def forward(self, x):
+            if not isinstance(x, torch.fx.Proxy):
+                seen.append((x.dtype, self.centres.dtype))
+            return super().forward(x)
+
+    net, ball = Recorded().to(dtype), Ball("linf", 0.02, BOX)
+    for _ in range(2):  # what was kept is found again
+        survived = autoattack(net, x.to(dtype), y, ball, keep=tmp_path / "kept")
+        assert survived.tolist() == [True] * 4 + [False] * 4
+    assert set(seen) == {(dtype, dtype), (torch.float32, torch.float32)}
+    assert net.centres.dtype == dtype
