@@ -1,6 +1,7 @@
 """The balls that attacks stay in: l2 and linf, with a box; what nearest and steepest mean there."""
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +25,13 @@ class Ball:
     def __post_init__(self):
         checks.choice("norm", self.norm, ("l2", "linf"))
         checks.finite("radius", self.radius)
-        if self.box is not None and not self.box[0] < self.box[1]:
-            raise ValueError(f"box = {self.box}: give (low, high) with low < high")
+        if self.box is not None:
+            if not isinstance(self.box, (tuple, list)) or len(self.box) != 2:
+                raise ValueError(f"box = {self.box!r}: give (low, high), or None for no box")
+            for end in self.box:
+                checks.finite(f"box = {self.box}: an end", end, low=-sys.float_info.max)
+            if not self.box[0] < self.box[1]:
+                raise ValueError(f"box = {self.box}: give (low, high) with low < high")
 
     def check(self, x: Tensor) -> None:
         """Raise ValueError if x leaves the box: to be clipped, it would have to leave the ball."""

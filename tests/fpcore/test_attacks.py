@@ -634,3 +634,12 @@ def test_a_model_made_in_inference_mode_is_refused(attack):
         net = TwoLayer(4, 3)
     with pytest.raises(ValueError, match=r"weight was made under torch.inference_mode\(\)"):
         attack(net, torch.ones(2, 4), torch.ones(2), Ball("l2", 0.1))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0.0, math.inf), (-math.inf, math.inf), (math.nan, 1.0), (1.0,), 1.0, (None, 1.0), (1, 0)],
+)
+def test_a_box_of_other_than_two_numbers_in_order_is_named(box):
+    with pytest.raises(ValueError, match="box = "):
+        Ball("l2", 0.1, box)
