@@ -106,37 +106,21 @@ def pgd(
         ready(model, x, y, probe=1 if stop else 2)
     not_of_inference(model)
     size = 2.5 * ball.radius / steps if step_size is None else checks.finite("step_size", step_size)
-    missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
     met = _Met(
         best=x.detach().clone(),
         worst_loss=torch.full((len(x),), -torch.inf, device=x.device),
         todo=torch.arange(len(x), device=x.device),
-        lost=missed,
+        lost=torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost,
     )
     with evaluating(model):
         for restart in range(restarts):
-            x0, y0 = x[met.todo], y[met.todo]
+            x0 = x[met.todo]
             delta = ball.project(ball.random(x0, rng), x0) if restart else torch.zeros_like(x0)
-            for step in range(steps + 1):
-                moved = x0 + delta
-                grad = None  # nobody reads the gradient where the last step has led
-                if step < steps:
-                    output, values, grad = loss_and_grad(model, moved, y0)
-                else:
-                    output, values = loss_alone(model, moved, y0)
-                met.note(moved, values, grad)
-                if stop:
-                    alive = met.survivors(moved, values, correct(output, y0))
-                    x0, y0, delta = x0[alive], y0[alive], delta[alive]
-                    grad = None if grad is None else grad[alive]
-                    if len(x0) == 0:
-                        break
-                if grad is not None:
-                    delta = ball.project(delta + size * ball.steepest(grad), x0)
+            _ascend(model, x0, y[met.todo], delta, ball, steps, size, stop, met)
             if len(met.todo) == 0:
                 break
     if lost is None:
-        warn_of_lost(missed, ball)
+        warn_of_lost(met.lost, ball)
     return met.best
 
 
@@ -163,6 +147,47 @@ class _Met:
         self.best[self.todo[~alive]] = moved[~alive]
         self.todo = self.todo[alive]
         return alive
+
+
+def _ascend(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    delta: Tensor,
+    ball: Ball,
+    steps: int,
+    size: float,
+    stop: bool,
+    met: _Met,
+) -> None:
+    """One run of `pgd`, from x + delta.
+
+    model  in evaluation mode
+    x      the samples to be broken still
+    y      their labels
+    delta  where the run starts
+    ball   the threat
+    steps  of the run
+    size   of a step
+    stop   as in `pgd`
+    met    is told of each point
+    """
+    for step in range(steps + 1):
+        moved = x + delta
+        grad = None  # nobody reads the gradient where the last step has led
+        if step < steps:
+            output, values, grad = loss_and_grad(model, moved, y)
+        else:
+            output, values = loss_alone(model, moved, y)
+        met.note(moved, values, grad)
+        if stop:
+            alive = met.survivors(moved, values, correct(output, y))
+            x, y, delta = x[alive], y[alive], delta[alive]
+            grad = None if grad is None else grad[alive]
+            if len(x) == 0:
+                return
+        if grad is not None:
+            delta = ball.project(delta + size * ball.steepest(grad), x)
 
 
 def along(direction: Tensor, radius: float) -> Attack:

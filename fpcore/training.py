@@ -148,10 +148,9 @@ def train(
     history: list[dict[str, Any]] = []
     if path is not None and path.exists():
         done, history = checkpoints.resume(path, model, optimizer, config.text())
-    device = next(model.parameters()).device
-    # Both stay on the device: no synchronisation each step.
-    total = torch.zeros((), device=device)
-    fault = torch.zeros((), dtype=torch.int64, device=device)  # the first one, of `FAULTS`
+    # On the device, without synchronisation each step: the loss, and the first of `FAULTS`.
+    total = torch.zeros((), device=next(model.parameters()).device)
+    fault = torch.zeros_like(total, dtype=torch.int64)
 
     def note(step: int, mean_loss: float) -> None:
         history.append({"step": step, "loss": mean_loss, **(measure(model) if measure else {})})
@@ -172,13 +171,18 @@ def train(
             at = step + 1
             if at % every == 0 or at == config.steps:
                 mean = total.item() / (at - history[-1]["step"])
-                if fault or not math.isfinite(mean):
-                    why = FAULTS[int(fault)].format(lr=config.lr)
-                    raise FloatingPointError(f"the loss is {mean} at step {at}: {why}")
+                _check_finite(mean, int(fault), at, config)
                 total.zero_()
                 bar.set_postfix(loss=f"{mean:.3f}")
                 note(at, mean)
     return history
+
+
+def _check_finite(mean: float, fault: int, at: int, config: Training) -> None:
+    """Raise FloatingPointError for a loss that is not finite, or one of `FAULTS` before it."""
+    if fault or not math.isfinite(mean):
+        why = FAULTS[fault].format(lr=config.lr)
+        raise FloatingPointError(f"the loss is {mean} at step {at}: {why}")
 
 
 def _progress_bar(steps: int, done: int, label: str | None) -> tqdm:
