@@ -148,9 +148,8 @@ def train(
     history: list[dict[str, Any]] = []
     if path is not None and path.exists():
         done, history = checkpoints.resume(path, model, optimizer, config.text())
-    # On the device, without synchronisation each step: the loss, and the first of `FAULTS`.
-    total = torch.zeros((), device=next(model.parameters()).device)
-    fault = torch.zeros_like(total, dtype=torch.int64)
+    total = torch.zeros((), device=next(model.parameters()).device)  # there: no synchronisation
+    fault = torch.zeros_like(total, dtype=torch.int64)  # the first of `FAULTS`
 
     def note(step: int, mean_loss: float) -> None:
         history.append({"step": step, "loss": mean_loss, **(measure(model) if measure else {})})
