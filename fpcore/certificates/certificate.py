@@ -19,7 +19,7 @@ from fpcore import checks
 from fpcore.certificates.branching import branch, reduced
 from fpcore.certificates.linear_relaxation import TINY, Bound, Neighbourhood, bound, envelope
 from fpcore.certificates.quadratic_relaxation import shared_budget, storable
-from fpcore.models.outputs import one_label_each, signs
+from fpcore.models.outputs import samples, signs, some
 from fpcore.models.two_layer import TwoLayer
 
 # Parts of a sample's ball: enough for all but a few samples in a thousand, of purified networks.
@@ -101,6 +101,7 @@ def certified_accuracy(
     radius    of the l2 ball, in the units of x
     branches  as in `certify`
     """
+    some(x)
     return certify(model, x, y, radius, branches).robust.float().mean().item()
 
 
@@ -131,13 +132,13 @@ def certified_radius(
     checks.positive_int("chunk", chunk)
     _check(model, x, y)
     found = []
-    for samples, labels in zip(x.split(chunk), y.split(chunk)):
-        high = samples.norm(dim=1)
+    for some_x, labels in zip(x.split(chunk), y.split(chunk)):
+        high = some_x.norm(dim=1)
         low = torch.zeros_like(high)  # labels may be integers
         for _ in range(steps):
             middle = (low + high) / 2
             # a number of x's type as it is: no rounding here
-            robust = _certify(model, samples, labels, middle.double(), branches).robust
+            robust = _certify(model, some_x, labels, middle.double(), branches).robust
             low, high = torch.where(robust, middle, low), torch.where(robust, high, middle)
         found.append(low)
     return torch.cat(found)
@@ -148,10 +149,11 @@ def _check(model: TwoLayer, x: Tensor, y: Tensor) -> None:
     if not isinstance(model, TwoLayer):
         found = f"model is a {type(model).__name__}"
         raise ValueError(f"{found}: give a TwoLayer, certificates are of no other network")
-    one_label_each(x, signs(y))
     storable("model.weight", model.weight)
     storable("model.threshold", model.threshold)
     storable("x", x)
+    samples(x, y)
+    signs(y)
 
 
 @torch.autocast("cuda", enabled=False)
