@@ -149,11 +149,11 @@ def _check(model: TwoLayer, x: Tensor, y: Tensor) -> None:
     if not isinstance(model, TwoLayer):
         found = f"model is a {type(model).__name__}"
         raise ValueError(f"{found}: give a TwoLayer, certificates are of no other network")
+    samples(x, y)
+    signs(y)
     storable("model.weight", model.weight)
     storable("model.threshold", model.threshold)
     storable("x", x)
-    samples(x, y)
-    signs(y)
 
 
 @torch.autocast("cuda", enabled=False)
