@@ -4,74 +4,66 @@ They bound robustness from above.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fpcore import checks
-from fpcore.ball import Ball
-from fpcore.models.outputs import correct, evaluating, fitting, one_label_each
+from fpcore.ball import Ball, finite_rows
+from fpcore.gradients import GradientWarning as GradientWarning
+from fpcore.gradients import (
+    loss_alone,
+    loss_and_grad,
+    not_of_inference,
+    objective,
+    tracked,
+    warn_of_lost,
+)
+from fpcore.models.outputs import correct, evaluating, one_output_each, ready, some
 
 # (model, x, y) -> adversarial x of the same shape
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
-def _objective(output: Tensor, y: Tensor) -> Tensor:
-    """What attacks raise, (n,): m, where the loss is log(1 + e^m).
-
-    Its gradient does not vanish where the loss saturates. For one logit m = -y f; for class scores
-    m = logsumexp of the other classes' scores - the score of y.
-    """
-    one_label_each(output, y)
-    if output.ndim == 1:
-        return -y * output
-    index = y[:, None]
-    return output.scatter(1, index, -torch.inf).logsumexp(1) - output.gather(1, index).squeeze(1)
-
-
-@torch.no_grad()
-def _loss(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs and per-sample objectives (n,)."""
-    output = model(x)
-    return output, _objective(output, y).float()
-
-
-def _loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs, per-sample objectives (n,) and their gradient with respect to x alone."""
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
-        output = model(x)
-        values = _objective(output, y)
-        (grad,) = torch.autograd.grad(values.sum(), x)
-    return output.detach(), values.detach().float(), grad  # scores are bfloat16 under autocast
-
-
-def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
+def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None = None) -> Tensor:
     """Fast gradient method, one full step to the sphere: x + radius * steepest(grad).
 
     model  gives one logit a sample, or class scores; its mode, parameters and gradients stay
     x      samples (n, ...)
     y      their labels (n,)
     ball   the threat: for linf it is FGSM
+    lost   (n,), bool, is set where the gradient is not finite, by callers who have checked x and
+           y; None: these are checked, and a `GradientWarning` says how often
 
-    Returns adversarial x of the same shape. Source: Goodfellow et al. (2015); for l2, Allen-Zhu &
-    Li (2020), section 2.
+    Returns adversarial x of the same shape; without a finite gradient, x stays.
+    Source: Goodfellow et al. (2015); for l2, Allen-Zhu & Li (2020), section 2.
     """
-    ball.check(x)
-    return one_step(model, x, y, ball)
+    if lost is None:
+        ball.check(x)
+        ready(model, x, y)
+    not_of_inference(model)
+    missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
+    moved = one_step(model, x, y, ball, missed)
+    if lost is None:
+        warn_of_lost(missed, ball)
+    return moved
 
 
-def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
+def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor) -> Tensor:
     """`fgm` on x known to be in the box: training, after its first batch, waits for no check.
 
     model  gives one logit a sample, or class scores
     x      samples (n, ...)
     y      their labels (n,)
     ball   the threat
+    lost   as in `fgm`
     """
     with evaluating(model):
-        _, _, grad = _loss_and_grad(model, x, y)
+        _, _, grad = loss_and_grad(model, x, y)
+    lost |= ~finite_rows(grad)
     return x + ball.project(ball.radius * ball.steepest(grad), x)
 
 
@@ -85,6 +77,7 @@ def pgd(
     step_size: float | None = None,
     rng: torch.Generator | None = None,
     stop: bool = True,
+    lost: Tensor | None = None,
 ) -> Tensor:
     """Projected gradient ascent on the loss: the first run starts at x, each restart at random.
 
@@ -98,42 +91,103 @@ def pgd(
     rng        of the random starts
     stop       samples already broken are left alone, which saves their share of the work; without
                it they are not, and all get the x of the largest loss, as training and transfer want
+    lost       (n,), bool, is set where a gradient was not finite, or an output not a number, by
+               callers who have checked x and y; None: these are checked, and a `GradientWarning`
+               says how often
 
     Returns a misclassified x where one was met, else the x of the largest loss met, which is never
-    below that of x itself. Source: Madry et al. (2018).
+    below that of x itself. Without a finite gradient a sample stays where it is, and an output that
+    is not a number breaks no sample. Source: Madry et al. (2018).
     """
     checks.positive_int("steps", steps)
     checks.positive_int("restarts", restarts)
-    ball.check(x)
+    if lost is None:
+        ball.check(x)
+        ready(model, x, y, probe=1 if stop else 2)
+    not_of_inference(model)
     size = 2.5 * ball.radius / steps if step_size is None else checks.finite("step_size", step_size)
-    best = x.detach().clone()
-    worst_loss = torch.full((len(x),), -torch.inf, device=x.device)
-    todo = torch.arange(len(x), device=x.device)  # not yet broken
+    met = _Met(
+        best=x.detach().clone(),
+        worst_loss=torch.full((len(x),), -torch.inf, device=x.device),
+        todo=torch.arange(len(x), device=x.device),
+        lost=torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost,
+    )
     with evaluating(model):
         for restart in range(restarts):
-            x0, y0 = x[todo], y[todo]
+            x0 = x[met.todo]
             delta = ball.project(ball.random(x0, rng), x0) if restart else torch.zeros_like(x0)
-            for step in range(steps + 1):
-                moved = x0 + delta
-                if step < steps:
-                    output, values, grad = _loss_and_grad(model, moved, y0)
-                else:  # nobody reads the gradient where the last step has led
-                    output, values = _loss(model, moved, y0)
-                # Keep the point of the largest loss.
-                better = values > worst_loss[todo]
-                best[todo[better]] = moved[better]
-                worst_loss[todo[better]] = values[better]
-                # Of a broken sample keep a misclassified point, whatever its loss, and let it be.
-                if stop:
-                    alive = correct(output, y0)
-                    best[todo[~alive]] = moved[~alive]
-                    todo, x0, y0 = todo[alive], x0[alive], y0[alive]
-                    delta, grad = delta[alive], grad[alive]
-                    if len(todo) == 0:
-                        return best
-                if step < steps:
-                    delta = ball.project(delta + size * ball.steepest(grad), x0)
-    return best
+            _ascend(model, x0, y[met.todo], delta, ball, steps, size, stop, met)
+            if len(met.todo) == 0:
+                break
+    if lost is None:
+        warn_of_lost(met.lost, ball)
+    return met.best
+
+
+@dataclass
+class _Met:
+    """What `pgd` has met of n samples so far."""
+
+    best: Tensor  # (n, ...) what it returns
+    worst_loss: Tensor  # (n,) the largest loss
+    todo: Tensor  # the indices of those not yet broken
+    lost: Tensor  # (n,) bool, which had no finite gradient, or an output that is not a number
+
+    def note(self, moved: Tensor, values: Tensor, grad: Tensor | None) -> None:
+        """Keep the point of the largest loss, and who has no gradient; all are those of `todo`."""
+        wrong = values.isnan() if grad is None else values.isnan() | ~finite_rows(grad)
+        self.lost[self.todo] |= wrong
+        better = values > self.worst_loss[self.todo]  # not a number is never better
+        self.best[self.todo[better]] = moved[better]
+        self.worst_loss[self.todo[better]] = values[better]
+
+    def survivors(self, moved: Tensor, values: Tensor, right: Tensor) -> Tensor:
+        """Of a broken sample keep a misclassified point, whatever its loss, and let it be."""
+        alive = right | values.isnan()
+        self.best[self.todo[~alive]] = moved[~alive]
+        self.todo = self.todo[alive]
+        return alive
+
+
+def _ascend(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    delta: Tensor,
+    ball: Ball,
+    steps: int,
+    size: float,
+    stop: bool,
+    met: _Met,
+) -> None:
+    """One run of `pgd`, from x + delta.
+
+    model  in evaluation mode
+    x      the samples to be broken still
+    y      their labels
+    delta  where the run starts
+    ball   the threat
+    steps  of the run
+    size   of a step
+    stop   as in `pgd`
+    met    is told of each point
+    """
+    for step in range(steps + 1):
+        moved = x + delta
+        grad = None  # nobody reads the gradient where the last step has led
+        if step < steps:
+            output, values, grad = loss_and_grad(model, moved, y)
+        else:
+            output, values = loss_alone(model, moved, y)
+        met.note(moved, values, grad)
+        if stop:
+            alive = met.survivors(moved, values, correct(output, y))
+            x, y, delta = x[alive], y[alive], delta[alive]
+            grad = None if grad is None else grad[alive]
+            if len(x) == 0:
+                return
+        if grad is not None:
+            delta = ball.project(delta + size * ball.steepest(grad), x)
 
 
 def along(direction: Tensor, radius: float) -> Attack:
@@ -159,12 +213,12 @@ def transfer(source: nn.Module, ball: Ball, **options: Any) -> Attack:
     return lambda _, x, y: pgd(source, x, y, ball, **options, stop=False)
 
 
-def _kept_to(ball: Ball, attack: Attack) -> Attack:
+def _kept_to(ball: Ball, attack: Attack) -> Callable[..., Tensor]:
     """A user's attack as textbooks write it, which raises ValueError where it leaves the ball."""
 
-    def kept(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        with torch.enable_grad(), evaluating(model):
-            moved = attack(model, x, y).detach()
+    def kept(model: nn.Module, x: Tensor, y: Tensor, _: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
+            moved = attack(model, tracked(x), tracked(y)).detach()
         gone = ball.size(moved - x)
         rounding = 4 * torch.finfo(x.dtype).eps * ball.size(x)  # of x + delta
         if not (gone <= (1 + 1e-4) * ball.radius + rounding).all():
@@ -201,24 +255,35 @@ def robust_correct(
     rng       of PGD's random starts
     chunk     samples attacked at a time
 
-    The mean of it is an upper bound on robust accuracy: an attack that fails proves nothing.
+    The mean of it is an upper bound on robust accuracy: an attack that fails proves nothing. A
+    `GradientWarning` says how many survivors had no finite gradient.
     """
+    checks.positive_int("chunk", chunk)
     ball.check(x)
-    one_label_each(x, y)
-    attacks: list[Attack] = [
-        lambda _, a, b: a,
-        lambda net, a, b: fgm(net, a, b, ball),
-        *(_kept_to(ball, attack) for attack in extra),
-        lambda net, a, b: pgd(net, a, b, ball, steps, restarts, rng=rng),
+    ready(model, x, y, probe=1)
+    attacks: list[Callable[..., Tensor]] = [
+        lambda a, b, _: a,
+        lambda a, b, lost: fgm(model, a, b, ball, lost),
+        *(partial(_kept_to(ball, attack), model) for attack in extra),
+        lambda a, b, lost: pgd(model, a, b, ball, steps, restarts, rng=rng, lost=lost),
     ]
     survived = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    lost = torch.zeros_like(survived)
     for todo in torch.arange(len(x), device=x.device).split(chunk):
-        for attack in attacks:
+        for number, attack in enumerate(attacks):
             if len(todo):
-                adversarial = attack(model, x[todo], y[todo])
+                missed = torch.zeros_like(survived[todo])
+                adversarial = attack(x[todo], y[todo], missed)
                 with evaluating(model):
-                    todo = todo[correct(fitting(model(adversarial), y[todo]), y[todo])]
+                    output = one_output_each(model(adversarial), adversarial)
+                right = correct(output, y[todo])
+                if number:  # what is not a number is wrong by itself, and no success of an attack
+                    unknown = objective(output, y[todo]).isnan()
+                    right, missed = right | unknown, missed | unknown
+                lost[todo] |= missed
+                todo = todo[right]
         survived[todo] = True
+    warn_of_lost(lost & survived, ball)
     return survived
 
 
@@ -231,4 +296,5 @@ def robust_accuracy(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, **option
     ball     the threat
     options  of `robust_correct`
     """
+    some(x)
     return robust_correct(model, x, y, ball, **options).float().mean().item()

@@ -13,8 +13,9 @@ from torch.fx.experimental.optimization import fuse
 from fpcore import checks, seeding
 from fpcore.ball import Ball
 from fpcore.checkpoint import write_atomically
+from fpcore.gradients import not_of_inference, tracked
 from fpcore.images import digest
-from fpcore.models.outputs import correct, evaluating, one_label_each
+from fpcore.models.outputs import correct, evaluating, labels_for, one_output_each, samples
 
 NORMS = {"l2": "L2", "linf": "Linf"}
 PROBED = 64  # images whose scores tell one network from another
@@ -40,19 +41,22 @@ def autoattack(
            it was; None: nothing is kept. A file of another network, other images, another ball or
            another seed is an error
 
-    APGD-CE, APGD-T, FAB-T and Square attack; the mean is an upper bound on robust accuracy.
+    APGD-CE, APGD-T, FAB-T and Square attack run on a float32 copy of the network, and what they
+    find is judged in the network's own precision; the mean is an upper bound on robust accuracy.
     """
     checks.positive_int("chunk", chunk)
     checks.positive_int("number of images", len(x))
     if ball.box != (0.0, 1.0):
         raise ValueError(f"box = {ball.box}: AutoAttack works in (0.0, 1.0)")
     ball.check(x)
-    one_label_each(x, y)
     y = y.long()
+    samples(x, y)
+    not_of_inference(net)
     scores = _scores(net, x[:PROBED])
     if scores.ndim != 2 or scores.shape[1] < 4:
         found = f"the network gives {tuple(scores.shape)}"
         raise ValueError(f"{found}: AutoAttack wants scores of 4 classes or more, (n, classes)")
+    labels_for(one_output_each(scores, x[:PROBED]), y)
     path = None if keep is None else Path(keep)
     subject = _subject(net, x, y, ball, chunk, seed) if path else {}
     done = _kept(path, subject) if path and path.exists() else []
@@ -66,28 +70,31 @@ def autoattack(
 def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
     from pyautoattack import AutoAttack
 
-    with torch.random.fork_rng():  # the library seeds the global generator
+    # The library seeds the global generator.
+    with torch.inference_mode(False), torch.random.fork_rng():
+        x, y = tracked(x), tracked(y)
         twin = frozen(net)
         attack = AutoAttack(
             twin, norm=NORMS[ball.norm], eps=ball.radius, seed=seed, device=x.device
         )
         # Its targeted attacks try nine wrong classes, of which there may be fewer.
-        wrong = min(9, twin(x[:1]).shape[1] - 1)
+        wrong = min(9, twin(x[:1].float()).shape[1] - 1)
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = wrong
-        found, _ = attack.run_standard_evaluation(x, y, batch_size=len(x))
+        found, _ = attack.run_standard_evaluation(x.float(), y, batch_size=len(x))
+        found = found.to(x.dtype)
         found = x + ball.project(found - x, x)  # inside ball and box, whatever its rounding
         with torch.no_grad(), evaluating(net):
             return correct(net(x), y) & correct(net(found), y)
 
 
 def frozen(net: nn.Module) -> nn.Module:
-    """A copy of `net` to be attacked: in evaluation mode, its weights without gradients.
+    """A copy of `net` to be attacked: float32, in evaluation mode, its weights without gradients.
 
     FAB would leave gradients in `net`. Batch normalisation becomes part of the convolution that it
     follows: the same function up to rounding, a fifth faster. A network that torch.fx cannot trace
     stays as it is.
     """
-    twin = copy.deepcopy(net).eval().requires_grad_(False)
+    twin = copy.deepcopy(net).float().eval().requires_grad_(False)
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
     try:
         return fuse(twin) if normalised else twin
@@ -113,7 +120,7 @@ def _subject(
     between = (some + ball.project(ball.random(some, rng), some)).to(x.dtype)
     scores = torch.cat([_scores(net, some), _scores(net, between)]).double()
     return {
-        "images": digest([x, y]),
+        "images": digest([x.float() if x.dtype == torch.bfloat16 else x, y]),
         "ball": [ball.norm, ball.radius],
         "chunk": chunk,
         "seed": seed,

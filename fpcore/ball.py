@@ -1,6 +1,7 @@
 """The balls that attacks stay in: l2 and linf, with a box; what nearest and steepest mean there."""
 
 import math
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +25,13 @@ class Ball:
     def __post_init__(self):
         checks.choice("norm", self.norm, ("l2", "linf"))
         checks.finite("radius", self.radius)
-        if self.box is not None and not self.box[0] < self.box[1]:
-            raise ValueError(f"box = {self.box}: give (low, high) with low < high")
+        if self.box is not None:
+            if not isinstance(self.box, (tuple, list)) or len(self.box) != 2:
+                raise ValueError(f"box = {self.box!r}: give (low, high), or None for no box")
+            for end in self.box:
+                checks.finite(f"box = {self.box}: an end", end, low=-sys.float_info.max)
+            if not self.box[0] < self.box[1]:
+                raise ValueError(f"box = {self.box}: give (low, high) with low < high")
 
     def check(self, x: Tensor) -> None:
         """Raise ValueError if x leaves the box: to be clipped, it would have to leave the ball."""
@@ -52,10 +58,15 @@ class Ball:
         return delta if self.box is None else (x + delta).clamp(*self.box) - x
 
     def steepest(self, grad: Tensor) -> Tensor:
-        """The direction of unit norm in which a function of gradient `grad` rises most; 0 for 0."""
+        """The direction of unit norm in which a function of gradient `grad` rises most.
+
+        0 for 0, and for a sample whose gradient is not finite: it gives no direction.
+        """
         if self.norm == "linf":
-            return grad.sign()
-        return grad / _column(_positive(self.size(grad)), grad)
+            direction = grad.sign()
+        else:
+            direction = grad / _column(_positive(self.size(grad)), grad)
+        return direction.masked_fill(_column(~finite_rows(grad), grad), 0)
 
     def random(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
         """A uniformly random point of the ball for each sample of x, before clipping to the box."""
@@ -66,6 +77,11 @@ class Ball:
         dimension = math.prod(x.shape[1:])
         share = torch.rand(len(x), generator=rng, device=x.device) ** (1 / dimension)
         return (direction * _column(share * self.radius, x)).to(x.dtype)
+
+
+def finite_rows(values: Tensor) -> Tensor:
+    """Which samples of (n, ...) hold finite numbers only: (n,), bool."""
+    return values.isfinite().flatten(1).all(1)
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

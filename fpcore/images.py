@@ -161,13 +161,24 @@ def download_folder() -> Path:
 
 
 def find_cifar10(folder: str | Path | None = None, download: bool = False) -> Path:
-    """The folder that holds CIFAR-10, or DataNotFoundError."""
+    """The folder that holds CIFAR-10, or DataNotFoundError.
+
+    With `download`, files in the download folder that are missing or wrong are fetched anew.
+    """
     named = folder or os.environ.get("FPCORE_DATA")
     root = Path(named).expanduser() if named else download_folder()
-    if _parquet(root, "train") or (root / "cifar-10-batches-py").is_dir():
+    ours = not named and download
+    if _parquet(root, "train"):
         return root
     reason = f"no CIFAR-10 in {root}"
-    if not named and download:
+    if (root / "cifar-10-batches-py").is_dir():
+        damaged = _damaged(root) if ours else []
+        if not damaged:
+            return root
+        reason = f"{damaged[0]} is missing, wrong or truncated"
+        for path in damaged:
+            path.unlink(missing_ok=True)
+    if ours:
         from torchvision.datasets import CIFAR10
 
         try:
@@ -210,17 +221,25 @@ def _read_parquet(root: Path, split: str, count: int) -> tuple[np.ndarray, list[
 def _read_torchvision(root: Path, split: str, count: int) -> tuple[np.ndarray, list[int], str]:
     """What `_read_parquet` gives, of the original."""
     from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import check_integrity
 
     # torchvision wants all files, whatever the split.
-    meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
-    for name, md5 in [*CIFAR10.train_list, *CIFAR10.test_list, meta]:
-        path = root / CIFAR10.base_folder / cast(str, name)
-        if not check_integrity(str(path), cast(str, md5)):
-            found = f"{path} is missing, wrong or truncated (checksum)"
-            raise DataCorruptError(f"{found}: delete it and download again")
+    if damaged := _damaged(root):
+        found = f"{damaged[0]} is missing, wrong or truncated (checksum)"
+        advice = f"delete the folder {damaged[0].parent} and download again"
+        raise DataCorruptError(f"{found}: {advice}")
     data = CIFAR10(root, train=split == "train", download=False)
     return data.data[:count], data.targets[:count], "CIFAR-10"
+
+
+def _damaged(root: Path) -> list[Path]:
+    """The files of the original that are missing or of another checksum."""
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity
+
+    meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
+    files = [*CIFAR10.train_list, *CIFAR10.test_list, meta]
+    paths = {root / CIFAR10.base_folder / cast(str, name): cast(str, md5) for name, md5 in files}
+    return [path for path, md5 in paths.items() if not check_integrity(str(path), md5)]
 
 
 def _to_images(pixels: np.ndarray, labels: list[int], name: str, device: torch.device) -> Images:

@@ -16,8 +16,18 @@ from tqdm import tqdm
 from fpcore import checkpoint as checkpoints
 from fpcore import checks
 from fpcore.attacks import one_step, pgd
-from fpcore.ball import Ball
-from fpcore.models.outputs import fitting, loss
+from fpcore.ball import Ball, finite_rows
+from fpcore.models.outputs import fitting, loss, one_output_each, samples
+
+# What may be not finite in a step, and the fix. A step has the first of them that applies.
+LOSS, DATA, GRADIENT = 1, 2, 3
+FAULTS = {
+    0: "give a smaller lr than {lr}",
+    LOSS: "give a smaller lr than {lr}",
+    DATA: "the data hold numbers that are not finite (NaN or infinity), give data without them",
+    GRADIENT: "the network's gradient in x is not finite, so there is no adversarial example: "
+    "give a network that is differentiable there, or radius=0",
+}
 
 
 class Data(Protocol):
@@ -138,8 +148,8 @@ def train(
     history: list[dict[str, Any]] = []
     if path is not None and path.exists():
         done, history = checkpoints.resume(path, model, optimizer, config.text())
-    device = next(model.parameters()).device
-    total = torch.zeros((), device=device)  # stays on the device: no synchronisation each step
+    total = torch.zeros((), device=next(model.parameters()).device)  # there: no synchronisation
+    fault = torch.zeros_like(total, dtype=torch.int64)  # the first of `FAULTS`
 
     def note(step: int, mean_loss: float) -> None:
         history.append({"step": step, "loss": mean_loss, **(measure(model) if measure else {})})
@@ -153,18 +163,25 @@ def train(
     with _progress_bar(config.steps, done, progress) as bar:
         for step in range(done, config.steps):
             x, y = data.batch(config.batch, config.seed, step)
-            total += _step(model, optimizer, x, y, config, step, first=step == done)
+            value, found = _step(model, optimizer, x, y, config, step, first=step == done)
+            total += value
+            fault = torch.where(fault == 0, found, fault)
             bar.update()
             at = step + 1
             if at % every == 0 or at == config.steps:
                 mean = total.item() / (at - history[-1]["step"])
-                if not math.isfinite(mean):
-                    advice = f"give a smaller lr than {config.lr}"
-                    raise FloatingPointError(f"the loss is {mean} at step {at}: {advice}")
+                _check_finite(mean, int(fault), at, config)
                 total.zero_()
                 bar.set_postfix(loss=f"{mean:.3f}")
                 note(at, mean)
     return history
+
+
+def _check_finite(mean: float, fault: int, at: int, config: Training) -> None:
+    """Raise FloatingPointError for a loss that is not finite, or one of `FAULTS` before it."""
+    if fault or not math.isfinite(mean):
+        why = FAULTS[fault].format(lr=config.lr)
+        raise FloatingPointError(f"the loss is {mean} at step {at}: {why}")
 
 
 def _progress_bar(steps: int, done: int, label: str | None) -> tqdm:
@@ -190,31 +207,52 @@ def _step(
     config: Training,
     step: int,
     first: bool,
-) -> Tensor:
-    """Batch -> attack -> loss -> step; the mean loss, on the device. The `first` one is checked."""
+) -> tuple[Tensor, Tensor]:
+    """Batch -> attack -> loss -> step. The `first` one is checked.
+
+    Returns the mean loss and which of `FAULTS` there is, both on the device.
+    """
     if first:  # no later: a check waits for the device
         Ball(config.norm, 0.0, config.box).check(x)
+        samples(x, y)
     optimizer.param_groups[0]["lr"] = config.at("lr", step)
     threshold = getattr(model, "threshold", None)
     if config.threshold is not None and isinstance(threshold, Tensor):
         threshold.fill_(config.at("threshold", step))
+    lost = ~finite_rows(x)
+    fault = lost.any() * DATA
     bfloat16 = checks.arithmetic(x.device) == torch.bfloat16
     with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
         if radius := config.at("radius", step):
             ball = Ball(config.norm, radius, config.box)
-            x = adversarial(model, x, y, ball, config.attack_steps)
+            lost = torch.zeros_like(lost)
+            x = adversarial(model, x, y, ball, config.attack_steps, lost)
+            fault = torch.where(fault == 0, lost.any() * GRADIENT, fault)
         output = model(x).float()
+        one_output_each(output, x)
         value = loss(fitting(output, y) if first else output, y).mean()
     optimizer.zero_grad()
     value.backward()
     if config.clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     optimizer.step()
-    return value.detach()
+    # A network that has diverged has no gradient either: there it is the loss that tells.
+    diverged = (fault != DATA) & ~value.detach().isfinite()
+    return value.detach(), torch.where(diverged, LOSS, fault)
 
 
-def adversarial(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, steps: int) -> Tensor:
-    """The adversary's training examples: FGM for one step, PGD for more, also of broken samples."""
+def adversarial(
+    model: nn.Module, x: Tensor, y: Tensor, ball: Ball, steps: int, lost: Tensor
+) -> Tensor:
+    """The adversary's training examples: FGM for one step, PGD for more, also of broken samples.
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    ball   the threat
+    steps  of the attack
+    lost   (n,), bool, is set where the gradient in x is not finite
+    """
     if steps == 1:
-        return one_step(model, x, y, ball)
-    return pgd(model, x, y, ball, steps, stop=False)
+        return one_step(model, x, y, ball, lost)
+    return pgd(model, x, y, ball, steps, stop=False, lost=lost)

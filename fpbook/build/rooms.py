@@ -32,7 +32,7 @@ ROOMS = {
     ),
     "fpcore: attacks": Room(
         "FGM, PGD, AutoAttack: upper bounds on robust accuracy",
-        ("fpcore.ball", "fpcore.attacks", "fpcore.auto_attack"),
+        ("fpcore.ball", "fpcore.gradients", "fpcore.attacks", "fpcore.auto_attack"),
     ),
     "fpcore: training": Room(
         "one loop, clean or adversarial, resumable",

@@ -1,7 +1,6 @@
 """Figures of accuracies: side by side, over radius, size, and what breaks the protocol."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -20,6 +19,7 @@ from fpbook.figures.style import (
     with_intervals,
 )
 from fpbook.results.columns import rows, select
+from fpbook.results.intervals import Interval
 from fpbook.results.summaries import interval_of, number
 
 # {accuracy: (its label, colour, mark)}
@@ -37,10 +37,9 @@ SWEEP_LABELS = {
 }
 
 
-def _drawn(line: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a summary as `with_intervals` takes them."""
-    found = map(interval_of, rows(line))
-    return [{"value": one.value, "low": one.low, "high": one.high} for one in found]
+def _numbers(line: pd.DataFrame) -> list[Interval]:
+    """The numbers that a summary's rows hold."""
+    return [interval_of(row) for row in rows(line)]
 
 
 def accuracy_bars(summary: pd.DataFrame, networks: Mapping[str, str], radius: float) -> Figure:
@@ -196,7 +195,7 @@ def over(
         for label, (quantity, network, color, dashes) in lines.items():
             line = select(summary, quantity=quantity, network=network, seeds="all")
             line = line.sort_values(abscissa)
-            with_intervals(axis, [*line[abscissa]], _drawn(line), dashes, color, label)
+            with_intervals(axis, [*line[abscissa]], _numbers(line), dashes, color, label)
         for label, (level, color) in (levels or {}).items():
             axis.axhline(level, color=color, linestyle="--", linewidth=1.3, label=label)
         at = sorted({*summary[abscissa]})
@@ -233,7 +232,7 @@ def sweep_panels(
         for label, (quantity, network, color, dashes) in lines.items():
             line = select(varied, quantity=quantity, network=network)
             # evenly spaced: the values of a sweep span decades
-            with_intervals(axis, range(len(settings)), _drawn(line), dashes, color, label)
+            with_intervals(axis, range(len(settings)), _numbers(line), dashes, color, label)
         axis.set(xticks=range(len(settings)), xticklabels=[f"{v:g}" for v in settings])
         axis.set(xlabel=SWEEP_LABELS.get(sweep, sweep), ylim=(-0.03, 1.05))
         for own in homes.get(sweep, ()):

@@ -3,7 +3,7 @@
 Panels stand side by side, one for each summary in `shown`, as `fpbook.results.beside` gives them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -37,11 +37,6 @@ def _along(summary: pd.DataFrame, over: str, of: Pick) -> dict[Any, Interval]:
     return {at: interval_of(found[at]) for at in sorted(found)}
 
 
-def _drawn(numbers: Iterable[Interval]) -> list[dict[str, Any]]:
-    """Numbers as `with_intervals` and `means` take them."""
-    return [{"value": one.value, "low": one.low, "high": one.high} for one in numbers]
-
-
 def series(
     shown: Mapping[str, pd.DataFrame],
     over: str,
@@ -67,7 +62,7 @@ def series(
     for axis, (title, summary) in zip(axes[0], shown.items()):
         for label, (of, color, dashes) in lines.items():
             if found := _along(summary, over, of):
-                with_intervals(axis, [*found], _drawn(found.values()), dashes, color, label)
+                with_intervals(axis, [*found], [*found.values()], dashes, color, label)
         axis.set(title=title, xlabel=xlabel)
         if ylim is not None:  # set_ylim(None) would freeze them before the next panel is drawn
             axis.set_ylim(ylim)
@@ -109,7 +104,7 @@ def bars(
                 continue
             heights = [one.value for one in numbers.values()]
             axis.bar([*numbers], heights, width, color=color, label=label)
-            with_intervals(axis, [*numbers], _drawn(numbers.values()), " ", "black", "")
+            with_intervals(axis, [*numbers], [*numbers.values()], " ", "black", "")
         if level is not None and (at := level.find(summary)):
             axis.axhline(at.value, color="black", linestyle="--", linewidth=0.9)
         turned = 0 if len(groups) <= 4 else 30 if len(groups) <= 8 else 90
@@ -154,9 +149,7 @@ def _points(
     axis: Axes, numbers: Mapping[float, tuple[Interval, Interval]], color: str, label: str
 ) -> None:
     """A line of points (across, up), each with what it is at written beside it."""
-    (xs, x_reach), (ys, y_reach) = (
-        means(_drawn(pair[i] for pair in numbers.values())) for i in (0, 1)
-    )
+    (xs, x_reach), (ys, y_reach) = (means([pair[i] for pair in numbers.values()]) for i in (0, 1))
     style: dict[str, Any] = {"fmt": "o-", "color": color, "markersize": 3.5, "linewidth": 1.2}
     axis.errorbar(xs, ys, y_reach, x_reach, label=label, **style)
     for at, place in zip(numbers, zip(xs, ys)):
@@ -230,7 +223,7 @@ def threats(summary: pd.DataFrame) -> Figure:
             at = j + (i - (len(TRAINED) - 1) / 2) * width
             axis.bar(at, pgd.value, width, color=NETWORK_COLORS[name], alpha=0.35)
             axis.bar(at, auto.value, width, color=NETWORK_COLORS[name])
-            with_intervals(axis, [at], _drawn([auto]), " ", "black", "")
+            with_intervals(axis, [at], [auto], " ", "black", "")
     labels = [
         threat.replace("l2", r"$\ell_2$").replace("linf", r"$\ell_\infty$") for threat in THREATS
     ]
@@ -288,7 +281,7 @@ def _over_rank(
     found = _along(summary, "rank", of)
     at = {i: found[rank] for i, rank in enumerate(ranks) if rank in found}
     if at:
-        with_intervals(axis, [*at], _drawn(at.values()), "o-", *look)
+        with_intervals(axis, [*at], [*at.values()], "o-", *look)
 
 
 def _over_share(axis: Axes, summary: pd.DataFrame, name: str, color: str) -> None:
@@ -297,4 +290,4 @@ def _over_share(axis: Axes, summary: pd.DataFrame, name: str, color: str) -> Non
     share = _along(summary, "rank", pick("parameter_share", name))
     if regained:
         at = [share[rank].value for rank in regained]
-        with_intervals(axis, at, _drawn(regained.values()), "o-", color, "")
+        with_intervals(axis, at, [*regained.values()], "o-", color, "")

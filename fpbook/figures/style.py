@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
+from fpbook.results.intervals import Interval
 from fpbook.results.provenance import provenance
 from fpcore import checks
 
@@ -100,7 +101,7 @@ def describe(figure: Figure) -> str:
 def with_intervals(
     axis: Axes,
     at: Sequence[float],
-    numbers: list[dict[str, Any]],
+    numbers: Sequence[Interval],
     dashes: str,
     color: str,
     label: str,
@@ -109,7 +110,7 @@ def with_intervals(
 
     axis     where to draw
     at       a place on the horizontal axis for each number
-    numbers  of each the "value", and the ends "low" and "high" of its interval, or None
+    numbers  means, with their intervals where there are any
     dashes   marker and line style, as matplotlib writes them
     color    of line and bars
     label    in the legend
@@ -120,17 +121,14 @@ def with_intervals(
     )
 
 
-def means(numbers: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+def means(numbers: Sequence[Interval]) -> tuple[np.ndarray, np.ndarray]:
     """The means of numbers (n,), and how far their intervals reach below and above them (2, n).
 
     The reach of a number without an interval is 0.
     """
-    values = np.array([number["value"] for number in numbers])
-    ends = [
-        [number["value"] if number[end] is None else number[end] for number in numbers]
-        for end in ("low", "high")
-    ]
-    return values, np.abs(np.array(ends) - values)
+    values = np.array([number.value for number in numbers])
+    ends = np.array([number.ends for number in numbers]).T
+    return values, np.abs(ends - values)
 
 
 def share_histogram(

@@ -4,7 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fpcore.certificates.linear_relaxation import Neighbourhood, bound, chords, envelope
+from fpcore.certificates.linear_relaxation import (
+    EPS,
+    TINY,
+    Neighbourhood,
+    bound,
+    chords,
+    envelope,
+)
 
 
 def reduced(net: Neighbourhood, i: int, bends: Tensor) -> Neighbourhood:
@@ -20,7 +27,7 @@ def reduced(net: Neighbourhood, i: int, bends: Tensor) -> Neighbourhood:
         norm=net.norm[bends],
         q=one.q[:, bends],
         base=F.softshrink(one.q[:, active], net.threshold) @ norm,
-        slack=1e-6 * norm.sum() * one.size.squeeze(1),
+        slack=2 * one.rounding * norm.sum(),
         direction=(norm @ rows)[None],
     )
 
@@ -31,7 +38,7 @@ def branch(net: Neighbourhood, branches: int) -> tuple[float, float]:
     Slopes are ascended in each part of the ball, at most `branches` in all, and the part is split
     until its bound is positive.
     """
-    low, high = net.q - net.radius, net.q + net.radius
+    low, high = net.interval()
     left, right = envelope(net, low, high)
     slope = torch.where(net.q > net.threshold, right, left)
     rate = 1 / _largest_eigenvalue(net.rows)
@@ -82,7 +89,7 @@ def ascend(
         # Gradient of the smooth part, a q - radius |direction + a rows|.
         total = net.direction + slope @ net.rows
         length = total.norm(dim=1, keepdim=True).clamp(min=1e-3 * net.norm.max().item())
-        step = rate * length / net.radius
+        step = rate * length / net.radius.clamp(min=TINY)
         z = slope / step + net.q - (net.radius * total / length) @ net.rows.T
         # -c is the conjugate of the envelope e: its proximal point follows from that of e (Moreau).
         below = (z - left / step).maximum(u[0]).minimum(u[1])
@@ -125,8 +132,8 @@ def split(
     # The two sides of the cut are caps of the ball.
     cos = net.rows[neuron[:, 0]] @ net.rows.T  # (n, m)
     cut = -net.threshold - net.q[0, neuron]
-    above_low, above_high = _cap(net, cos, cut)
-    below_low, below_high = _cap(net, -cos, -cut)
+    above_low, above_high = _cap(net, cos, cut - net.pad)
+    below_low, below_high = _cap(net, -cos, -cut - net.pad)
 
     # First all upper sides, then all lower ones.
     low, high = low.repeat(2, 1), high.repeat(2, 1)
@@ -149,12 +156,14 @@ def _cap(net: Neighbourhood, cos: Tensor, least: Tensor) -> tuple[Tensor, Tensor
 
     With `cos` (n, m) = <rows_i, rows> and `least` (n, 1), the extremes of <rows, delta> are on the
     rim, cos least +- sqrt((1 - cos^2) (radius^2 - least^2)), or where the cap holds one, a pole.
+    All are rounded outwards: `cos` of two rows misses by (2d + 4) u.
     """
     radius = net.radius
-    # 1e-6: rounding of cos near 1
-    reach = ((1 + 1e-6 - cos**2) * (radius**2 - least**2)).clamp(min=0).sqrt()
-    low = torch.where(least <= -cos * radius, -radius, cos * least - reach)
-    high = torch.where(least <= cos * radius, radius, cos * least + reach)
+    error = (net.rows.shape[1] + 8) * EPS
+    rim = (1 + 3 * error - cos**2) * (radius - least) * (radius + least)
+    reach = rim.clamp(min=0).sqrt() + 2 * net.pad
+    low = torch.where(least <= (error - cos) * radius, -radius - net.pad, cos * least - reach)
+    high = torch.where(least <= (error + cos) * radius, radius + net.pad, cos * least + reach)
     return net.q + low, net.q + high
 
 
@@ -163,5 +172,5 @@ def _largest_eigenvalue(rows: Tensor, steps: int = 5) -> float:
     v = rows.sum(0)
     for _ in range(steps):
         v = (rows @ v) @ rows
-        v = v / v.norm().clamp(min=1e-30)
+        v = v / v.norm().clamp(min=TINY)
     return max((rows @ v).norm().item() ** 2, 1.0)

@@ -7,6 +7,16 @@ In units of |w_i| all neurons are one function:
 where s is the soft-shrinkage by the threshold. So |delta| <= radius keeps each pre-activation u_i
 within radius of q_i, where |w_i| s(u) >= a_i u + c_i for ANY slope a_i, with c_i the minimum of
 |w_i| s(u) - a_i u.
+
+All is computed in float64, and each rounding is paid for. To first order in u = eps/2 = 2^-53:
+
+    norm_i and rows_i of d products each miss |w_i| and w_i/|w_i| by (d/2 + 2) u of themselves;
+    q_i misses by (3d/2 + 2) u |x|, so an interval of u_i widened by (d + 8) eps size holds it,
+    where size = |x| + radius; a neuron this close to a corner counts as one that bends;
+    sums of m terms miss by m u of the sum of the terms' sizes, none of which is larger than
+    (|a_i| + norm_i) size: (m + d + 16) eps of the sum of those is more than all of it together.
+
+What is bounded is f in exact arithmetic, of weights as they are stored.
 """
 
 from typing import NamedTuple
@@ -14,6 +24,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+EPS = torch.finfo(torch.float64).eps  # twice the largest relative error of one rounding
+TINY = 1e-150  # below all that float32 numbers lead to; its square is still a number
 
 
 class Neighbourhood(NamedTuple):
@@ -32,6 +45,21 @@ class Neighbourhood(NamedTuple):
     base: Tensor  # (n,)
     slack: Tensor  # (n,), rounding error of base and direction
     direction: Tensor  # (n, d)
+
+    @property
+    def pad(self) -> Tensor:
+        """What a pre-activation may miss by, (n, 1)."""
+        return (self.rows.shape[1] + 8) * EPS * self.size
+
+    @property
+    def rounding(self) -> Tensor:
+        """What a bound may miss by, for each unit of norm or of slope, (n,)."""
+        return (sum(self.rows.shape) + 16) * EPS * self.size.squeeze(1)
+
+    def interval(self) -> tuple[Tensor, Tensor]:
+        """The least and the largest pre-activations over the ball, (n, m), rounded outwards."""
+        reach = self.radius + self.pad
+        return self.q - reach, self.q + reach
 
     def samples(self, index: Tensor) -> "Neighbourhood":
         """The neighbourhood of some of the samples."""
@@ -67,7 +95,7 @@ class Bound(NamedTuple):
 
 def chords(u: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     """Slopes between corners (u, s), each (3, n, m): left and right of the convex one, (n, m)."""
-    left, right = (s[1:] - s[:-1]) / (u[1:] - u[:-1]).clamp(min=1e-30)
+    left, right = (s[1:] - s[:-1]) / (u[1:] - u[:-1]).clamp(min=TINY)
     return left, right
 
 
@@ -89,19 +117,22 @@ def bound(net: Neighbourhood, low: Tensor, high: Tensor, slope: Tensor) -> Bound
     high   largest ones
     slope  ANY slopes a of the lines (n, m)
 
-    y f >= base + sum_i (a_i q_i + c_i) - radius |direction + sum_i a_i rows_i|.
+    y f >= base + sum_i (a_i q_i + c_i) - radius |direction + sum_i a_i rows_i|,
+    less what rounding may have added; the upper bound has it added.
     """
     # c: norm s(u) - a u is piecewise linear with its local minima at the corners
     u, s = net.corners(low, high)
     offset = (s - slope * u).amin(0)
     total = net.direction + slope @ net.rows
     length = total.norm(dim=1, keepdim=True)
-    # float32 sums of m terms: keep the bound sound by the size of their rounding error
-    slack = net.slack + 1e-6 * (slope.abs() * net.size + offset.abs()).sum(1)
+    slack = net.slack + net.rounding * (slope.abs().sum(1) + net.norm.sum())
     falls = (net.radius * length).squeeze(1)
     lower = net.base + (slope * net.q + offset).sum(1) - falls - slack
     # the delta at which the lines are lowest
-    delta = -net.radius * total / length.clamp(min=1e-30)
+    delta = -net.radius * total / length.clamp(min=TINY)
     worst = net.q + delta @ net.rows.T
     upper = net.base + (net.direction * delta).sum(1) + net.activation(worst).sum(1)
+    # neurons that are surely silent there add nothing, and no error either
+    active = (worst.abs() > net.threshold - net.pad).to(net.norm.dtype)
+    upper = upper + net.slack + 2 * net.rounding * (active @ net.norm)
     return Bound(lower, upper, worst)

@@ -15,11 +15,25 @@ s_i(q) = ReLU(q - b_i) - ReLU(-q - b_i):
     each multiplier t > |Q|;
 (5) by Woodbury h^T (t - Q)^-1 h = (|h|^2 + (A h)^T (t - A A^T)^-1 A h)/t;
 (6) a Cholesky factor L of t - A A^T proves t > |Q|, and (A h)^T (t - A A^T)^-1 A h = |L^-1 A h|^2.
+
+All is computed in float64, u = eps/2 = 2^-53, and each rounding is paid for, for m neurons of d
+inputs and p parabolas:
+
+(1) and (2) hold of q_i and b_i as computed within a reach widened by (d + 8) eps size |w_i|, where
+    size = |x| + radius. That these are not the true ones changes s_i by less than d eps size |w_i|
+    and c u^2, with c reach <= 5/3, by less than 6 d u size |w_i|; (3) sums m such terms twice. All
+    is less than 4 (m + d + 16) eps size sum_i |w_i|.
+(6) L L^T misses t - A A^T by at most (d + 4) u tr(A A^T) of the products and (p + 3) u p t of the
+    factor, in operator norm. `error` is twice their sum, so t - A A^T >= L L^T + error/2. So if
+    z solves L z = A h up to a residual r, |(t - A A^T)^-1/2 A h| <= |z| + |r| sqrt(2/error), and
+    |r| <= p u sqrt(p t) |z| + (d + 3) u sqrt(tr) |h| leaves sqrt(p eps) |z| + sqrt((d + 8) eps)
+    |h|.
 """
 
 import torch
 from torch import Tensor
 
+from fpcore.certificates.linear_relaxation import EPS, TINY
 from fpcore.models.two_layer import TwoLayer
 
 
@@ -41,15 +55,23 @@ def shared_budget(
     radius  of the ball of each sample (n,), in the units of x
     most    parabolas a sample, those that reach furthest
     memory  entries of A A^T in one batch: more samples than fit are halved
-    gram    W W^T (m, m) in the model's own precision; None: it is computed
+    gram    W W^T (m, m), float64; None: it is computed
+
+    The bound is float64 and holds in exact arithmetic, as that of `certify` does. Raises ValueError
+    for weights, samples or radii that `certify` refuses.
     """
     if gram is None:
-        gram = model.weight @ model.weight.T
-    weight, radius = model.weight.double(), radius.double()
+        storable("model.weight", model.weight)
+        storable("model.threshold", model.threshold)
+        storable("x", x)
+        weight = model.weight.double()
+        gram = weight @ weight.T
+    weight, x, y, radius = (v.double() for v in (model.weight, x, y, radius))
     norm = weight.norm(dim=1)
     corner = model.threshold.double() * norm  # b
-    q = y[:, None].double() * (x.double() @ weight.T)  # (n, m)
-    reach = radius[:, None] * norm
+    q = y[:, None] * (x @ weight.T)  # (n, m)
+    size = x.norm(dim=1) + radius
+    reach = (radius + (x.shape[1] + 8) * EPS * size)[:, None] * norm  # of q as it was rounded
 
     bent, curvature = _parabolas(q, reach, corner)
     count = min(most, max(1, int(bent.sum(1).max())))
@@ -71,13 +93,27 @@ def shared_budget(
     h = slope @ weight  # (n, d)
     root = curvature.gather(1, chosen).sqrt()  # (n, p)
     a_h = root * (h @ weight.T).gather(1, chosen)  # A h, (n, p)
-    a_a = gram[chosen[:, :, None], chosen[:, None]].double()
+    a_a = gram[chosen[:, :, None], chosen[:, None]]
     a_a = a_a * root[:, :, None] * root[:, None]  # A A^T, (n, p, p)
 
     cost = _dual(h, a_h, a_a, radius)
-    # The radius comes in float32.
-    slack = 1e-7 * ((slope * q).abs().sum(1) + offset.abs().sum(1) + cost)
+    slack = 4 * (sum(weight.shape) + 16) * EPS * (size * norm.sum() + cost)
     return base - cost - slack
+
+
+def storable(name: str, value: Tensor) -> None:
+    """Raise ValueError for numbers of which float64 could not compute bounds, or not exactly.
+
+    name   what the error calls them
+    value  the tensor of them
+    """
+    if value.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"{name} is {value.dtype}: certificates are of float32 and float64")
+    single = value.float()
+    if not single.isfinite().all():
+        raise ValueError(f"{name} is not finite, or beyond float32: no certificate is of that")
+    if ((single == 0) != (value == 0)).any():
+        raise ValueError(f"{name} holds numbers too small for float32: set them to 0")
 
 
 def _parabolas(q: Tensor, reach: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,7 +123,7 @@ def _parabolas(q: Tensor, reach: Tensor, corner: Tensor) -> tuple[Tensor, Tensor
     """
     gap = (q + corner).abs()
     bent = (q < corner) & (q - reach < -corner) & (q + reach > -corner) & (gap > 0.15 * reach)
-    gap, reach = gap.clamp(min=1e-30), reach.clamp(min=1e-30)
+    gap, reach = gap.clamp(min=TINY), reach.clamp(min=TINY)
     touching_at_reach = (reach - gap) / reach.square()
     curvature = torch.where(reach <= 2 * gap, touching_at_reach, 0.25 / gap)
     return bent, torch.where(bent, curvature, 0.0)
@@ -105,8 +141,8 @@ def _lines(q: Tensor, reach: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
     concave = (low < -corner) & (high <= corner) & (high > -corner)
 
     fall = (-low - corner).clamp(min=0)  # minus the activation at low
-    chord = fall / (high - low).clamp(min=1e-30)
-    flattest = fall / (corner - low).clamp(min=1e-30)
+    chord = fall / (high - low).clamp(min=TINY)
+    flattest = fall / (corner - low).clamp(min=TINY)
     slope = torch.where(concave, chord, torch.where(q > corner, 1.0, flattest))
     offset = torch.where(concave, -slope * high, -slope * corner)
 
@@ -124,20 +160,21 @@ def _dual(h: Tensor, a_h: Tensor, a_a: Tensor, radius: Tensor, tries: int = 6) -
     radius  (n,)
     tries   of multipliers, each 1.6 times the last, until all are proved; infinite where none is
     """
-    # Of the float32 gram matrix, in operator norm.
-    error = 1e-6 * a_a.diagonal(dim1=1, dim2=2).sum(1)
+    d, p = h.shape[1], a_a.shape[1]
+    of_products = (d + 8) * EPS * a_a.diagonal(dim1=1, dim2=2).sum(1)
     length = h.norm(dim=1)
-    eye = torch.eye(a_a.shape[1], dtype=a_a.dtype, device=a_a.device)
-    multiplier = _first_multiplier(h, a_h, a_a, radius) + error + 1e-30
+    eye = torch.eye(p, dtype=a_a.dtype, device=a_a.device)
+    multiplier = _first_multiplier(h, a_h, a_a, radius) + of_products + TINY
     least = torch.full_like(multiplier, torch.inf)
     for _ in range(tries):
-        safe = multiplier - error
+        safe = multiplier - of_products - (p + 8) * p * EPS * multiplier
         # Equation (6): `failed` is 0 where the factor exists.
         factor, failed = torch.linalg.cholesky_ex(safe[:, None, None] * eye - a_a)
         solved = torch.linalg.solve_triangular(factor, a_h[:, :, None], upper=False)
-        solved = solved.square().sum((1, 2))
+        size = solved.square().sum((1, 2)).sqrt()
+        size = (1 + (p * EPS) ** 0.5) * size + ((d + 8) * EPS) ** 0.5 * length
         # Equations (4) and (5).
-        value = multiplier * radius**2 + (length.square() + solved) / safe / 4
+        value = multiplier * radius**2 + (length.square() + size.square()) / safe / 4
         proved = (failed == 0) & value.isfinite()
         least = torch.where(proved, least.minimum(value), least)
         if not failed.any():
@@ -157,7 +194,7 @@ def _first_multiplier(h: Tensor, a_h: Tensor, a_a: Tensor, radius: Tensor) -> Te
     Of |Q| it knows what one product with A A^T shows, which may be too little.
     """
     length = h.norm(dim=1)
-    rayleigh = a_h.square().sum(1) / length.square().clamp(min=1e-30)  # h^T Q h / |h|^2
+    rayleigh = a_h.square().sum(1) / length.square().clamp(min=TINY)  # h^T Q h / |h|^2
     stretched = (a_a @ a_h[:, :, None]).squeeze(2).norm(dim=1)
-    top = stretched / a_h.norm(dim=1).clamp(min=1e-30)  # |Q| or less
+    top = stretched / a_h.norm(dim=1).clamp(min=TINY)  # |Q| or less
     return torch.maximum(length / (2 * radius) + rayleigh, 1.1 * top)

@@ -23,27 +23,72 @@ class Decomposition:
     @property
     def dominant(self) -> Tensor:
         """Neurons with |beta w'| > |v|, equivalently |cos(w, w')| > 1/sqrt(2): shape (m,), bool."""
-        return self.pure.norm(dim=1) > self.residual.norm(dim=1)
+        larger = self.pure.norm(dim=1) > self.residual.norm(dim=1)
+        out = _out_of_range(self.pure) | _out_of_range(self.residual)
+        return torch.where(out, self.cos.abs() > math.sqrt(0.5), larger)
 
 
 def decompose(w: Tensor, w_adv: Tensor) -> Decomposition:
     """Split each row of clean weights w (m, d) along the same row of purified weights w', w_adv.
 
-    A row of w_adv that is zero explains nothing: beta = 0 and v = w.
+    A row of w_adv that is zero explains nothing: beta = 0 and v = w. Rows of any finite size will
+    do; half-precision ones give float32.
     Source: Allen-Zhu & Li (2020), equation (1.1).
     """
     if w.shape != w_adv.shape or w.ndim != 2:
         found = f"w is {tuple(w.shape)} and w_adv {tuple(w_adv.shape)}"
         flat = ", w.flatten(1) and w_adv.flatten(1)" if w.ndim > 2 else ""
         raise ValueError(f"{found}: give two matrices of the same shape{flat}")
+    w, w_adv = _matrix("w", w), _matrix("w_adv", w_adv)
     beta = (w * w_adv).sum(1) / (w_adv * w_adv).sum(1).clamp(min=1e-30)
     pure = beta[:, None] * w_adv
-    return Decomposition(beta, pure, w - pure, cosine(w, w_adv))
+    residual = w - pure
+    if len(rows := (_out_of_range(w) | _out_of_range(w_adv)).nonzero().flatten()):
+        # The same of rows of unit size: w / a = (beta b / a) (w' / b) + v / a.
+        (unit, size), (unit_adv, size_adv) = _unit(w[rows]), _unit(w_adv[rows])
+        scaled = (unit * unit_adv).sum(1) / (unit_adv * unit_adv).sum(1).clamp(min=1e-30)
+        along = scaled[:, None] * unit_adv
+        beta = beta.index_put((rows,), (scaled * size / size_adv).to(beta))
+        pure = pure.index_put((rows,), (along * size[:, None]).to(pure))
+        residual = residual.index_put((rows,), ((unit - along) * size[:, None]).to(residual))
+    return Decomposition(beta, pure, residual, cosine(w, w_adv))
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """cos of the angle between equal rows of a and b (m, d): shape (m,); 0 where a row is zero."""
-    return F.cosine_similarity(a, b, dim=1, eps=1e-30)
+    """cos of the angle between equal rows of a and b (m, d): shape (m,); 0 where a row is zero.
+
+    It lies in [-1, 1] at every scale. Half-precision rows give float32.
+    """
+    a, b = _matrix("a", a), _matrix("b", b)
+    cos = F.cosine_similarity(a, b, dim=1, eps=1e-30)
+    if len(rows := (_out_of_range(a) | _out_of_range(b)).nonzero().flatten()):
+        one, other = (_unit(part.expand(len(cos), -1)[rows])[0] for part in (a, b))
+        rescued = F.cosine_similarity(one, other, dim=1, eps=1e-30)
+        cos = cos.index_put((rows,), rescued.to(cos))
+    return cos.clamp(-1, 1)
+
+
+def _matrix(name: str, w: Tensor) -> Tensor:
+    """Rows in float32 at least, or ValueError if they are not finite."""
+    if not w.isfinite().all():
+        row = int((~w.isfinite()).flatten(1).any(1).nonzero()[0])
+        advice = "give weights that are numbers, of a training run that has not diverged"
+        raise ValueError(f"{name} is not finite in row {row}: {advice}")
+    return w.to(torch.promote_types(w.dtype, torch.float32))
+
+
+def _out_of_range(w: Tensor) -> Tensor:
+    """Which rows, not zero, are so small or so large that their squares under- or overflow."""
+    square = (w * w).sum(1)
+    inside = (square >= 2e-30) & (square <= 1e-2 * torch.finfo(w.dtype).max)
+    return ~inside & (w != 0).any(1)
+
+
+def _unit(w: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows in float64, divided by their largest |entry|, which comes second; 1 for a zero row."""
+    size = w.double().abs().amax(1)
+    size = size.where(size > 0, 1)
+    return w.double() / size[:, None], size
 
 
 def chance_cosine(d: int) -> float:
@@ -64,8 +109,25 @@ class Features:
 def features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
     """Measure neurons w (n, d) against features and the dense direction.
 
-    The features are the columns of m (d, d), the dense direction is u_star (d,).
+    The features are the columns of m (d, d), the dense direction is u_star (d,). Half-precision
+    neurons give float32.
     """
+    w, m = _matrix("w", w), _matrix("m", m)
+    held = _features(w, m.to(w.dtype), u_star.to(w.dtype))
+    if len(rows := _out_of_range(w).nonzero().flatten()):
+        unit, size = _unit(w[rows])
+        scaled = _features(unit, m.double(), u_star.double())
+        held = Features(
+            top=held.top.index_put((rows,), scaled.top),
+            purity=held.purity.index_put((rows,), scaled.purity.to(w)),
+            dense_part=held.dense_part.index_put((rows,), scaled.dense_part.to(w)),
+            norm=held.norm.index_put((rows,), (scaled.norm * size).to(w)),
+        )
+    return held
+
+
+def _features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
+    """`features` of rows whose squares neither under- nor overflow."""
     scores = w @ m  # (n, d) <w_i, M_j>
     norm = w.norm(dim=1).clamp(min=1e-30)
     largest, top = scores.abs().max(dim=1)

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from fpcore import checks
 from fpcore.models.outputs import evaluating
 
 
@@ -15,6 +16,10 @@ def recalibrated(model: nn.Module, x: Tensor, chunk: int = 500) -> nn.Module:
     x (n, ...); each statistic is the mean over chunks of x, of at most `chunk` images and all of
     one size to within one, without augmentation. Nothing else changes.
     """
+    checks.positive_int("chunk", chunk)
+    checks.positive_int("number of images", len(x))
+    if not x.isfinite().all():
+        raise ValueError("x is not finite (NaN or infinity): give images that are numbers")
     twin = copy.deepcopy(model).eval()
     norms = [m for m in twin.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [norm.momentum for norm in norms]

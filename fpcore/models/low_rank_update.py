@@ -1,6 +1,7 @@
 """Low-rank updates of a trained network: a layer's matrix w (neurons, fan-in) becomes w + B A."""
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,8 @@ from torch.nn.utils import parametrize
 
 from fpcore import checks, seeding
 from fpcore.models.two_layer import TwoLayer
+
+UPDATED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)  # the layers that get an update
 
 
 class RankUpdate(nn.Module):
@@ -38,7 +41,8 @@ class RankUpdate(nn.Module):
 def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.Module:
     """A copy of `model` that computes the same: a low-rank update of each layer is trained.
 
-    model  a network of Conv2d and Linear layers
+    model  a network of Conv1d, Conv2d, Conv3d and Linear layers: a matrix of another layer, which
+           would be trained in full, is an error
     rank   of each update; a layer of fewer neurons gets an update of as many
     seed   of the random matrices A
     fixed  only B is trained, A is a fixed random projection
@@ -49,13 +53,12 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
     checks.whole("rank", rank)
     checks.whole("seed", seed)
     twin = copy.deepcopy(model)
-    kinds = (nn.Conv2d, nn.Linear)
-    layers = {name: layer for name, layer in twin.named_modules() if isinstance(layer, kinds)}
+    layers = {name: layer for name, layer in twin.named_modules() if isinstance(layer, UPDATED)}
     if not layers:
         found = f"model is a {type(model).__name__}"
         raise ValueError(f"{found}: give a network of Conv2d and Linear layers")
-    if any(parametrize.is_parametrized(layer) for layer in layers.values()):
-        raise ValueError("model is a low-rank update already: give the network that it updates")
+    _check_plain(layers)
+    _check_complete(twin, layers)
     for name, layer in layers.items():
         layer.weight.requires_grad_(False)
         if rank:
@@ -63,6 +66,33 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
             update = RankUpdate(layer.weight, rank, fixed, rng)
             parametrize.register_parametrization(layer, "weight", update)
     return twin
+
+
+def _check_plain(layers: Mapping[str, nn.Module]) -> None:
+    """Raise ValueError for a layer whose weight is computed from other parameters."""
+    for name, layer in layers.items():
+        if parametrize.is_parametrized(layer):
+            steps = getattr(layer, "parametrizations", {})
+            kinds = [kind for chain in steps.values() for kind in chain]
+            if any(isinstance(kind, RankUpdate) for kind in kinds):
+                found = "model is a low-rank update already"
+                raise ValueError(f"{found}: give the network that it updates")
+            found = f"layer {name} is parametrised by {type(kinds[0]).__name__.lstrip('_')}"
+            advice = "remove it, torch.nn.utils.parametrize.remove_parametrizations"
+            raise ValueError(f"{found}: {advice}")
+
+
+def _check_complete(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Raise ValueError for matrices of other layers, which would be trained in full."""
+    updated = {id(layer.weight) for layer in layers.values() if hasattr(layer, "weight")}
+    left = [
+        name
+        for name, weight in model.named_parameters()
+        if weight.ndim > 1 and weight.requires_grad and id(weight) not in updated
+    ]
+    if left:
+        advice = "freeze them by requires_grad_(False), or use Conv1d, Conv2d, Conv3d and Linear"
+        raise ValueError(f"{', '.join(left)} would be trained in full: {advice}")
 
 
 def merged(model: nn.Module) -> nn.Module:

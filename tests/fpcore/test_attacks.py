@@ -545,14 +545,101 @@ def test_labels_that_no_output_has_are_an_error_and_not_a_low_accuracy(net, x, y
 
 
 def test_pgd_computes_no_gradient_that_nobody_reads(monkeypatch):
-    calls, gradient = [], attacks._loss_and_grad
+    calls, gradient = [], attacks.loss_and_grad
 
     def counted(*given):
         calls.append(1)
         return gradient(*given)
 
-    monkeypatch.setattr(attacks, "_loss_and_grad", counted)
+    monkeypatch.setattr(attacks, "loss_and_grad", counted)
     net, x = ConvNet(1 / 8), torch.rand(4, 3, 32, 32, generator=rng(1))
     ball = Ball("l2", 0.1, BOX)
     pgd(net, x, torch.arange(4), ball, steps=5, restarts=2, stop=False, rng=rng())
     assert len(calls) == 10
+
+
+class Rooted(torch.nn.Module):
+    """One logit, sqrt|x_0| + 1: at 0 it has no gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.scale * (x[:, 0].abs().sqrt() + 1) + x[:, 1]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_gradient_that_is_not_a_number_breaks_no_sample_and_is_said(norm):
+    net, x, y, ball = Rooted(), torch.zeros(6, 3), torch.ones(6), Ball(norm, 0.1)
+    x[4:, 0] = 1.0
+    for attack in (fgm, pgd):
+        with pytest.warns(attacks.GradientWarning, match="for 4 of 6 samples") as said:
+            moved = attack(net, x, y, ball)
+        assert len(said) == 1 and moved.isfinite().all()
+        assert torch.equal(moved[:4], x[:4]) and (moved[4:] != x[4:]).any(1).all()
+    with pytest.warns(attacks.GradientWarning, match=r"4 of 6 .* may be too high") as said:
+        survived = robust_correct(net, x, y, ball, steps=3, restarts=1, chunk=2)
+    assert len(said) == 1 and survived.all()
+    assert robust_correct(net, x, y, Ball(norm, 0.0), steps=3, restarts=2).all()
+
+
+def test_an_output_that_is_not_a_number_is_no_success_of_an_attack():
+    class Undefined(torch.nn.Module):
+        """sqrt(x) + 1, which is no number to the left of 0, where the gradient leads."""
+
+        def forward(self, x):
+            return x[:, 0].sqrt() + 1
+
+    x, y, ball = torch.full((3, 1), 0.01), torch.ones(3), Ball("l2", 0.5)
+    with pytest.warns(attacks.GradientWarning, match="for 3 of 3 samples"):
+        moved = pgd(Undefined(), x, y, ball, steps=2)
+    assert Undefined()(moved).isfinite().all()
+    with pytest.warns(attacks.GradientWarning, match="for 3 of 3 samples"):
+        assert robust_correct(Undefined(), x, y, ball, steps=2, restarts=1).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_steepest_direction_of_a_gradient_that_is_not_finite_is_zero(norm):
+    grad = torch.tensor([[math.nan, 1.0], [math.inf, 0.0], [3.0, 4.0]])
+    direction = Ball(norm, 1.0).steepest(grad)
+    assert not direction[:2].any() and direction[2].all()
+
+
+def test_attacks_work_in_inference_mode(broken):
+    net, x, y = broken
+    ball, options = Ball("l2", 0.2), {"steps": 3, "restarts": 2}
+
+    def extra(model, a, b):
+        a = a.clone().requires_grad_()
+        (grad,) = torch.autograd.grad(loss(model(a), b).sum(), a)
+        return (a + 0.1 * Ball("l2", 0.1).steepest(grad)).detach()
+
+    def all_of_them(x, y):
+        yield fgm(net, x, y, ball)
+        yield pgd(net, x, y, ball, **options, rng=rng())
+        yield robust_correct(net, x, y, ball, **options, rng=rng(), extra=(extra,))
+
+    expected = [*all_of_them(x, y)]
+    with torch.inference_mode():
+        found = [*all_of_them(x, y), *all_of_them(x.clone(), y.clone())]
+        copied = x.clone(), y.clone()
+    found += all_of_them(*copied)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected * 3))
+
+
+@pytest.mark.parametrize("attack", [fgm, pgd, robust_correct])
+def test_a_model_made_in_inference_mode_is_refused(attack):
+    with torch.inference_mode():
+        net = TwoLayer(4, 3)
+    with pytest.raises(ValueError, match=r"weight was made under torch.inference_mode\(\)"):
+        attack(net, torch.ones(2, 4), torch.ones(2), Ball("l2", 0.1))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0.0, math.inf), (-math.inf, math.inf), (math.nan, 1.0), (1.0,), 1.0, (None, 1.0), (1, 0)],
+)
+def test_a_box_of_other_than_two_numbers_in_order_is_named(box):
+    with pytest.raises(ValueError, match="box = "):
+        Ball("l2", 0.1, box)

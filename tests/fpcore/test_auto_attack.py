@@ -179,3 +179,32 @@ def test_what_autoattack_cannot_attack_is_refused_before_any_work(net, change, s
 def test_a_network_that_cannot_be_traced_is_attacked_as_it_is():
     net, (x, _) = Scores().eval(), images()
     assert torch.equal(frozen(net)(x), net(x))
+
+
+def test_autoattack_works_in_inference_mode():
+    net = Brightness()
+    with torch.inference_mode():
+        x, y = images()
+        survived = autoattack(net, x, y, Ball("linf", 0.02, BOX))
+    assert survived.tolist() == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_of_other_precisions_are_attacked_in_float32_and_judged_in_their_own(
+    dtype, tmp_path
+):
+    x, y = images()
+    seen = []
+
+    class Recorded(Brightness):
+        def forward(self, x):
+            if not isinstance(x, torch.fx.Proxy):
+                seen.append((x.dtype, self.centres.dtype))
+            return super().forward(x)
+
+    net, ball = Recorded().to(dtype), Ball("linf", 0.02, BOX)
+    for _ in range(2):  # what was kept is found again
+        survived = autoattack(net, x.to(dtype), y, ball, keep=tmp_path / "kept")
+        assert survived.tolist() == [True] * 4 + [False] * 4
+    assert set(seen) == {(dtype, dtype), (torch.float32, torch.float32)}
+    assert net.centres.dtype == dtype

@@ -3,6 +3,7 @@ import io
 import math
 import os
 import pickle
+import shutil
 import sys
 
 import numpy as np
@@ -210,6 +211,41 @@ def test_a_torchvision_file_of_another_checksum_is_named(name, damage, torchvisi
     with pytest.raises(DataCorruptError) as error:
         load_cifar10(root, **COUNTS)
     assert str(path) in str(error.value)
+    assert f"delete the folder {path.parent} and download again" in str(error.value)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_a_damaged_download_is_repaired_where_downloads_are_allowed(
+    damage, torchvision_files, no_data_anywhere, monkeypatch
+):
+    root, pixels = torchvision_files
+    shutil.copytree(root, no_data_anywhere)
+    path = no_data_anywhere / CIFAR10.base_folder / "data_batch_2"
+    intact = path.read_bytes()
+
+    def break_it():
+        path.unlink() if damage == "missing" else path.write_bytes(intact[:-1])
+
+    asked = []
+
+    def fetch(dataset):
+        assert not path.exists()
+        asked.append(str(dataset.root))
+        path.write_bytes(intact)
+
+    monkeypatch.setattr(CIFAR10, "download", fetch)
+    break_it()
+    with pytest.raises(DataCorruptError, match=r"delete the folder .*cifar-10-batches-py"):
+        load_cifar10(**COUNTS, download=False)
+    assert asked == []
+    train, _ = load_cifar10(**COUNTS)
+    assert torch.equal(train.x, pixels[:20] / 255) and asked == [str(no_data_anywhere)]
+    load_cifar10(**COUNTS)
+    assert len(asked) == 1
+    break_it()
+    with pytest.raises(DataCorruptError, match="delete the folder"):
+        load_cifar10(no_data_anywhere, **COUNTS)  # a folder that was named is not written to
+    assert len(asked) == 1
 
 
 @pytest.mark.skipif(

@@ -344,12 +344,13 @@ def test_the_threshold_follows_its_schedule(data):
 
 
 def spy(monkeypatch, name):
-    """Record (net, x, adversarial, ball) of each call of an attack."""
+    """Record (x, adversarial, ball, options) of each call of an attack."""
     original, calls = getattr(training, name), []
 
     def recorded(net, x, y, ball, *rest, **options):
         adversarial = original(net, x, y, ball, *rest, **options)
-        calls.append((x, adversarial, ball, *rest, *options.values()))
+        given = [option for option in (*rest, *options.values()) if not torch.is_tensor(option)]
+        calls.append((x, adversarial, ball, *given))
         return adversarial
 
     monkeypatch.setattr(training, name, recorded)
@@ -480,11 +481,37 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(data, tmp_path
             return (x * math.nan if step == self.at else x), y
 
     path = tmp_path / "c"
-    error = r"the loss is nan at step 8: give a smaller lr than 2"
+    error = r"the loss is nan at step 8: the data hold numbers that are not finite"
     with pytest.raises(FloatingPointError, match=error):
         train(network(), Poisoned(data, 5), QUICK, every=4, checkpoint=path)
     with safe_open(path, "pt") as file:
         assert file.metadata()["step"] == "4" and file.get_tensor("model.weight").isfinite().all()
+
+
+def test_a_step_size_that_is_too_large_is_named():
+    images = Images(torch.rand(16, 3, 32, 32), torch.arange(16) % 10, "random")
+    advice = r"at step 4: give a smaller lr than 1e\+30"
+    for radius in (0.0, 0.1):
+        config = Training(steps=4, lr=1e30, batch=8, radius=radius)
+        with pytest.raises(FloatingPointError, match=advice):
+            train(ConvNet(1 / 16), images, config, every=4)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_training_on_a_network_without_gradient_in_x_stops_and_says_so(steps):
+    class Rooted(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x):
+            return x[:, 0].abs().sqrt() + self.bias
+
+    zeros = type("Zeros", (), {"batch": lambda _, n, *a: (torch.zeros(n, 3), torch.ones(n))})()
+    config = Training(steps=2, lr=0.1, batch=4, radius=0.1, attack_steps=steps)
+    with pytest.raises(FloatingPointError, match="the network's gradient in x is not finite"):
+        train(Rooted(), zeros, config)
+    train(Rooted(), zeros, dataclasses.replace(config, radius=0.0))
 
 
 def test_a_run_without_a_label_prints_nothing(data, capsys):

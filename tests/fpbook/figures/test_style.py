@@ -11,6 +11,7 @@ from PIL import Image
 
 from fpbook.figures import style
 from fpbook.figures.style import NETWORK_COLORS, decades, guide, means
+from fpbook.results import Interval
 
 pytestmark = pytest.mark.usefixtures("closed")
 ROOT = Path(__file__).parents[3]
@@ -49,8 +50,8 @@ def test_every_network_has_one_colour_of_its_own():
 
 def test_the_reach_of_a_mean_is_to_the_ends_of_its_interval_or_none():
     numbers = [
-        {"value": 0.5, "low": 0.3, "high": 0.6},
-        {"value": 0.2, "low": None, "high": None},
+        Interval(value=0.5, low=0.3, high=0.6, n=3),
+        Interval(value=0.2, low=None, high=None, n=1),
     ]
     values, reach = means(numbers)
     assert values.tolist() == [0.5, 0.2]

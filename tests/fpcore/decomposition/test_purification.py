@@ -223,3 +223,66 @@ def test_live_neurons_have_a_norm_near_the_largest():
         net.weight.copy_(torch.tensor([2.0, 0.3, 0.1, 0.0])[:, None] * torch.eye(3)[0])
     assert live(net).tolist() == [True, True, False, False]
     assert live(net, share=0.01).tolist() == [True, True, True, False]
+
+
+SCALES = [1e-36, 1e-30, 1e-25, 1e-18, 1e-10, 1.0, 1e10, 1e18, 1e19, 1e30, 1e36]
+ANGLE = 1e-5  # what rounding in float32 leaves of a right angle
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale_adv", SCALES)
+def test_rows_are_split_at_every_scale(scale, scale_adv):
+    w, w_adv = scale * normal(0, 20, 30), scale_adv * normal(1, 20, 30)
+    parts = decompose(w, w_adv)
+    a, b = w.double(), w_adv.double()
+    beta = (a * b).sum(1) / (b * b).sum(1)
+    cos = torch.nn.functional.cosine_similarity(a, b, dim=1, eps=0)
+    pure, v = parts.pure.double(), parts.residual.double()
+    representable = (beta.abs() < 1e38) & (beta.abs() > 1e-37)
+    expected = beta.float()[representable]
+    torch.testing.assert_close(parts.beta[representable], expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(parts.cos, cos.float(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(cosine(w, w_adv), parts.cos)
+    if 1e-5 < scale / scale_adv < 1e37:  # beta or beta w' is not rounded to a subnormal number
+        assert ((v * b).sum(1).abs() <= ANGLE * v.norm(dim=1) * b.norm(dim=1)).all()
+    torch.testing.assert_close((pure + v) / scale, a / scale, rtol=1e-4, atol=1e-5)
+    assert torch.equal(parts.dominant, cos.abs() > math.sqrt(0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_cosines_keep_to_one_in_every_precision(dtype, scale):
+    w = (scale * normal(0, 200, 25)).to(dtype)
+    other = (scale * normal(1, 200, 25)).to(dtype)
+    for a, b in ((w, w), (w, other), (w, -w)):
+        parts = decompose(a, b)
+        wanted = decompose(a.double(), b.double())
+        assert parts.cos.abs().max() <= 1 and cosine(a, b).abs().max() <= 1
+        assert parts.beta.dtype == torch.promote_types(dtype, torch.float32)
+        torch.testing.assert_close(parts.beta.double(), wanted.beta, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(parts.cos.double(), wanted.cos, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-36, 1e-25, 1e25, 1e36])
+def test_features_are_measured_at_every_scale(scale, sparse, planted):
+    w = planted(dense=0.5, noise=0.3).weight.detach()
+    one, other = (features(a, sparse.features, sparse.u_star) for a in (w, scale * w))
+    assert torch.equal(one.top, other.top)
+    torch.testing.assert_close(other.purity, one.purity, rtol=1e-4, atol=0)
+    torch.testing.assert_close(other.dense_part, one.dense_part, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(other.norm, scale * one.norm, rtol=1e-4, atol=0)
+    half = features(w.half(), sparse.features, sparse.u_star)
+    torch.testing.assert_close(half.purity, one.purity, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_named(wrong, sparse):
+    w = normal(0, 4, sparse.d)
+    broken = w.clone()
+    broken[2, 1] = wrong
+    with pytest.raises(ValueError, match="w_adv is not finite in row 2"):
+        decompose(w, broken)
+    with pytest.raises(ValueError, match="a is not finite in row 2"):
+        cosine(broken, w)
+    with pytest.raises(ValueError, match="w is not finite in row 2"):
+        features(broken, sparse.features, sparse.u_star)

@@ -103,3 +103,13 @@ def test_recalibration_keeps_the_weights_and_is_the_same_again():
 def test_there_is_a_delta_for_every_parameter(width):
     lin = Linearised(ConvNet(width), images(8))
     assert [d.shape for d in lin.delta] == [p.shape for p in ConvNet(width).parameters()]
+
+
+def test_statistics_of_no_images_or_chunks_are_refused():
+    net, x = ConvNet(1 / 8), torch.rand(4, 3, 32, 32)
+    with pytest.raises(ValueError, match="chunk = 0: give a whole number of at least 1"):
+        recalibrated(net, x, chunk=0)
+    with pytest.raises(ValueError, match="number of images = 0"):
+        recalibrated(net, x[:0])
+    with pytest.raises(ValueError, match="x is not finite"):
+        recalibrated(net, x / 0)

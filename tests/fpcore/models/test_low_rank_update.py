@@ -1,8 +1,11 @@
+import re
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from shared import Noise
+from torch import nn
 
 from fpcore.decomposition.ablation import removed, swapped, truncated
 from fpcore.decomposition.layers import neurons
@@ -134,3 +137,39 @@ def test_a_low_rank_update_is_changed_as_the_plain_network_of_its_weights(change
 def test_networks_without_layers_to_update_are_refused(make, says):
     with pytest.raises(ValueError, match=says):
         make()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [(nn.Conv1d(2, 5, 3), (4, 2, 8)), (nn.Conv3d(2, 5, 3), (4, 2, 4, 4, 4))],
+)
+def test_convolutions_of_other_dimensions_get_an_update_as_well(layer, shape):
+    net = nn.Sequential(layer, nn.Flatten(), nn.ReLU())
+    twin, x = low_rank(net, 2, 0), torch.randn(shape)
+    assert torch.equal(twin(x), net(x)) and torch.equal(merged(twin)(x), net(x))
+    assert trained_parameters(twin) == 2 * (5 + layer.weight[0].numel()) + 5
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"),
+    [
+        (nn.MultiheadAttention(4, 2), "1.in_proj_weight would be trained in full"),
+        (nn.ConvTranspose2d(2, 3, 3), "1.weight would"),
+        (nn.Embedding(5, 4), "1.weight would"),
+        (nn.LSTM(3, 4), "1.weight_ih_l0, 1.weight_hh_l0 would"),
+        (nn.Bilinear(2, 3, 4), "1.weight would"),
+    ],
+)
+def test_matrices_that_would_be_trained_in_full_are_named(layer, named):
+    net = nn.Sequential(nn.Linear(4, 4), layer)
+    with pytest.raises(ValueError, match=re.escape(named)):
+        low_rank(net, 1, 0)
+    for weight in layer.parameters(recurse=False):
+        weight.requires_grad_(False)
+    assert low_rank(net, 1, 0) is not net
+
+
+def test_a_parametrised_weight_is_not_called_a_low_rank_update():
+    net = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)))
+    with pytest.raises(ValueError, match="layer 0 is parametrised by SpectralNorm: remove it"):
+        low_rank(net, 1, 0)

@@ -1,0 +1,66 @@
+"""What attacks raise, its gradient in x, and the warning where there is none."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from fpcore.ball import Ball
+from fpcore.models.outputs import one_label_each, one_output_each
+
+
+class GradientWarning(UserWarning):
+    """An attack had no finite gradient for some samples: what it finds bounds nothing for them."""
+
+
+def warn_of_lost(lost: Tensor, ball: Ball) -> None:
+    """Say how many samples have been `lost` (n,), bool: in a ball of one point, none is."""
+    count = int(lost.sum()) if ball.radius else 0
+    if count:
+        found = f"for {count} of {len(lost)} samples the network's gradient in x is not finite"
+        advice = "the attack missed them, so that a robust accuracy may be too high"
+        warnings.warn(f"{found}: {advice}", GradientWarning, stacklevel=3)
+
+
+def objective(output: Tensor, y: Tensor) -> Tensor:
+    """What attacks raise, (n,): m, where the loss is log(1 + e^m).
+
+    Its gradient does not vanish where the loss saturates. For one logit m = -y f; for class scores
+    m = logsumexp of the other classes' scores - the score of y.
+    """
+    one_label_each(output, y)
+    if output.ndim == 1:
+        return -y * output
+    index = y[:, None]
+    return output.scatter(1, index, -torch.inf).logsumexp(1) - output.gather(1, index).squeeze(1)
+
+
+@torch.no_grad()
+def loss_alone(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs and per-sample objectives (n,)."""
+    output = one_output_each(model(x), x)
+    return output, objective(output, y).float()
+
+
+def loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs, per-sample objectives (n,) and their gradient with respect to x alone."""
+    with torch.inference_mode(False), torch.enable_grad():
+        x = tracked(x).requires_grad_()
+        y = tracked(y)
+        output = one_output_each(model(x), x)
+        values = objective(output, y)
+        (grad,) = torch.autograd.grad(values.sum(), x)
+    return output.detach(), values.detach().float(), grad  # scores are bfloat16 under autocast
+
+
+def tracked(value: Tensor) -> Tensor:
+    """`value` detached, and copied if it is of torch.inference_mode, which autograd cannot use."""
+    return value.clone() if value.is_inference() else value.detach()
+
+
+def not_of_inference(model: nn.Module) -> None:
+    """Raise ValueError if a weight was made under torch.inference_mode: it has no gradients."""
+    for name, weight in [*model.named_parameters(), *model.named_buffers()]:
+        if weight.is_inference():
+            advice = "make or load the model outside of it; attacks may be called inside"
+            raise ValueError(f"{name} was made under torch.inference_mode(): {advice}")
