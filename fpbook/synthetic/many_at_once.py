@@ -29,7 +29,7 @@ class Grid:
     base:    the protocol
     reaches: training radii, in units of 1/sqrt(k); at 0 clean training goes on
     widths:  in units of d
-    seeds:   of data, initialisation and samples
+    seeds:   of data, initialization and samples
     """
 
     base: SyntheticExperiment

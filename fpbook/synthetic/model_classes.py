@@ -172,7 +172,7 @@ def measure_low_complexity(
 
     config:     how the models train
     experiment: the protocol of the network beside them
-    seed:       of data, initialisation and samples
+    seed:       of data, initialization and samples
     device:     to train on
 
     Each model as "linear, clean" and "linear, adversarial", say, by its training. `class_bound` is
@@ -286,7 +286,7 @@ def run_widths(
 
     config:     how the tangent models train
     experiment: the protocol, at the network's own width
-    seeds:      of data, initialisation and samples
+    seeds:      of data, initialization and samples
     device:     to train on
     """
     found = []

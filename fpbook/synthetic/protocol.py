@@ -70,7 +70,7 @@ class SyntheticExperiment:
 
     @property
     def thresholds(self) -> tuple[float, float]:
-        """b_i/|w_i| at initialisation, and from the end of clean training on.
+        """b_i/|w_i| at initialization, and from the end of clean training on.
 
         FGM training does not touch it.
         """
@@ -81,7 +81,7 @@ class SyntheticExperiment:
         return SparseCoding(self.d, self.k, self.margin, self.noise, seed, device)
 
     def network(self, seed: int, device: torch.device) -> TwoLayer:
-        """The network at initialisation, w0."""
+        """The network at initialization, w0."""
         return TwoLayer(
             self.d, self.width, self.thresholds[0], self.init_norm, seeding.generator(seed, "init")
         ).to(device)
@@ -132,7 +132,7 @@ class SyntheticRun:
     """One seed: its data, its networks and how they were trained.
 
     experiment: the protocol
-    seed:       of data, initialisation and samples
+    seed:       of data, initialization and samples
     data:       the sparse coding model
     x, y:       a held-out test set, (n, d) and (n,)
     networks:   by name: "init" w0, and what `run_synthetic`, `run_control` or `run_scratch` trained

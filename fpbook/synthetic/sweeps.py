@@ -67,7 +67,7 @@ def limits(profile: str) -> dict[str, dict[float, SyntheticExperiment]]:
         t: replace(base, reach=t, training_reach=round(t + 0.06, 2)) for t in (0.3, 0.59, 0.8, 1.0)
     }
     sweeps = {
-        # without weight decay, which would forget any initialisation
+        # without weight decay, which would forget any initialization
         "initial norm |w0|, no decay": {
             s: replace(base, init_norm=s, decay=0.0) for s in (0.05, 1.0, 10.0)
         },

@@ -93,9 +93,8 @@ def shared_budget(
     h = slope @ weight  # (n, d)
     root = curvature.gather(1, chosen).sqrt()  # (n, p)
     a_h = root * (h @ weight.T).gather(1, chosen)  # A h, (n, p)
-    a_a = gram[chosen[:, :, None], chosen[:, None]]
-    a_a = a_a * root[:, :, None] * root[:, None]  # A A^T, (n, p, p)
-
+    # A A^T, (n, p, p)
+    a_a = gram[chosen[:, :, None], chosen[:, None]] * root[:, :, None] * root[:, None]
     cost = _dual(h, a_h, a_a, radius)
     slack = 4 * (sum(weight.shape) + 16) * EPS * (size * norm.sum() + cost)
     return base - cost - slack
