@@ -41,6 +41,7 @@ LIBRARIES = (
     "torchvision",
     "numpy",
     "scipy",
+    "pandas",
     "scikit-learn",
     "pyautoattack",
     "matplotlib",

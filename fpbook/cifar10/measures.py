@@ -108,9 +108,14 @@ def autoattack_correct(
         found[name] = {}
         for threat, (norm, radius) in THREATS.items():
             ball = Ball(norm, radius, (0.0, 1.0))
-            keep = cache_path("autoattack", net, x, y, ball, code=autoattack).with_suffix(".json")
-            found[name][threat] = autoattack(net, x, y, ball, keep=keep)
+            found[name][threat] = kept_autoattack(net, x, y, ball)
     return found
+
+
+def kept_autoattack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
+    """`autoattack`, each finished chunk of it kept in the cache: (n,), bool."""
+    keep = cache_path("autoattack", net, x, y, ball, code=autoattack).with_suffix(".json")
+    return autoattack(net, x, y, ball, keep=keep)
 
 
 def measure_autoattack(

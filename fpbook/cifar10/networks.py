@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fpbook.cifar10.experiment import CIFAR, CifarExperiment
 from fpbook.cifar10.runs import SECOND_STAGES, run_cifar
 from fpbook.results import joined, table
+from fpbook.results.files import folder
 from fpbook.results.store import publish_arrays, published_arrays
 from fpcore import checks
 from fpcore.images import DataNotFoundError, Images, load_cifar10
@@ -133,9 +134,8 @@ def published_networks(
     for network, state in published_arrays(name).items():
         net = config.initial(0)
         if wrong := _mismatch(net, {key: v.float() for key, v in state.items()}):
-            raise ValueError(
-                f"results/{name}.safetensors holds another network ({wrong}): publish it again"
-            )
+            path = folder() / f"{name}.safetensors"
+            raise ValueError(f"{path} holds another network ({wrong}): publish it again")
         nets[network] = net.eval().to(device)
     return nets
 

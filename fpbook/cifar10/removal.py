@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from fpbook.cifar10.experiment import CifarExperiment, training_threat
-from fpbook.cifar10.measures import measure_accuracies
+from fpbook.cifar10.measures import kept_autoattack, measure_accuracies
 from fpbook.cifar10.networks import Variant, first_images
 from fpbook.results import record
 from fpcore import seeding
-from fpcore.auto_attack import autoattack
 from fpcore.ball import Ball
 from fpcore.decomposition.ablation import removed, swapped
 from fpcore.decomposition.layers import neurons
@@ -91,7 +90,7 @@ def measure_removal(
     ball = Ball(config.norm, config.radius, (0.0, 1.0))
     for variant in autoattacked:
         x, y = first_images(test, "autoattacked_images", config.autoattacked_images)
-        share = autoattack(variants[variant], x, y, ball).float().mean().item()
+        share = kept_autoattack(variants[variant], x, y, ball).float().mean().item()
         threat = training_threat(config)
         found.append(record("autoattack_accuracy", share, **variant.columns, threat=threat))
     return found

@@ -140,7 +140,7 @@ def train_stage(
 
     Leaves the model in evaluation mode.
     """
-    path = cache_path(f"cifar10-{name}", training, model, data, seed, code=train)
+    path = cache_path(f"cifar10-{name}", training, model, data, seed, code=train_stage)
     label = f"{name}, seed {seed}" if progress else None
     every = data.steps(1, training.batch)
     history = train(model, data, training, every=every, checkpoint=path, progress=label)

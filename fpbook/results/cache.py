@@ -34,7 +34,9 @@ def cache_folder() -> Path:
     """
     if named := os.environ.get("FPCORE_CACHE"):
         return (STARTED_IN / Path(named).expanduser()).resolve()
-    return ROOT / "_build" / "cache" if (ROOT / "_toc.yml").exists() else user_cache_path("fpcore")
+    if (ROOT / "_toc.yml").exists():
+        return ROOT / "_build" / "cache"
+    return user_cache_path("fpcore", appauthor=False)
 
 
 def cache_path(label: str, *lineage: Any, code: Thing | tuple[Thing, ...]) -> Path:
@@ -44,18 +46,21 @@ def cache_path(label: str, *lineage: Any, code: Thing | tuple[Thing, ...]) -> Pa
     lineage: the arguments: configurations, seeds, data, the network that a training starts from.
     code: the functions that are called with them: `train`, and what it measures.
 
-    Networks and tensors count by their contents, other objects by what they show of themselves.
-    Also in the name are torch's version, and whether this machine trains in bfloat16: a cache may
-    be carried to one that does not. ValueError for arguments that cannot be told apart, and for a
-    folder in which nothing can be written, unless what is asked for lies in it.
+    Networks and tensors count by their contents, to the bit, other objects by what they show of
+    themselves: what another machine's arithmetic made may train anew. Also in the name are torch's
+    version, and whether the device trains in bfloat16: a cache may be carried to one that does
+    not. ValueError for arguments that cannot be told apart, and for a folder in which nothing can
+    be written, unless what is asked for lies in it.
     """
     functions = code if isinstance(code, tuple) else (code,)
     classes = {kind for part in lineage for kind in _classes(part)}
+    shown = [_value(part) for part in lineage]
+    device = "cuda" if "device=cuda" in json.dumps(shown) else "cpu"  # as data show it
     name = {
-        "lineage": [_value(part) for part in lineage],
+        "lineage": shown,
         "code": _loaded().digest_of(*functions, *classes),
         "torch": torch.__version__,
-        "bfloat16": arithmetic(torch.device("cpu")) == torch.bfloat16,
+        "bfloat16": arithmetic(torch.device(device)) == torch.bfloat16,
     }
     digest = hashlib.sha256(json.dumps(name).encode()).hexdigest()[:16]
     path = cache_folder() / f"{label}-{digest}.safetensors"

@@ -214,7 +214,7 @@ class Code:
         """Read the file of a function or class outside the packages; False for a library's."""
         try:
             path = Path(inspect.getsourcefile(thing) or "")
-        except TypeError:  # built in, or of a session without a file
+        except TypeError:  # built in, or typed at a prompt
             path = Path()
         if module == "__main__" and not path.is_file():
             raise ValueError(f"code = {thing!r}: it lies in no file; define it in a module")

@@ -4,6 +4,7 @@ There, a number was a name such as "cos_clean_adv_control/conv1", and of most nu
 the interval over seeds was all that was kept: they become summaries, to the last bit.
 """
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,15 +97,14 @@ def convert_folder(where: Path) -> list[Path]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Convert the folder that is named, or the results folder; returns the exit status."""
+    """The command `convert`; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m fpbook convert", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="of results; without it, results/")
+    options = parser.parse_args(arguments)
     try:
-        changed = convert_folder(Path(arguments[0]) if arguments else folder())
+        changed = convert_folder(options.folder or folder())
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print("\n".join(f"converted {path}" for path in changed) or "nothing to convert")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

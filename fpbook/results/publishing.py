@@ -86,7 +86,9 @@ def _same_numbers(one: Published, other: Published) -> bool:
     parts = [
         (result.content.get("records"), result.content.get("summaries")) for result in (one, other)
     ]
-    return parts[0] == parts[1] and one.provenance.get("tuned") == other.provenance.get("tuned")
+    keys = ("seeds", "tuned")
+    sources = [[result.provenance.get(key) for key in keys] for result in (one, other)]
+    return parts[0] == parts[1] and sources[0] == sources[1]
 
 
 def _uncommitted(result: Published) -> bool:

@@ -11,7 +11,7 @@ PERCENT = "%"
 class Quantity:
     """A quantity that experiments measure.
 
-    label: what it is, in words, for tables and axes
+    label: what it is, in words
     unit:  "" for a plain number; "%" for a fraction, read in percent; else what is counted
     share: whether it lies in [0, 1], so that its interval is cut to that range
     bound: "upper" or "lower" if the measured value is such a bound on the true one, else ""
@@ -80,7 +80,7 @@ QUANTITIES: dict[str, Quantity] = {
     "cos_two_seeds_size": Quantity("|cosine| with the same network of another seed, median"),
     "cos_removed_dense": Quantity("|cos(v, u*)|, median over live neurons", share=True),
     "share_dominant": _share("neurons of w in which it outweighs the rest"),
-    "share_dominant_live": _share("live neurons of w in which it outweighs the rest"),
+    "share_dominant_live": _share("of its live neurons, those in which it outweighs the rest of w"),
     "same_neuron_share": _share("hidden neurons nearest to their own ancestor in w"),
     "explained_by_init": _share("variance that a linear map of w0 explains"),
     "explained_by_clean": _share("variance that a linear map of w explains"),

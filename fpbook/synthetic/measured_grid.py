@@ -28,7 +28,7 @@ def robust_between(run: SyntheticRun, network: str, reaches: Sequence[float]) ->
 
     At the l2 radii reach / sqrt(k), on the first EVALUATION_SAMPLES of the run's test set.
     """
-    net = getattr(run, network)
+    net = run.named(network)
     x, y = run.x[:EVALUATION_SAMPLES], run.y[:EVALUATION_SAMPLES]
     attacked, certified = [], []
     for reach in reaches:
@@ -55,7 +55,8 @@ def compare_networks(
 
 def over_seeds(each: Sequence[Accuracies], at: int) -> Numbers:
     """Means and 95% intervals over seeds at the radius of index `at`, from those of each seed."""
-    return {key: interval([one[key][at] for one in each], True, PERCENT) for key in each[0]}
+    values = {key: [one[key][at] for one in each] for key in each[0]}
+    return {key: interval(some, share=True, unit=PERCENT) for key, some in values.items()}
 
 
 @dataclass(frozen=True)

@@ -230,10 +230,8 @@ def _run(
     start = init
     for name, training in stages.items():
         model = copy.deepcopy(start)
-        watching = (init, *watched, experiment.training_radius)
-        path = cache_path(
-            f"synthetic-{name}", training, model, data, seed, *watching, code=(train, watch)
-        )
+        watching = (init, experiment.training_radius)
+        path = cache_path(f"synthetic-{name}", training, model, data, seed, *watching, code=_run)
 
         def measure(
             _: nn.Module, model: TwoLayer = model, start: TwoLayer = start

@@ -48,7 +48,7 @@ def neuron_panel(run: SyntheticRun) -> tuple[Figure, str]:
     ylabels = {"clean": "$w_i$", "purified": "$w_i'$"}
     for axis, name in zip(axes, COMPARED):
         _, color = LOOKS[name]
-        w = getattr(run, name).weight.detach()[i]
+        w = run.named(name).weight.detach()[i]
         neuron(axis, w, run.data, color, "", unit=w.norm().clamp(min=1e-30).item())
         axis.set(ylabel=ylabels[name], xlabel="", ylim=(-0.4, 1.1))
     axes[0].set_title("a typical neuron")
@@ -60,7 +60,7 @@ def neuron_panel(run: SyntheticRun) -> tuple[Figure, str]:
 def decision_panel(run: SyntheticRun) -> tuple[Figure, str]:
     """The decisions along the dense direction, and where the median one changes its sign."""
     figure, axis = small_axes()
-    nets = {f"${symbol}$": (getattr(run, name), color) for name, (symbol, color) in LOOKS.items()}
+    nets = {f"${symbol}$": (run.named(name), color) for name, (symbol, color) in LOOKS.items()}
     reaches = torch.linspace(0, 1.2, 25)
     x, y = run.x[:EVALUATION_SAMPLES], run.y[:EVALUATION_SAMPLES]
     medians = decisions(axis, nets, run.data, x, y, reaches, unit=run.experiment.k**-0.5)

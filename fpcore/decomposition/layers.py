@@ -9,11 +9,11 @@ from fpcore.models.two_layer import TwoLayer
 def neurons(model: nn.Module) -> dict[str, Tensor]:
     """Each layer's weights as a matrix (neurons, fan-in), by its name.
 
-    A convolution's filter is one neuron.
+    Of linear layers and convolutions, of which a filter is one neuron.
     """
     if isinstance(model, TwoLayer):
         return {"hidden": model.weight.detach()}
-    kinds = (nn.Conv2d, nn.Linear)
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, kinds)}
     return {name: layer.weight.detach().flatten(1) for name, layer in layers.items()}
 

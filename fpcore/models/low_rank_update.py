@@ -56,7 +56,7 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
     layers = {name: layer for name, layer in twin.named_modules() if isinstance(layer, UPDATED)}
     if not layers:
         found = f"model is a {type(model).__name__}"
-        raise ValueError(f"{found}: give a network of Conv2d and Linear layers")
+        raise ValueError(f"{found}: give a network of convolutions and Linear layers")
     _check_plain(layers)
     _check_complete(twin, layers)
     for name, layer in layers.items():

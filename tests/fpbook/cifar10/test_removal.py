@@ -86,7 +86,7 @@ def test_removal_is_measured_under_autoattack_where_that_is_asked_for(monkeypatc
         assert ball == Ball("l2", 0.5, (0.0, 1.0))
         return torch.arange(len(x)) < 2
 
-    monkeypatch.setattr("fpbook.cifar10.removal.autoattack", some_survive)
+    monkeypatch.setattr("fpbook.cifar10.removal.kept_autoattack", some_survive)
     config = dataclasses.replace(TINY, attacked_images=4, autoattacked_images=8)
     one, other = whole("w - v"), Variant("purified")
     nets = networks()

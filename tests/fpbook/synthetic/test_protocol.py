@@ -7,6 +7,7 @@ import torch
 
 from fpbook.figures.synthetic import both_trainings, history
 from fpbook.results import table
+from fpbook.results.code import Code, Part
 from fpbook.synthetic import protocol
 from fpbook.synthetic.measures import (
     accuracy_bounds,
@@ -370,7 +371,10 @@ def test_checkpoints_are_named_by_what_trains_and_what_watches(tiny, cache, monk
         lambda *lineage, code: named.append(code) or name(*lineage, code=code),
     )
     run_synthetic(tiny, 0, CPU, progress=False)
-    assert named == [(training.train, watch)] * 2
+    assert named == [protocol._run] * 2  # which says how often it is watched
+    reached = Code().reach(protocol._run)
+    for function in (training.train, watch):
+        assert Part(function.__module__, function.__name__) in reached
 
 
 def test_a_network_that_was_not_trained_is_named(tiny, cache):

@@ -128,7 +128,10 @@ def test_a_low_rank_update_is_changed_as_the_plain_network_of_its_weights(change
     ("make", "says"),
     [
         (lambda: low_rank(updated(), 1, 0), "a low-rank update already"),
-        (lambda: low_rank(TwoLayer(4, 3), 1, 0), "TwoLayer: give a network of Conv2d and Linear"),
+        (
+            lambda: low_rank(TwoLayer(4, 3), 1, 0),
+            "TwoLayer: give a network of convolutions and Linear",
+        ),
         (lambda: truncated(TwoLayer(4, 3), TwoLayer(4, 3), 1, images()), REPLACED),
         (lambda: removed(TwoLayer(4, 3), TwoLayer(4, 3), 1.0), REPLACED),
         (lambda: swapped(TwoLayer(4, 3), TwoLayer(4, 3), images()), REPLACED),
