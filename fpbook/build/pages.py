@@ -14,7 +14,9 @@ from fpbook.results.tables import markdown_table
 STATEMENTS = ("theorem", "lemma", "proposition", "corollary")
 STATEMENT = re.compile(rf"^:{{3,}}\{{prf:({'|'.join(STATEMENTS)})\}} *(.*)\n:label: (\S+)", re.M)
 MEASURED = re.compile(r"\{ref\}`[^`<]+<(?:measure|check)-[a-z-]+>`")
-LISTED = re.compile(r"^(\S+(?: \S+)*?) {2,}(\S.*)")  # of a docstring: a name, what it is
+# Of a docstring: a name and what it is, in columns or after a colon; and a numbered equation.
+LISTED = re.compile(r"^(\w+(?:, \w+)*): +(\S.*)|^(\S+(?: \S+)*?) {2,}(\S.*)")
+NUMBERED = re.compile(r"^(\(\d+\) .*)")
 HERE = "on its page"  # where a statement is measured or used that no section names
 TARGET = re.compile(r"^\(((?:measure|check)-[a-z-]+)\)=\n#+ (.+)", re.M)
 
@@ -148,10 +150,17 @@ def escape(name: str, lines: list[str]) -> None:
 
 
 def _listed(paragraph: str) -> str:
-    """A paragraph of lines "name  what it is", each with its indented rest, as a list."""
-    if not LISTED.match(paragraph):
-        return paragraph
-    return "\n".join(
-        LISTED.sub(r"- **\1**: \2", line) if LISTED.match(line) else f"  {line.strip()}"
-        for line in paragraph.splitlines()
-    )
+    """A paragraph of lines "name  what it is" or "(1) equation", each with its rest, as a list."""
+    lines = paragraph.splitlines()
+    starts = [line for line in lines if not line.startswith(" ")]
+    if all(map(LISTED.match, starts)):
+        return "\n".join(
+            f"  {line.strip()}" if line.startswith(" ") else LISTED.sub(r"- **\1\3**: \2\4", line)
+            for line in lines
+        )
+    if all(map(NUMBERED.match, starts)):
+        return "\n".join(
+            f"  {line.strip()}" if line.startswith(" ") else NUMBERED.sub(r"- \\\1", line)
+            for line in lines
+        )
+    return paragraph

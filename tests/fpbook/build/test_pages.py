@@ -97,6 +97,22 @@ def test_columns_of_a_docstring_become_a_list():
     assert lines == ["Train.", "", *listed]
 
 
+@pytest.mark.parametrize(
+    ("lines", "listed"),
+    [
+        (
+            ["share:  cut,", "        to one", "unit: %"],
+            ["- **share**: cut,", "  to one", "- **unit**: %"],
+        ),
+        (["(1) a = b", "    for all;", "(3) c"], ["- \\(1) a = b", "  for all;", "- \\(3) c"]),
+        (["Note: this", "is prose"], ["Note: this", "is prose"]),
+    ],
+)
+def test_arguments_and_equations_become_lists_and_prose_does_not(lines, listed):
+    pages.escape("fpcore.training.train", lines)
+    assert lines == listed
+
+
 def test_the_table_of_contents_of_the_package_keeps_its_columns():
     lines = ["Data     SparseCoding   *samples*", "", "Models   TwoLayer"]
     pages.escape("fpcore", lines)
