@@ -15,7 +15,7 @@ STATEMENTS = ("theorem", "lemma", "proposition", "corollary")
 STATEMENT = re.compile(rf"^:{{3,}}\{{prf:({'|'.join(STATEMENTS)})\}} *(.*)\n:label: (\S+)", re.M)
 MEASURED = re.compile(r"\{ref\}`[^`<]+<(?:measure|check)-[a-z-]+>`")
 # Of a docstring: a name and what it is, in columns or after a colon; and a numbered equation.
-LISTED = re.compile(r"^(\w+(?:, \w+)*): +(\S.*)|^(\S+(?: \S+)*?) {2,}(\S.*)")
+LISTED = re.compile(r"^([\w\\]+(?:, [\w\\]+)*): +(\S.*)|^(\S+(?: \S+)*?) {2,}(\S.*)")
 NUMBERED = re.compile(r"^(\(\d+\) .*)")
 HERE = "on its page"  # where a statement is measured or used that no section names
 TARGET = re.compile(r"^\(((?:measure|check)-[a-z-]+)\)=\n#+ (.+)", re.M)
