@@ -10,7 +10,7 @@ from nbformat import NotebookNode
 
 from fpbook.build.pages import table_of_contents
 from fpbook.results.cache import cache_folder
-from fpbook.results.files import ROOT, folder
+from fpbook.results.files import ROOT, folder, resolved
 
 # What runs a chapter: the kernel of this environment, whatever an editor wrote into the notebook.
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
@@ -83,4 +83,4 @@ def hand_down_folders() -> None:
     os.environ["FPCORE_CACHE"] = str(cache_folder())
     os.environ["FPCORE_RESULTS"] = str(folder())
     if named := os.environ.get("FPCORE_DATA"):
-        os.environ["FPCORE_DATA"] = str(Path(named).expanduser().resolve())
+        os.environ["FPCORE_DATA"] = str(resolved(named))

@@ -153,14 +153,10 @@ def _listed(paragraph: str) -> str:
     """A paragraph of lines "name  what it is" or "(1) equation", each with its rest, as a list."""
     lines = paragraph.splitlines()
     starts = [line for line in lines if not line.startswith(" ")]
-    if all(map(LISTED.match, starts)):
-        return "\n".join(
-            f"  {line.strip()}" if line.startswith(" ") else LISTED.sub(r"- **\1\3**: \2\4", line)
-            for line in lines
-        )
-    if all(map(NUMBERED.match, starts)):
-        return "\n".join(
-            f"  {line.strip()}" if line.startswith(" ") else NUMBERED.sub(r"- \\\1", line)
-            for line in lines
-        )
+    for pattern, item in ((LISTED, r"- **\1\3**: \2\4"), (NUMBERED, r"- \\\1")):
+        if all(map(pattern.match, starts)):
+            return "\n".join(
+                f"  {line.strip()}" if line.startswith(" ") else pattern.sub(item, line)
+                for line in lines
+            )
     return paragraph

@@ -23,7 +23,7 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from fpbook.results.code import Code, Thing
-from fpbook.results.files import ROOT, STARTED_IN, read_json, write_json
+from fpbook.results.files import ROOT, read_json, resolved, write_json
 from fpcore.checks import arithmetic
 
 
@@ -33,7 +33,7 @@ def cache_folder() -> Path:
     A process that starts others in another folder hands them this path as FPCORE_CACHE.
     """
     if named := os.environ.get("FPCORE_CACHE"):
-        return (STARTED_IN / Path(named).expanduser()).resolve()
+        return resolved(named)
     if (ROOT / "_toc.yml").exists():
         return ROOT / "_build" / "cache"
     return user_cache_path("fpcore", appauthor=False)

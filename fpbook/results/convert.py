@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from fpbook.results import ledger
-from fpbook.results.files import encode, folder, read_json, write_atomically
+from fpbook.results.files import encode, folder, read_json
 from fpbook.results.first_edition import RULES, columns_of
 from fpbook.results.store import FORMAT, WAY_OUT, check_format, is_first_edition, parse
+from fpcore.checkpoint import write_atomically
 
 LEDGER = "claims"  # its file is not converted, but made anew from the results
 

@@ -16,12 +16,12 @@ STARTED_IN = Path.cwd()  # what a relative folder is relative to, wherever the p
 def folder() -> Path:
     """The results folder: $FPCORE_RESULTS, else `results/` in the repository."""
     given = os.environ.get("FPCORE_RESULTS")
-    return _resolved(given) if given else ROOT / "results"
+    return resolved(given) if given else ROOT / "results"
 
 
-@functools.cache
-def _resolved(given: str) -> Path:
-    return STARTED_IN / Path(given).expanduser()
+def resolved(given: str) -> Path:
+    """A folder named in the environment, made absolute: `~` and relative ones are the caller's."""
+    return (STARTED_IN / Path(given).expanduser()).resolve()
 
 
 def check_name(name: str) -> str:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from fpbook.results import ledger
 from fpbook.results.columns import rows
-from fpbook.results.files import check_name, encode, folder, write_atomically
+from fpbook.results.files import check_name, encode, folder
 from fpbook.results.provenance import provenance
 from fpbook.results.records import table
 from fpbook.results.store import Published, load, pack_arrays
 from fpbook.results.summaries import is_summary, summary_table
+from fpcore.checkpoint import write_atomically
 
 
 def publish(

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from fpbook.results.columns import rows
-from fpbook.results.files import check_name, folder, read_json, write_atomically
+from fpbook.results.files import check_name, folder, read_json
 from fpbook.results.records import table
 from fpbook.results.summaries import joined, summarise, summary_table
+from fpcore.checkpoint import write_atomically
 
 FORMAT = 2  # of the files; the first edition's had none, and "measured" in place of records
 NEEDED = {"profile", "device", "versions", "seeds", "date", "commit"}  # of a provenance

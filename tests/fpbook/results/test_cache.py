@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fpbook.results import cache
+from fpbook.results import cache, files
 from fpbook.results.cache import cache_folder, cache_path, kept
 from fpbook.results.code import ROOT, Code
 
@@ -202,7 +202,7 @@ def test_the_folder_is_absolute_and_does_not_follow_the_process(tmp_path, monkey
     monkeypatch.setenv("FPCORE_CACHE", "some/where")
     before = cache_folder()
     monkeypatch.chdir(tmp_path)
-    assert before == cache_folder() == cache.STARTED_IN / "some" / "where"
+    assert before == cache_folder() == files.STARTED_IN / "some" / "where"
     assert before.is_absolute()
 
 
