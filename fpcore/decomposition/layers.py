@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from inspect import getattr_static, isroutine
 from typing import Any
 
 import torch
@@ -194,7 +195,7 @@ def _notes(modules: Mapping[str, nn.Module], unmet: list[str], order: str) -> tu
     if unmet:
         notes.append(f"data do not meet {', '.join(unmet)}")
     for name, module in modules.items():
-        if callable(getattr(module, "weight", None)):
+        if isroutine(getattr_static(module, "weight", None)):  # as quantised layers have it
             notes.append(f"{name} is a {type(module).__name__}: its weights cannot be read")
         elif rows_of(module) and own_forward(module):
             notes.append(f"{name} is a {type(module).__name__}: its forward may change its weights")

@@ -98,8 +98,12 @@ def _unit(w: Tensor) -> tuple[Tensor, Tensor]:
 
 def norms(w: Tensor) -> Tensor:
     """The norm of each row of w (m, d), at every scale: (m,), float64."""
-    unit, size = _unit(w)
-    return unit.norm(dim=1) * size
+    w = at_least_float32(w)
+    found = w.norm(dim=1).double()
+    if len(rows := _out_of_range(w).nonzero().flatten()):
+        unit, size = _unit(w[rows])
+        found = found.index_put((rows,), unit.norm(dim=1) * size)
+    return found
 
 
 def chance_cosine(d: int) -> float:
