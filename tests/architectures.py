@@ -1,6 +1,5 @@
 """Networks of many kinds, made at random: what the measures must cope with."""
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -126,6 +125,12 @@ def timm(name: str, **options: Any) -> nn.Module:
     return timm.create_model(name, num_classes=5, **options)
 
 
+def mixer() -> nn.Module:
+    from timm.models import MlpMixer
+
+    return MlpMixer(num_classes=5, img_size=32, patch_size=8, num_blocks=2, embed_dim=16)
+
+
 def robust_bench() -> nn.Module:
     from robustbench.model_zoo.architectures.wide_resnet import WideResNet
 
@@ -183,9 +188,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         left_out=("cls_token", "pos_embed"),
         needs="timm",
     ),
-    "timm mixer": Architecture(
-        lambda: timm("mixer_s32_224", img_size=32, patch_size=8, num_blocks=2), needs="timm"
-    ),
+    "timm mixer": Architecture(mixer, needs="timm"),
     "transformers bert": Architecture(
         lambda: hugging_face("Bert", vocab_size=20, num_labels=5),
         words,
@@ -200,8 +203,3 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "robustbench": Architecture(robust_bench, needs="robustbench"),
 }
-
-
-def installed(architecture: Architecture) -> bool:
-    """Whether the library is there that has the network."""
-    return importlib.util.find_spec(architecture.needs) is not None

@@ -1,7 +1,8 @@
 """How data meet the modules of a network: in which order, which gives the scores, what follows."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +43,7 @@ def data_flow(model: nn.Module, x: Any = None) -> DataFlow:
     modules = dict(named_modules(model))
     net = unwrapped(model)
     try:
-        with evaluating(net), torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        with evaluating(net), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a tracer that meets code it may not know
             return _by_tracing(net, modules)
     except Exception:  # whatever a network's code makes of a tracer
@@ -51,6 +52,12 @@ def data_flow(model: nn.Module, x: Any = None) -> DataFlow:
 
 class _Tracer(fx.Tracer):
     """A tracer that looks into no module with neurons."""
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
+    ) -> Any:
+        inside = unwrapped(m)
+        return super().call_module(inside, forward if inside is m else inside, args, kwargs)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return bool(rows_of(m)) or super().is_leaf_module(m, module_qualified_name)
@@ -107,7 +114,7 @@ def _by_running(net: nn.Module, modules: Mapping[str, nn.Module], x: Any) -> Dat
 
     hooks = [module.register_forward_hook(note(name)) for name, module in modules.items()]
     try:
-        with evaluating(net), torch.random.fork_rng(), torch.compiler.set_stance("force_eager"):
+        with evaluating(net), torch.random.fork_rng():
             scores = _tensors(called(net, x))
     finally:
         for handle in hooks:
@@ -126,10 +133,14 @@ def called(net: nn.Module, x: Any) -> Any:
     wanted = next(floats, torch.float32)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it does not call the modules inside
+    compiled = any(unwrapped(module) is not module for module in net.modules())
+    # Only then, since it imports the compiler.
+    stance = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
     try:
-        if isinstance(x, Mapping):
-            return net(**x)
-        return net(x.to(wanted) if x.is_floating_point() else x)
+        with stance:
+            if isinstance(x, Mapping):
+                return net(**x)
+            return net(x.to(wanted) if x.is_floating_point() else x)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, installed
+from architectures import ARCHITECTURES
 from torch import nn
 
 from fpcore.decomposition.ablation import removed, truncated, update_spectra
@@ -17,12 +17,13 @@ from fpcore.models.acting import copied, merged, unwrapped
 def make(name):
     """A random network, another near it, and what they are called with."""
     architecture = ARCHITECTURES[name]
-    if not installed(architecture):
-        pytest.skip(f"{architecture.needs} is not installed")
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries
         torch.manual_seed(0)
-        net, x = architecture.make(), architecture.x()
+        try:
+            net, x = architecture.make(), architecture.x()
+        except ModuleNotFoundError as error:
+            pytest.skip(f"{architecture.needs} is not installed, or not all it needs ({error})")
         _disturb(net, 0.1)  # some are initialised at 0
         other = copied(unwrapped(net))
         _disturb(other, 0.3)
@@ -99,7 +100,6 @@ def test_what_is_removed_and_put_back_gives_the_same_scores(name):
     for layer, part in split.items():
         places.write(layer, part.pure + part.residual)
     torch.testing.assert_close(scores(gone, x), whole, rtol=slack, atol=slack)
-    size = max(min(w.shape) for w in neurons(net, x).values())
     if slack == 1e-5 and not any(isinstance(m, nn.BatchNorm2d) for m in net.modules()):
-        full = truncated(net, other, size, x)
+        full = truncated(net, other, 10_000, x)
         torch.testing.assert_close(scores(full, x), scores(merged(other), x), rtol=1e-3, atol=1e-3)
