@@ -30,7 +30,7 @@ def decoded(pictures: Sequence[tuple[str, Any]], size: int | None) -> tuple[Tens
             image = content if isinstance(content, Image.Image) else Image.open(content)
             image.load()
         except Exception as error:
-            what = f"{name} is no picture, or a damaged one ({error})"
+            what = f"{name} is no picture, or a damaged one ({type(error).__name__})"
             raise ValueError(f"{what}: leave it out, or copy it again") from error
         if image.mode not in PLAIN or "transparency" in image.info:
             found = f"{name} has the mode {image.mode}, with transparency or more than 8 bits"

@@ -90,7 +90,7 @@ def _from_torchvision(name: str, count: int, size: int | None) -> LabelledData:
         data = getattr(datasets, name)(str(root), download=False, **splits[name])
     except Exception as error:
         call = f"torchvision.datasets.{name}({str(root)!r}, download=True, **{splits[name]})"
-        what = f"no {name} in {root} ({str(error).splitlines()[0]})"
+        what = f"no {name} in {root} ({' '.join(str(error).split())})"
         raise DataNotFoundError(f"{what}: download it, in Python, by {call}") from error
     places = (name for name in ("targets", "labels", "_labels") if hasattr(data, name))
     labels = getattr(data, next(places, ""), None)

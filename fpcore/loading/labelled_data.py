@@ -74,12 +74,9 @@ def labelled(images: Any, count: int | None = None) -> LabelledData:
         name = images.name
         notes = images.notes if isinstance(images, LabelledData) else ()
         images = (images.x, images.y)
-    if (
-        isinstance(images, tuple | list)
-        and len(images) == 2
-        and isinstance(images[0], Tensor | np.ndarray)
-    ):
-        name = "x, y" if not notes and name in ("tuple", "list") else name
+    several = isinstance(images, tuple | list) and len(images) == 2
+    if several and isinstance(images[0], Tensor | np.ndarray):
+        name = "x, y" if name in ("tuple", "list") else name
         x, y = _joined(name, [images], count)
     elif isinstance(images, Dataset):
         data: Any = images

@@ -12,6 +12,10 @@ from fpcore.loading.wrappings import listed, normalisation_in, state_dict_in, un
 
 FIX = "give the architecture that these weights were trained in, my.module:factory if it is yours"
 
+# Wrappers of these names may have computed something themselves.
+SILENT = frozenset({"model.", "net.", "network.", "backbone."})
+ALONE = "what stood beside it without weights, a normalisation say, is not in the file"
+
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
     """The state dict in a file, on the CPU, its wrappings undone; and notes that say which.
@@ -30,6 +34,8 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
     short, undone = unwrapped(state)
     if undone:
         notes.append(f"took the prefixes {listed(undone)} off all names")
+    if not SILENT.isdisjoint(undone) and not normalisation_in(state):
+        notes.append(ALONE)
     return {short[name]: value for name, value in state.items()}, notes
 
 
@@ -37,21 +43,26 @@ def load_into(model: nn.Module, weights: str | Path | Mapping[str, Tensor]) -> l
     """Load weights into a network, strictly; return notes that say what was done to them.
 
     model    any network; its names may have other `PREFIXES` than those of the file
-    weights  a file, as for `read_weights`, or a state dict
+    weights  a file, as for `read_weights`, or a state dict, or a dict around one
 
     Values take the dtype of the network. What a network can do without: the second name of tied
     weights, `num_batches_tracked`. Raises ValueError for names that are missing or unexpected,
     other shapes or kinds of number, and parameters that are not finite; then nothing has changed.
     """
     if isinstance(weights, Mapping):
-        return fit(model, weights, "the state dict")
-    state, notes = read_weights(weights)
-    return notes + fit(model, state, str(weights))
+        source = "the state dict"
+        state, notes = state_dict_in(weights, {})
+    else:
+        source = str(weights)
+        state, notes = read_weights(weights)
+    return notes + fit(model, state, source)
 
 
 def fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
     """What `load_into` does with a state dict that is called `source` in errors."""
     own = {name: v for name, v in model.state_dict().items() if isinstance(v, Tensor)}
+    if empty := [name for name, value in own.items() if value.is_meta]:
+        raise ValueError(f"the network has no values of {listed(empty)} (device meta): .to_empty()")
     ours, theirs = unwrapped(own)[0], unwrapped(state)[0]
     full = {short: name for name, short in ours.items()}
     found = {full[short]: state[name] for name, short in theirs.items() if short in full}
@@ -71,7 +82,9 @@ def fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]
         raise ValueError(f"{source} does not fit {type(model).__name__} ({what}): {fix}")
     loaded = {name: value.to(own[name]) for name, value in found.items()}  # dtype and device
     _check_finite(model, loaded, source)
-    model.load_state_dict(model.state_dict() | loaded)
+    full_state = model.state_dict()
+    full_state.update(loaded)  # not a new dict: this one has the modules' versions
+    model.load_state_dict(full_state)
     changed = {(v.dtype, own[k].dtype) for k, v in found.items() if v.is_floating_point()}
     texts = sorted(f"{a} became the network's {b}" for a, b in changed if a != b)
     return notes + [text.replace("torch.", "") for text in texts]
@@ -90,7 +103,7 @@ def _fill(
         twins.setdefault(id(tensor), []).append(name)
     for names in twins.values():
         stored = [name for name in names if name in found]
-        if any(not torch.equal(found[stored[0]], found[name]) for name in stored[1:]):
+        if any(not _same(found[stored[0]], found[name]) for name in stored[1:]):
             what = f"{source} has different values of {listed(stored)}"
             raise ValueError(f"{what}, which {type(model).__name__} ties: {FIX}")
         absent = [name for name in names if name in own and name not in found]
@@ -102,6 +115,10 @@ def _fill(
         found.update({name: own[name] for name in counters})
         notes.append("num_batches_tracked is not in the file: it stays as it was")
     return notes
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(a, b)
 
 
 def _kind(value: Tensor) -> str:

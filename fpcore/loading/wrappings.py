@@ -42,7 +42,7 @@ def state_dict_in(content: Any, metadata: dict[str, str]) -> tuple[dict[str, Ten
     for key, value in content.items():
         ours = not trained or str(key).startswith("model.")
         if isinstance(key, str) and isinstance(value, Tensor) and ours and key != "n_averaged":
-            state[key] = value.detach()
+            state[key.removeprefix("model.") if trained else key] = value.detach()
         else:
             dropped.append(str(key))
     if not state:
@@ -68,12 +68,16 @@ def unwrapped(state: Mapping[str, Tensor]) -> tuple[dict[str, str], list[str]]:
     while True:
         pair = normalisation_in({short[name]: value for name, value in state.items()})
         rest = [name for name in short.values() if name not in pair]
-        prefixes = (*PREFIXES, "1.") if pair and pair[0].startswith("0.") else PREFIXES
+        second = pair and pair[0].startswith("0.") and "1." not in undone
+        prefixes = (*PREFIXES, "1.") if second else PREFIXES
         shared = [prefix for prefix in prefixes if all(name.startswith(prefix) for name in rest)]
         if not rest or not shared:
             return short, undone
+        shorter = {name: value.removeprefix(shared[0]) for name, value in short.items()}
+        if len({*shorter.values()}) < len(shorter):  # two would have one name
+            return short, undone
+        short = shorter
         undone += shared[:1]
-        short = {name: value.removeprefix(shared[0]) for name, value in short.items()}
 
 
 def normalisation_in(state: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -52,6 +52,13 @@ class Small(nn.Sequential):
         self.fc = nn.Linear(4, 5)
 
 
+class Second(nn.Sequential):
+    """A network whose names begin with 1. as they are."""
+
+    def __init__(self):
+        super().__init__(nn.Identity(), Small())
+
+
 class Whole(nn.Sequential):
     """A factory's network with its own normalisation."""
 
@@ -63,7 +70,7 @@ class Whole(nn.Sequential):
 def theirs(monkeypatch):
     """Somebody's module of networks."""
     module = types.ModuleType("theirs")
-    module.Small, module.Whole = Small, Whole
+    module.Small, module.Second, module.Whole = Small, Second, Whole
     monkeypatch.setitem(sys.modules, "theirs", module)
 
 
@@ -77,6 +84,12 @@ def x(size=16):
         ("torchvision:resnet18", torchvision.models.resnet18, "pt", "fc"),
         ("torchvision:squeezenet1_1", torchvision.models.squeezenet1_1, "pth", "classifier.1"),
         ("torchvision:mobilenet_v3_small", torchvision.models.mobilenet_v3_small, "pt", None),
+        (
+            "torchvision:mnasnet0_5",
+            torchvision.models.mnasnet0_5,
+            "pt",
+            "classifier.1",
+        ),  # a version
         ("fpcore:ConvNet:0.25", functools.partial(ConvNet, 0.25), "safetensors", "linear"),
     ],
 )
@@ -115,6 +128,14 @@ def test_a_normalisation_in_front_is_kept_and_said(front, theirs, tmp_path):
     assert isinstance(loaded, Normalised) and isinstance(loaded.network, Small)
     assert torch.equal(loaded(x()), net(x()))
     assert notes[-1].startswith("kept the normalisation in front, (x - ")
+
+
+@pytest.mark.parametrize("front", ["Sequential", "normalize and model", "parallel"])
+def test_behind_it_a_networks_own_first_number_stays(front, theirs, tmp_path):
+    net = FRONTS[front](Second()).eval()
+    torch.save(net.state_dict(), tmp_path / "w.pt")
+    loaded, _ = load_network(tmp_path / "w.pt", "theirs:Second")
+    assert isinstance(loaded.network, Second) and torch.equal(loaded(x()), net(x()))
 
 
 def test_a_networks_own_normalisation_is_loaded_into_it(theirs, tmp_path):

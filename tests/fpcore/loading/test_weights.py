@@ -9,6 +9,7 @@ from shared import Noise
 from torch import nn
 
 from fpcore.loading import load_into, read_weights
+from fpcore.loading.weights import ALONE
 from fpcore.models import ConvNet
 from fpcore.training import Training, train
 
@@ -135,6 +136,8 @@ def test_prefixes_of_all_names_are_undone_and_said(prefixes, tmp_path):
     torch.save(prefixed(model.state_dict(), *prefixes), tmp_path / "w.pt")
     state, notes = read_weights(tmp_path / "w.pt")
     assert equal(state, model.state_dict()) and all(prefix in notes[0] for prefix in prefixes)
+    beside = {*prefixes} & {"model.", "net.", "backbone."}  # a wrapper that may have normalised
+    assert notes[1:] == [ALONE] * bool(beside)
     load_into(other, tmp_path / "w.pt")
     assert torch.equal(other(images()), model(images()))
 
@@ -154,6 +157,27 @@ def test_the_networks_own_prefixes_need_not_be_the_files(wrap, prefix):
     assert torch.equal(other(images()), model(images()))
 
 
+def test_a_dict_around_a_state_dict_loads_as_its_file_does():
+    model, other = trained(), Small().eval()
+    checkpoint = {"net": prefixed(model.state_dict(), "module."), "epoch": 3}
+    assert load_into(other, checkpoint) == ["took net, left epoch"]
+    assert torch.equal(other(images()), model(images()))
+
+
+def test_a_network_without_values_is_named():
+    with torch.device("meta"):
+        model = Small()
+    with pytest.raises(ValueError, match=r"the network has no values of conv.weight"):
+        load_into(model, trained().state_dict())
+
+
+@pytest.mark.parametrize("names", [("a.w", "module.a.w"), ("0.mean", "0.std", "1.0.mean", "1.w")])
+def test_no_two_tensors_come_to_have_one_name(names, tmp_path):
+    state = {name: torch.full((3,), float(i)) for i, name in enumerate(names)}
+    torch.save(state, tmp_path / "w.pt")
+    assert equal(read_weights(tmp_path / "w.pt")[0], state)
+
+
 def test_an_averaged_model_loads(tmp_path):
     model, other = trained(), Small().eval()
     averaged = torch.optim.swa_utils.AveragedModel(model)
@@ -171,6 +195,7 @@ def test_a_checkpoint_of_a_training_of_ours_loads(momentum, tmp_path):
     assert equal(state, model.state_dict())
     assert "a checkpoint of fpcore.train after step 2" in notes
     assert any("momentum.0" in note for note in notes) == (momentum > 0)
+    assert ALONE not in notes
     load_into(other, path)
     x = torch.rand(3, 3, 32, 32)
     assert torch.equal(other.eval()(x), model.eval()(x))
