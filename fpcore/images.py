@@ -3,10 +3,11 @@
 import hashlib
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -208,7 +209,7 @@ def _read_parquet(root: Path, split: str, count: int) -> tuple[np.ndarray, list[
         table = pq.read_table(path, columns=["img", "label"])
         if len(table) != COUNTS[split]:
             raise ValueError(f"it has {len(table)} rows, not {COUNTS[split]}")
-        encoded = table["img"].slice(0, count).combine_chunks().field("bytes").to_pylist()
+        encoded = stored_images(table["img"], range(count))
         pixels = np.stack([np.asarray(Image.open(io.BytesIO(b)).convert("RGB")) for b in encoded])
         labels = table["label"].slice(0, count).to_pylist()
         if pixels.shape[1:] != (32, 32, 3) or not set(labels) <= set(range(10)):
@@ -216,6 +217,24 @@ def _read_parquet(root: Path, split: str, count: int) -> tuple[np.ndarray, list[
     except Exception as error:
         raise DataCorruptError(f"{path} is wrong or truncated ({error}): fetch it again") from error
     return pixels, labels, "CIFAR-10 (JPEG)" if encoded[0][:2] == b"\xff\xd8" else "CIFAR-10"
+
+
+def stored_images(column: Any, rows: Sequence[int]) -> list[bytes]:
+    """The bytes of images in a column of a parquet file; None in a row that has none.
+
+    column  of pyarrow, bytes or, as Hugging Face writes it, structs with a field "bytes"
+    rows    which rows
+
+    Raises ValueError for a column of another kind.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
+        column = pc.struct_field(column, "bytes")
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        raise ValueError(f"the images are {column.type}: store the bytes of PNG or JPEG files")
+    return column.take(pa.array(rows, pa.int64())).to_pylist()
 
 
 def _read_torchvision(root: Path, split: str, count: int) -> tuple[np.ndarray, list[int], str]:

@@ -30,6 +30,10 @@ ROOMS = {
         "the networks, and what their outputs mean",
         ("fpcore.models",),
     ),
+    "fpcore: loading": Room(
+        "what a stranger's files become: networks with their weights, labelled images",
+        ("fpcore.loading",),
+    ),
     "fpcore: attacks": Room(
         "FGM, PGD, AutoAttack: upper bounds on robust accuracy",
         ("fpcore.ball", "fpcore.gradients", "fpcore.attacks", "fpcore.auto_attack"),
