@@ -27,8 +27,8 @@ EXPLAINED = {
 def measure_relations(nets: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
     """The cosines of `COSINES`, and which neurons of w stay what they are, as records.
 
-    Of neurons switched on, whose share is `share_switched_on`; of the control and w'' if they are
-    given.
+    Of neurons switched on, whose share is `share_switched_on`; of w0, the control and w'' if they
+    are given.
     """
     missing = absent(nets)
     hidden = [*switched_on(nets["purified"]).values()][:-1]
@@ -36,7 +36,7 @@ def measure_relations(nets: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
     found = [record("share_switched_on", share, "purified")]
     for quantity, (origin, others) in COSINES.items():
         for name in others:
-            if name in missing:
+            if {origin, name} & missing:
                 continue
             each = layer_relations(nets[origin], nets[name])
             found += _cosines(quantity, name, each)
@@ -81,7 +81,7 @@ def measure_explained(
 ) -> list[dict[str, Any]]:
     """How much of one network a linear map of another explains, as records: medians, by layer.
 
-    Of the pairs in `EXPLAINED`; of the control and w'' if they are given. Fitted on the first
+    Of the pairs in `EXPLAINED`; of w0, the control and w'' if they are given. Fitted on the first
     `count` test images, measured on as many that follow.
     """
     missing = absent(nets)
@@ -89,7 +89,7 @@ def measure_explained(
     found = []
     for quantity, (origin, others) in EXPLAINED.items():
         for name in others:
-            if name in missing:
+            if {origin, name} & missing:
                 continue
             each = explained(nets[origin], nets[name], fitted_on, held)
             medians = {layer: values.median().item() for layer, values in each.items()}

@@ -68,7 +68,7 @@ def measure_cifar(
 ) -> list[dict[str, Any]]:
     """What the ledger names of a seed, as records: accuracies; cosines as medians over neurons.
 
-    Of w0, w and w', and of the control and w'' if they are given.
+    Of w and w', and of w0, the control and w'' if they are given.
     """
     missing = absent(nets)
     given = {name: nets[name] for name in TRAINED if name not in missing}

@@ -152,9 +152,9 @@ def _mismatch(net: nn.Module, state: Mapping[str, Tensor]) -> str:
 
 
 def absent(nets: Mapping[str, nn.Module]) -> set[str]:
-    """Of the control and w'' those that are not given; an error if w0, w or w' is not."""
+    """Of w0, the control and w'' those that are not given; an error if w or w' is not."""
     missing = SYMBOLS.keys() - nets.keys()
-    if needed := missing - {"control", "scratch"}:
+    if needed := missing & {"clean", "purified"}:
         raise ValueError(f"networks = {[*nets]}: give {sorted(needed)} as well")
     return missing
 

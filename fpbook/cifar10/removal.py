@@ -1,6 +1,7 @@
 """What taking v out of a CIFAR-10 network does, beside controls: networks made without training."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from fpcore import seeding
 from fpcore.ball import Ball
 from fpcore.decomposition.ablation import removed, swapped
 from fpcore.decomposition.layers import neurons
+from fpcore.decomposition.lazily import Lazily
 from fpcore.images import Images
 from fpcore.models.batch_norm import recalibrated
 
@@ -23,33 +25,43 @@ OLD_STATISTICS = "w - v, old statistics"
 
 def removal_variants(
     nets: Mapping[str, nn.Module], calibration: Tensor, seed: int, alphas: Sequence[float]
-) -> dict[Variant, nn.Module]:
+) -> Mapping[Variant, nn.Module]:
     """A seed's clean network w without what adversarial training removed, and its controls.
 
-    nets         "clean" w, "purified" w' and "control" w_c, as `run_cifar` gives them
+    nets         "clean" w, "purified" w' and, if there is one, "control" w_c, as `run_cifar` gives
+                 them
     calibration  images (n, 3, 32, 32) on which statistics of batch normalisation are estimated anew
     seed         of the run
     alphas       shares of v that are taken out of all layers
 
-    "w - v" at an alpha is w - alpha v, and that in a layer alone, at alpha = 1. Its controls are as
-    long as v: "w - random", "w - dealt", and "w - v_c" with the residual of w along w_c, which
-    stands there "at its length" too. Beside them are "swapped" both ways, and w' itself. Statistics
-    are estimated anew in all but "w - v, old statistics" and "purified".
+    Each network is made when it is asked for, so that one at a time is in memory. "w - v" at an
+    alpha is w - alpha v, and that in a layer alone, at alpha = 1. Its controls are as long as v:
+    "w - random", "w - dealt", and "w - v_c" with the residual of w along w_c, which stands there
+    "at its length" too. Beside them are "swapped" both ways, and w' itself. Statistics are
+    estimated anew in all but "w - v, old statistics" and "purified".
     """
     w, w_adv = nets["clean"], nets["purified"]
-    whole = [
-        Variant(way, alpha=float(alpha)) for way in (*TAKEN_OUT, OLD_STATISTICS) for alpha in alphas
+    ways = [way for way in TAKEN_OUT if way != "w - v_c" or "control" in nets]
+    variants = [
+        *(Variant(way, alpha=float(a)) for way in (*ways, OLD_STATISTICS) for a in alphas),
+        *(Variant(way, layer, alpha=1.0) for way in ways for layer in neurons(w)),
     ]
-    single = [Variant(way, layer, alpha=1.0) for way in TAKEN_OUT for layer in neurons(w)]
-    variants = {variant: _without(nets, variant, calibration, seed) for variant in whole + single}
-    at_its_length = Variant("w - v_c at its length", alpha=1.0)
-    return variants | {
-        at_its_length: removed(w, nets["control"], 1.0, calibration=calibration),
-        Variant("swapped"): swapped(w, w_adv, calibration),
-        Variant("swapped back"): swapped(w_adv, w, calibration),
-        Variant("purified, anew"): recalibrated(w_adv, calibration),
-        Variant("purified"): w_adv,
+    makers: dict[Variant, Callable[[], nn.Module]] = {
+        variant: partial(_without, nets, variant, calibration, seed) for variant in variants
     }
+    if "control" in nets:
+        at_its_length = Variant("w - v_c at its length", alpha=1.0)
+        taken_out = partial(removed, w, nets["control"], 1.0, calibration=calibration)
+        makers[at_its_length] = taken_out
+    return Lazily(
+        makers
+        | {
+            Variant("swapped"): partial(swapped, w, w_adv, calibration),
+            Variant("swapped back"): partial(swapped, w_adv, w, calibration),
+            Variant("purified, anew"): partial(recalibrated, w_adv, calibration),
+            Variant("purified"): lambda: w_adv,
+        }
+    )
 
 
 def _without(

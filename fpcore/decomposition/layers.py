@@ -1,6 +1,6 @@
 """The neurons of any network, layer by layer: their weights, and which of them are switched on."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import getattr_static, isroutine
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcore.decomposition.data_flow import REGISTERED, data_flow
+from fpcore.decomposition.lazily import Lazily
 from fpcore.decomposition.purification import Decomposition, decompose, norms
 from fpcore.models.acting import acting, feeding, named_modules, unwrapped
 from fpcore.models.rows import Rows, own_forward, rows_of
@@ -35,23 +36,7 @@ class Coverage:
     notes: tuple[str, ...]
 
 
-class Lazily(Mapping[str, Any]):
-    """A mapping whose values are made when they are asked for, and not kept."""
-
-    def __init__(self, makers: Mapping[str, Callable[[], Any]]):
-        self._makers = makers
-
-    def __getitem__(self, name: str) -> Any:
-        return self._makers[name]()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
-
-
-class Neurons(Lazily):
+class Neurons(Lazily[str, Tensor]):
     """{layer: its weights as a matrix (neurons, fan-in)}, made one at a time: see `neurons`.
 
     model       the network, without its wrappers
@@ -228,7 +213,7 @@ def paired(one: nn.Module, other: nn.Module, x: Any = None) -> Mapping[str, tupl
     return _paired(neurons(one, x), neurons(other, x))
 
 
-def _paired(a: Neurons, b: Neurons) -> Lazily:
+def _paired(a: Neurons, b: Neurons) -> Lazily[str, tuple[Tensor, Tensor]]:
     """{layer: its neurons in both networks}."""
     if not a:
         kind = type(a.model).__name__

@@ -94,3 +94,12 @@ def test_each_seed_is_in_one_pair_and_the_last_may_have_no_partner():
     first = measure_two_seeds([one, two], 5)
     second = [{**row, "seed": 7} for row in first]
     assert measure_two_seeds([one, two, two, one, one], 5) == first + second
+
+
+def test_without_w0_and_the_controls_the_rest_is_measured():
+    nets = family()
+    whole = measure_relations(nets)
+    some = measure_relations({name: nets[name] for name in ("clean", "purified")})
+    gone = {"cos_to_init", "cos_to_clean_difference", "cos_to_purified"}
+    assert {row["quantity"] for row in whole} - {row["quantity"] for row in some} == gone
+    assert all(row in whole for row in some)

@@ -58,6 +58,20 @@ def test_variants_hold_what_is_taken_out_and_its_controls():
     assert not same_weights(random, taken)
 
 
+def test_without_a_control_the_rest_is_there_and_networks_are_not_kept():
+    nets = networks()
+    with_control = removal_variants(nets, IMAGES, 7, (1.0,))
+    del nets["control"]
+    found = removal_variants(nets, IMAGES, 7, (1.0,))
+    assert {v.network for v in with_control} - {v.network for v in found} == {
+        "w - v_c",
+        "w - v_c at its length",
+    }
+    one = whole("w - v")
+    assert found[one] is not found[one]  # made anew each time
+    assert same_weights(found[one], with_control[one])
+
+
 def test_random_controls_are_drawn_from_the_seed():
     nets = networks()
     found, again = (removal_variants(nets, IMAGES, 7, alphas) for alphas in ((0.0, 1.0), (1.0,)))
