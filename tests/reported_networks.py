@@ -45,7 +45,7 @@ def moved(net, size, seed):
     twin, rng = copy.deepcopy(net), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in twin.parameters():
-            spread = p.float().std().nan_to_num(0.0) + 0.01
+            spread = p.float().std(correction=0) + 0.01
             p.add_((size * spread * torch.randn(p.shape, generator=rng)).to(p))
     return twin
 
