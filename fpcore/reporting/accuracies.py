@@ -16,7 +16,7 @@ from fpcore.reporting.subjects import Labelled, Shares, fitted
 from fpcore.reporting.variants import Trial, update_share
 from fpcore.reporting.weights import Record
 
-STEPS, RESTARTS = 20, 1
+STEPS, RESTARTS = 10, 1
 ATTACK = (
     f"FGM, and PGD of {STEPS} steps from the image itself, each image until it is misclassified"
 )

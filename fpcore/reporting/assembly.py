@@ -52,11 +52,11 @@ def report(
                  goes on, and the report is saved there
     seed         of random vectors and of the attack
     attacked     number of images on which networks made from the pair are attacked; those that
-                 were given are attacked on up to 1,000
+                 were given are attacked on up to 500
     progress     whether bars are shown
 
     The networks are measured in evaluation mode, and are afterwards as they were. The attack is FGM
-    and PGD of 20 steps. Raises ValueError before any work, naming what is wrong and what to give
+    and PGD of 10 steps. Raises ValueError before any work, naming what is wrong and what to give
     instead. Source: Allen-Zhu & Li (2020), equation (1.1).
     """
     optional = {"control": control, "init": init, "scratch": scratch}

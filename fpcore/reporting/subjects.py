@@ -11,9 +11,9 @@ from fpcore.ball import Ball
 from fpcore.images import Images
 
 USED = 2000  # images at most, the first ones
-GIVEN = 1000  # images on which the networks that were given are attacked, at most
-VARIANT_CLEAN = 500  # images at most on which variants are right or wrong without an attack
-CALIBRATION = 500  # images at most on which batch statistics are estimated anew
+GIVEN = 500  # images on which the networks that were given are attacked, at most
+VARIANT_CLEAN = 300  # images at most on which variants are right or wrong without an attack
+CALIBRATION = 250  # images at most on which batch statistics are estimated anew
 
 
 @dataclass(frozen=True)

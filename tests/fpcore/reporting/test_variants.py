@@ -8,7 +8,8 @@ from fpcore.attacks import robust_correct
 from fpcore.decomposition import decompose
 from fpcore.models import evaluating, recalibrated
 from fpcore.reporting import report
-from fpcore.reporting.subjects import shares
+from fpcore.reporting.accuracies import STEPS
+from fpcore.reporting.subjects import GIVEN, shares
 from fpcore.reporting.variants import trials
 from fpcore.seeding import generator
 
@@ -89,7 +90,7 @@ def test_no_image_is_attacked_that_a_variant_is_calibrated_on(n, attacked, norma
     assert max(split.variant, split.clean) + split.calibration <= n
     assert 1 <= split.variant <= attacked and split.given <= n
     assert (split.calibration >= 2) == normalised
-    assert split.given == min(n, max(1000, attacked))
+    assert split.given == min(n, max(GIVEN, attacked))
 
 
 def test_accuracies_of_given_networks_and_variants_are_those_of_the_attack():
@@ -97,13 +98,13 @@ def test_accuracies_of_given_networks_and_variants_are_those_of_the_attack():
     x, y = images(30)
     found = report(**nets, images=(x, y), ball=BALL, attacked=12, progress=False)
     for role, net in {"clean": "clean", "purified": "adversarial", "scratch": "scratch"}.items():
-        stood = robust_correct(nets[net], x, y, BALL, 20, 1, rng=generator(0, "attack"))
+        stood = robust_correct(nets[net], x, y, BALL, STEPS, 1, rng=generator(0, "attack"))
         assert value(found, "robust_accuracy", role) == stood.double().mean().item()
         with evaluating(nets[net]), torch.no_grad():
             right = (nets[net](x).argmax(1) == y).double().mean().item()
         assert value(found, "clean_accuracy", role) == right
     twin = made(nets)["w - v, alpha 1"]
-    stood = robust_correct(twin, x[:12], y[:12], BALL, 20, 1, rng=generator(0, "attack"))
+    stood = robust_correct(twin, x[:12], y[:12], BALL, STEPS, 1, rng=generator(0, "attack"))
     assert value(found, "robust_accuracy", "w - v", alpha=1) == stood.double().mean().item()
     assert {r["threat"] for r in found.records if r["quantity"] == "robust_accuracy"} == {"l2 0.3"}
     data = found.content["about"]["data"]
