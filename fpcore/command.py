@@ -57,12 +57,12 @@ def _report(options: argparse.Namespace) -> None:
     # Here: `fpcore --help` waits for none of it.
     from fpcore.loading import load_images, load_network
     from fpcore.reporting.assembly import report_on
-    from fpcore.reporting.inputs import folder
+    from fpcore.reporting.inputs import report_folder
     from fpcore.reporting.subjects import USED, Labelled, Subjects
 
     device = checks.resolve_device(options.device)
     ball = None if options.ball is None else read_ball(options.ball)
-    folder(options.out)
+    report_folder(options.out)
     count = checks.positive_int("--images", options.images)
     if count > USED:
         raise ValueError(f"--images = {count}: give {USED} at most")
@@ -87,7 +87,7 @@ def _report(options: argparse.Namespace) -> None:
         options.out,
     )
     print(found.summary)
-    print(f"The report: {folder(options.out)}/report.html")
+    print(f"The report: {report_folder(options.out)}/report.html")
 
 
 def read_ball(text: str) -> Ball:

@@ -79,7 +79,7 @@ def report_on(subjects: Subjects, out: str | Path | None = None, progress: bool 
     out       as in `report`
     progress  as in `report`
     """
-    folder = inputs.folder(out)
+    folder = inputs.report_folder(out)
     inputs.check(subjects)
     data, networks = subjects.images, subjects.networks
     some = None if data is None else data.x[:2]

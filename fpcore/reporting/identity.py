@@ -12,7 +12,7 @@ from fpcore import seeding
 from fpcore.models.outputs import evaluating
 from fpcore.reporting.subjects import Subjects, fitted
 
-PROBED = 16  # images whose outputs tell one network's code from another's
+PROBES = 16  # images whose outputs tell one network's code from another's
 
 
 def fpcore_version() -> str:
@@ -47,7 +47,7 @@ def network_digest(net: nn.Module) -> str:
 @torch.no_grad()
 def outputs(net: nn.Module, x: Tensor) -> Tensor:
     """What a network says of a few images, and of images between them, in evaluation mode."""
-    some = fitted(x[:PROBED], net)
+    some = fitted(x[:PROBES], net)
     noise = torch.rand(some.shape, generator=seeding.generator(0, "probe")).to(some)
     with evaluating(net):
         return net(torch.cat([some, some + 0.1 * noise * (some.flip(0) - some)]))

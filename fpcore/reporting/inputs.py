@@ -28,7 +28,7 @@ def patterns(layers: str | Sequence[str] | None) -> list[str] | None:
     return found
 
 
-def folder(out: str | Path | None) -> Path | None:
+def report_folder(out: str | Path | None) -> Path | None:
     """The folder of a report, which need not be there yet."""
     if out is None:
         return None

@@ -12,7 +12,7 @@ import torch
 
 from fpcore.checkpoint import write_atomically
 
-ADVICE = "give another folder, or delete it to begin anew"
+BEGIN_ANEW = "give another folder, or delete it to begin anew"
 
 
 class Parts:
@@ -81,7 +81,7 @@ def _check_same(path: Path, ours: Mapping[str, Any]) -> None:
     differing += [f"outputs of {role}" for role in {**said, **says} if not _close(said, says, role)]
     if differing:
         found = f"{path.parent.parent} is of another report"
-        raise ValueError(f"{found} ({', '.join(differing)}): {ADVICE}")
+        raise ValueError(f"{found} ({', '.join(differing)}): {BEGIN_ANEW}")
 
 
 def _close(said: Mapping[str, list], says: Mapping[str, list], role: str) -> bool:

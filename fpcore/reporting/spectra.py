@@ -7,7 +7,7 @@ SHOWN = 64  # values at most of a spectrum, evenly spaced by index
 
 
 @torch.no_grad()
-def singular_values(w: Tensor) -> Tensor:
+def gram_spectrum(w: Tensor) -> Tensor:
     """The singular values of w (m, d), the largest first: (min(m, d),), float64.
 
     The square roots of the eigenvalues of the smaller of w w^T and w^T w, in float64: right to

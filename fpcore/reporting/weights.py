@@ -11,10 +11,10 @@ from fpcore.decomposition.ablation import effective_rank
 from fpcore.decomposition.filter_spectra import roughness
 from fpcore.decomposition.purification import chance_cosine, cosine, decompose
 from fpcore.reporting.layout import Layout, Pairs
-from fpcore.reporting.spectra import singular_values, thinned
+from fpcore.reporting.spectra import gram_spectrum, thinned
 
 BINS = 40  # of the histograms of cosines, over [-1, 1]
-ROWS = 4096  # neurons whose nearest neighbours are sought at a time
+NEIGHBOURS = 4096  # neurons whose nearest neighbours are sought at a time
 
 Record = Callable[..., dict[str, Any]]
 
@@ -131,7 +131,7 @@ def _own_ancestors(w: Tensor, other: Tensor, on: Tensor, both: Tensor) -> list[i
     """
     unit, target = F.normalize(w[on], dim=1), F.normalize(other[both], dim=1)
     own = (on.cumsum(0) - 1)[both]
-    nearest = [(some @ unit.T).abs().argmax(1) for some in target.split(ROWS)]
+    nearest = [(some @ unit.T).abs().argmax(1) for some in target.split(NEIGHBOURS)]
     return [int((torch.cat(nearest) == own).sum()), len(own)]
 
 
@@ -141,7 +141,7 @@ def _ranks(part: dict[str, Any], layer: str, w: Tensor, w_adv: Tensor, record: R
         "removed": lambda: decompose(w, w_adv).residual,
         "update": lambda: w_adv - w,
     }.items():
-        values = singular_values(make())
+        values = gram_spectrum(make())
         if values[0] > 0:
             part["spectra"][name] = thinned(values)
             rank = effective_rank(values)

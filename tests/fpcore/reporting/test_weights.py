@@ -10,7 +10,7 @@ from reported_networks import convolutional, five, moved, perceptron, value
 from torch import nn
 
 from fpcore.reporting import report
-from fpcore.reporting.spectra import SHOWN, singular_values, thinned
+from fpcore.reporting.spectra import SHOWN, gram_spectrum, thinned
 
 
 def rows(net, name):
@@ -165,7 +165,7 @@ def test_every_precision_is_measured_as_its_values_in_float64(make, dtype):
 @pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
 def test_singular_values_are_those_of_a_decomposition(shape, scale):
     w = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * scale
-    values = singular_values(w)
+    values = gram_spectrum(w)
     expected = torch.linalg.svdvals(w.double())
     assert values.shape == expected.shape
     torch.testing.assert_close(values / values[0], expected / expected[0], atol=1e-7, rtol=0)
@@ -178,6 +178,6 @@ def test_singular_values_are_those_of_a_decomposition(shape, scale):
 def test_singular_values_of_low_rank_end_at_zero():
     rng = torch.Generator().manual_seed(0)
     w = torch.randn(30, 2, generator=rng) @ torch.randn(2, 50, generator=rng)
-    values = singular_values(w.double())
+    values = gram_spectrum(w.double())
     assert (values[2:] / values[0] < 1e-6).all()
-    assert not singular_values(torch.zeros(3, 4)).any()
+    assert not gram_spectrum(torch.zeros(3, 4)).any()
