@@ -54,6 +54,10 @@ ROOMS = {
         "what the theorems speak of, computed: bounds on classes, kernels",
         ("fpcore.theory",),
     ),
+    "fpcore: report": Room(
+        "the report on anybody's pair of networks, the command line",
+        ("fpcore.reporting", "fpcore.command", "fpcore.__main__"),
+    ),
     "fpbook: results": Room(
         "records of measured numbers, published files, the claims, caches",
         ("fpbook.results",),

@@ -82,6 +82,9 @@ QUANTITIES: dict[str, Quantity] = {
     "share_dominant": _share("neurons of w in which it outweighs the rest"),
     "share_dominant_live": _share("of its live neurons, those in which it outweighs the rest of w"),
     "same_neuron_share": _share("hidden neurons nearest to their own ancestor in w"),
+    "effective_rank_removed": Quantity("effective rank of v", unit="directions"),
+    "effective_rank_update": Quantity("effective rank of w' - w", unit="directions"),
+    "roughness": _share("energy of filters outside the lowest spatial frequencies, median"),
     "explained_by_init": _share("variance that a linear map of w0 explains"),
     "explained_by_clean": _share("variance that a linear map of w explains"),
     # features at the top of live neurons

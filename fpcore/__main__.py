@@ -1,0 +1,5 @@
+"""`python -m fpcore`: the command line."""
+
+from fpcore.command import main
+
+raise SystemExit(main())
