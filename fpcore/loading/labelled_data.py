@@ -1,7 +1,7 @@
 """Labelled data from anything that holds it: checked, in memory, never in silence changed."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -16,6 +16,9 @@ from fpcore.images import Images
 from fpcore.loading.decoding import pixels
 
 UNNORMALISED = "give pixels in [0, 1], the normalisation in front of the network (Normalised)"
+
+
+SINGLE = (Tensor, np.ndarray, str, bytes, Mapping)  # iterable, and yet no batches
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def labelled(images: Any, count: int | None = None) -> LabelledData:
         indexed = hasattr(data, "__len__") and not isinstance(data, IterableDataset)
         samples = map(data.__getitem__, range(len(data))) if indexed else iter(data)
         x, y = _stacked(name, islice(samples, count))
-    elif isinstance(images, Iterable):  # a DataLoader is one
+    elif isinstance(images, Iterable) and not isinstance(images, SINGLE):  # as a DataLoader
         x, y = _joined(name, images, count)
     else:
         raise ValueError(f"images is a {name}: give (x, y), Images, a Dataset or a DataLoader")

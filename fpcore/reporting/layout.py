@@ -1,12 +1,13 @@
 """What a report asks of an architecture: its layers in order, and how much of it they are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from fpcore.decomposition.layers import neurons, paired, switched_on
 
@@ -50,49 +51,29 @@ class Layout:
 
 def layout(net: nn.Module, x: Tensor | None) -> Layout:
     """The layout of a network; x: some samples, from which the order of its layers is known."""
-    rows = neurons(net)
-    if not rows:
-        found = f"clean is a {type(net).__name__} without a linear layer or convolution"
-        raise ValueError(f"{found}: give a network of such layers")
-    modules = dict(net.named_modules())
-    head = [*rows][-1]
-    table = [
-        {
-            "name": name,
-            "type": type(modules.get(name, net)).__name__,
-            "neurons": len(w),
-            "fan_in": w.shape[1],
-            "weights": w.numel(),
-            "head": name == head,
-        }
-        for name, w in rows.items()
-    ]
-    return Layout(table, head, _kernels(modules, [*rows]), _coverage(net, [*rows]))
+    rows = neurons(net, x)
+    table = []
+    for name in rows:
+        count, fan_in = rows.shape(name)
+        table.append(
+            {
+                "name": name,
+                "type": parametrize.type_before_parametrizations(rows.module(name)).__name__,
+                "neurons": count,
+                "fan_in": fan_in,
+                "weights": count * fan_in,
+                "head": name == rows.head,
+            }
+        )
+    shapes = {name: rows.kernel(name) for name in rows}
+    kernels = {name: kernel for name, kernel in shapes.items() if _filters(kernel)}
+    coverage = asdict(rows.coverage)
+    return Layout(table, rows.head, kernels, coverage | {"notes": list(rows.coverage.notes)})
 
 
-def _kernels(modules: Mapping[str, nn.Module], names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """The shapes of the filters of convolutions over images that see more than a point."""
-    found = {}
-    for name in names:
-        layer = modules.get(name)
-        if isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1:
-            found[name] = tuple(layer.weight.shape[1:])
-    return found
-
-
-def _coverage(net: nn.Module, names: Sequence[str]) -> dict[str, Any]:
-    """A stand-in for `neurons(net, x).coverage`: the matrices that are some layer's weight."""
-    matrices = {name: p.numel() for name, p in net.named_parameters() if p.ndim > 1}
-    held = {f"{name}.weight" for name in names} | {"weight"}  # a network that is one layer
-    held |= {f"{name}.parametrizations.weight.original" for name in names}
-    left = {name: count for name, count in matrices.items() if name not in held}
-    return {
-        "share": 1 - sum(left.values()) / max(1, sum(matrices.values())),
-        "left_out": left,
-        "tied": {},
-        "order": "as registered",
-        "notes": [],
-    }
+def _filters(kernel: tuple[int, ...]) -> bool:
+    """Whether neurons of this shape are filters of images that see more than a point."""
+    return len(kernel) == 3 and max(kernel[1:]) > 1
 
 
 def pairs(networks: Mapping[str, nn.Module], x: Tensor | None) -> dict[str, Mapping]:
@@ -105,7 +86,7 @@ def pairs(networks: Mapping[str, nn.Module], x: Tensor | None) -> dict[str, Mapp
     for role, net in networks.items():
         if role != "clean":
             try:
-                found[role] = paired(clean, net)
+                found[role] = paired(clean, net, x)
             except ValueError as error:
                 raise ValueError(f"clean against {role}: {error}") from error
     return found
@@ -114,4 +95,4 @@ def pairs(networks: Mapping[str, nn.Module], x: Tensor | None) -> dict[str, Mapp
 @torch.no_grad()
 def on(networks: Mapping[str, nn.Module], x: Tensor | None) -> dict[str, dict[str, Tensor]]:
     """{role: {layer: (neurons,) bool}}, which neurons of each network are switched on."""
-    return {role: switched_on(net) for role, net in networks.items()}
+    return {role: switched_on(net, x) for role, net in networks.items()}

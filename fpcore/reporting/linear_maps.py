@@ -1,13 +1,14 @@
 """What a linear map of the clean network's neurons explains of another's, layer by layer."""
 
 import math
+import warnings
 from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fpcore.decomposition.relations import explained
+from fpcore.decomposition.relations import LeftOutWarning, explained
 from fpcore.reporting.subjects import Labelled, fitted
 from fpcore.reporting.weights import Record
 
@@ -45,7 +46,11 @@ def measure_maps(
         part["notes"].append(f"explained_by_clean of {name}: its precision is another, left out")
         return part
     try:
-        each = explained(clean, other, x[:count], x[count:])
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            each = explained(clean, other, x[:count], x[count:])
+        left_out = [w.message for w in told if isinstance(w.message, LeftOutWarning)]
+        part["notes"] += [f"explained_by_clean of {name}: {message}" for message in left_out]
     except (RuntimeError, IndexError, ValueError) as error:
         line = str(error).strip().split("\n")[0]
         part["notes"].append(f"explained_by_clean of {name} could not be measured: {line}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcore.ball import Ball
-from fpcore.images import Images
+from fpcore.loading.labelled_data import labelled
 
 USED = 2000  # images at most, the first ones
 GIVEN = 500  # images on which the networks that were given are attacked, at most
@@ -91,23 +91,21 @@ def shares(n: int, attacked: int, normalised: bool) -> Shares:
 
 
 def first_labelled(images: Any, count: int = USED) -> Labelled:
-    """The first `count` images and labels of fpcore Images, or of tensors (x, y).
+    """The first `count` images and labels of what holds them.
 
-    images  those
-    count   at most so many
-
-    `fpcore.loading.labelled` takes its place: it reads loaders of data as well.
+    images  tensors (x, y), taken as they are; fpcore Images, a Dataset or a DataLoader
+    count   at most so many; no more are read
     """
     if isinstance(images, Labelled):
         return Labelled(images.x[:count], images.y[:count], images.name, images.notes)
-    if isinstance(images, Images):
-        return Labelled(images.x[:count], images.y[:count], images.name)
     if isinstance(images, tuple | list) and len(images) == 2:
         x, y = images
         if isinstance(x, Tensor) and isinstance(y, Tensor):
             return Labelled(x[:count], y[:count], "images")
-    found = type(images).__name__
-    raise ValueError(f"images = a {found}: give fpcore Images, or tensors (x, y)")
+    found = labelled(images, count)
+    fewer = f"{len(found)} samples are all there are, {count} were asked for"
+    notes = tuple(note for note in found.notes if note != fewer)  # nobody asked for so many
+    return Labelled(found.x, found.y, found.name, notes)
 
 
 def normalised(net: nn.Module) -> bool:

@@ -1,6 +1,5 @@
 """Networks made from the pair, no training: what becomes of w without v, and of w' without rank."""
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -9,10 +8,10 @@ from torch import Tensor, nn
 
 from fpcore import seeding
 from fpcore.decomposition.ablation import removed, truncated
-from fpcore.decomposition.layers import paired
+from fpcore.decomposition.layers import neurons, paired
 from fpcore.decomposition.purification import decompose
+from fpcore.models.acting import copied, merged
 from fpcore.models.batch_norm import recalibrated
-from fpcore.models.low_rank_update import merged
 from fpcore.reporting.subjects import device_of, fitted
 
 ALPHAS = (0.5, 1.0)
@@ -104,10 +103,9 @@ def _cut(rank: int, some: Tensor) -> Callable[[nn.Module, nn.Module], nn.Module]
 def _pure(clean: nn.Module, purified: nn.Module) -> nn.Module:
     """The purified network with the weights beta w'."""
     twin = merged(purified)
+    written = neurons(twin)
     for name, (w, w_adv) in paired(clean, purified).items():
-        weight = twin.get_submodule(name).weight
-        assert isinstance(weight, Tensor)
-        weight.copy_(decompose(w, w_adv).pure.view_as(weight))
+        written.write(name, decompose(w, w_adv).pure)
     return twin
 
 
@@ -118,7 +116,7 @@ def _half(net: nn.Module) -> bool:
 
 def _wide(net: nn.Module) -> nn.Module:
     """The network, or if it is in half precision a copy in float32: sums and SVDs want it."""
-    return copy.deepcopy(net).float() if _half(net) else net
+    return copied(net).float() if _half(net) else net
 
 
 @torch.no_grad()

@@ -126,8 +126,8 @@ def test_outputs_that_are_no_scores_are_refused_with_the_fix(made, match, role):
         (lambda x, y: ((255 * x).byte(), y), "give floats"),
         (lambda x, y: (x / x.new_zeros(()), y), "not finite"),
         (lambda x, y: (x[:3], y[:3]), "holds 3 samples: give 4"),
-        (lambda x, y: x, "images = a Tensor: give"),
-        (lambda x, y: "cifar10", "images = a str: give"),
+        (lambda x, y: x, "images is a Tensor: give"),
+        (lambda x, y: "cifar10", "images is a str: give"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(change, match):
