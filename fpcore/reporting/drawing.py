@@ -1,7 +1,6 @@
 """Small drawings in SVG. They stretch with the page, but their letters and dots do not."""
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 

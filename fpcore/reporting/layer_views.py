@@ -118,7 +118,7 @@ def layer_table(content: Mapping[str, Any], measured: Measured) -> dict[str, Any
     measured  its records
     """
     names = [layer["name"] for layer in content["layers"]]
-    columns = []
+    columns: list[dict[str, Any]] = []
     for quantity, net, form, head, more in COLUMNS:
         values = measured.by_layer(quantity, names, **({"network": net} if net else {}))
         if any(value is not None for value in values):
