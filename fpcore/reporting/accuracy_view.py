@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fpcore.reporting import drawing
-from fpcore.reporting.shown import SYMBOLS, Measured, interval_of_share, shown, written
+from fpcore.reporting.shown import IN_SYMBOLS, Measured, interval_of_share, shown, written
 
 # Networks made from w without training: what they are made by, their name, and their colour.
 MADE = {
@@ -22,7 +22,7 @@ MADE = {
 }
 
 
-def threats(content: Mapping[str, Any], measured: Measured) -> list[str]:
+def measured_threats(content: Mapping[str, Any], measured: Measured) -> list[str]:
     """The threats under which robust accuracy was measured, that of the ball first.
 
     content   of report.json
@@ -42,12 +42,12 @@ def accuracies(content: Mapping[str, Any], measured: Measured) -> dict[str, Any]
     """
     data = content["about"].get("data") or {}
     counts = {"clean": data.get("images"), "robust": data.get("attacked")}
-    under = threats(content, measured)
+    under = measured_threats(content, measured)
     found: dict[str, list[dict[str, Any]]] = {}
     depends = ("network", "alpha", "rank")
     records = [*measured.variants("clean_accuracy"), *measured.variants("robust_accuracy")]
     variants = {tuple(record[name] for name in depends): None for record in records}
-    order = [*SYMBOLS, *MADE]
+    order = [*IN_SYMBOLS, *MADE]
     for variant in sorted(variants, key=lambda one: _place(one, order)):
         keys = dict(zip(depends, variant))
         group, label, color = _described(*variant)
@@ -80,7 +80,7 @@ def _place(variant: tuple, order: list[str]) -> tuple:
 def _described(name: str, alpha: float | None, rank: int | None) -> tuple[str, Markup, str]:
     """Of a variant its group, its label and whose colour it has."""
     if name not in MADE:
-        return "networks", SYMBOLS.get(name, Markup.escape(name)), name
+        return "networks", IN_SYMBOLS.get(name, Markup.escape(name)), name
     group, label, color = MADE[name]
     scale = rank if rank is not None else "" if alpha in (None, 1) else f"{alpha:g}\u00a0"
     return group, Markup(label).format(scale), color

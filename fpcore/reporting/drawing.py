@@ -195,7 +195,7 @@ def histogram(counts: Mapping[str, Sequence[int]], alt: str) -> Markup:
     return Markup(view).format(alt, Markup("").join(drawn))
 
 
-def curves(series: Mapping[str, Sequence[float]], alt: str) -> Markup:
+def spectrum_curves(series: Mapping[str, Sequence[float]], alt: str) -> Markup:
     """Falling curves between 0 and 1 over an index, as spectra are.
 
     series  {what: values between 0 and 1}; none is drawn of which one is not finite

@@ -8,9 +8,9 @@ from typing import Any
 from markupsafe import Markup
 
 from fpcore.reporting import drawing
-from fpcore.reporting.shown import SYMBOLS, Measured, is_number, plain, written
+from fpcore.reporting.shown import IN_SYMBOLS, Measured, is_number, plain, written
 
-COMPARED = ("purified", "control", "scratch")  # with w, neuron by neuron
+COMPARED_WITH_CLEAN = ("purified", "control", "scratch")  # with w, neuron by neuron
 # The columns of the table of layers: quantity, of which network, form, whether a phone folds it.
 COLUMNS = (
     ("share_dominant", "purified", "percent", "|βw′|\u00a0>\u00a0|v|", False),
@@ -34,7 +34,7 @@ POOLED = (
 FEW = 24  # layers whose spectra are shown at once
 
 
-def cosines(content: Mapping[str, Any], measured: Measured, width: int | None) -> Markup:
+def cosine_chart(content: Mapping[str, Any], measured: Measured, width: int | None) -> Markup:
     """The chart of cosines by layer, and of the share of neurons in which beta w' outweighs v.
 
     content   of report.json
@@ -42,7 +42,7 @@ def cosines(content: Mapping[str, Any], measured: Measured, width: int | None) -
     width     in pixels, of a drawing that stands alone; None for the page's, which is as wide as it
     """
     names = [layer["name"] for layer in content["layers"]]
-    nets = [net for net in COMPARED if net in content["about"]["networks"]]
+    nets = [net for net in COMPARED_WITH_CLEAN if net in content["about"]["networks"]]
     cos = {net: measured.by_layer("cos_to_clean", names, network=net) for net in nets}
     share = {net: measured.by_layer("share_dominant", names, network=net) for net in nets}
     band = measured.by_layer("cos_chance", names)
@@ -128,7 +128,9 @@ def layer_table(content: Mapping[str, Any], measured: Measured) -> dict[str, Any
     rows = []
     for i, layer in enumerate(content["layers"]):
         own = {
-            net: bins[net][layer["name"]] for net in COMPARED if layer["name"] in bins.get(net, {})
+            net: bins[net][layer["name"]]
+            for net in COMPARED_WITH_CLEAN
+            if layer["name"] in bins.get(net, {})
         }
         rows.append({
             **layer,
@@ -157,7 +159,7 @@ def all_layers(content: Mapping[str, Any], measured: Measured) -> dict[str, Any]
     content   of report.json
     measured  its records
     """
-    nets = [net for net in ("clean", *COMPARED) if net in content["about"]["networks"]]
+    nets = [net for net in ("clean", *COMPARED_WITH_CLEAN) if net in content["about"]["networks"]]
     rows = [
         (words, form, [measured.value(quantity, network=net) for net in nets])
         for quantity, form, words in POOLED
@@ -194,8 +196,8 @@ def spectra(content: Mapping[str, Any], measured: Measured) -> dict[str, Any]:
         found.append({
             "name": name,
             "most": min(layer["neurons"], layer["fan_in"]),
-            "chart": drawing.curves(both, alt),
-            "gaps": [SYMBOLS[what] for what in gaps],
+            "chart": drawing.spectrum_curves(both, alt),
+            "gaps": [IN_SYMBOLS[what] for what in gaps],
             "ranks": ranks,
             "rough": rough if any(v is not None for v in rough) else None,
         })  # fmt: skip

@@ -11,16 +11,23 @@ import jinja2
 from markupsafe import Markup
 
 from fpcore.reporting import drawing
-from fpcore.reporting.accuracy_view import accuracies, threats
+from fpcore.reporting.accuracy_view import accuracies, measured_threats
 from fpcore.reporting.layer_views import (
-    COMPARED,
+    COMPARED_WITH_CLEAN,
     all_layers,
-    cosines,
+    cosine_chart,
     layer_table,
     removed_parts,
     spectra,
 )
-from fpcore.reporting.shown import SYMBOLS, Measured, interval_of_share, is_number, shown, written
+from fpcore.reporting.shown import (
+    IN_SYMBOLS,
+    Measured,
+    interval_of_share,
+    is_number,
+    shown,
+    written,
+)
 
 ROLES = {
     "clean": "clean weights",
@@ -44,7 +51,7 @@ def page(content: Mapping[str, Any]) -> str:
         "networks": [
             {
                 "name": name,
-                "symbol": SYMBOLS.get(name, name),
+                "symbol": IN_SYMBOLS.get(name, name),
                 "role": ROLES.get(name, "another network"),
                 **about["networks"][name],
             }
@@ -54,8 +61,8 @@ def page(content: Mapping[str, Any]) -> str:
         "finding": _finding(content, measured),
         "cards": _cards(content, measured),
         "split": _split(measured),
-        "layers_chart": cosines(content, measured, None),
-        "compared": [name for name in COMPARED if name in about["networks"]],
+        "layers_chart": cosine_chart(content, measured, None),
+        "compared": [name for name in COMPARED_WITH_CLEAN if name in about["networks"]],
         "pooled": all_layers(content, measured),
         "table": layer_table(content, measured),
         "accuracies": accuracies(content, measured),
@@ -74,7 +81,7 @@ def figure(content: Mapping[str, Any]) -> str:
 
     Raises ValueError if two records are of the same thing.
     """
-    return str(cosines(content, Measured(content["records"]), 640))
+    return str(cosine_chart(content, Measured(content["records"]), 640))
 
 
 @functools.cache
@@ -94,7 +101,7 @@ def _template() -> jinja2.Template:
         "breakable": _breakable,
         "finite": lambda value: value if is_number(value) else 0,
     }
-    environment.globals |= {"key": drawing.key, "symbols": SYMBOLS, "no_ball": "no ball was given"}
+    environment.globals |= {"key": drawing.key, "symbols": IN_SYMBOLS}
     return environment.get_template("report.html.jinja")
 
 
@@ -111,7 +118,7 @@ def _digest(script: str) -> str:
 
 def _finding(content: Mapping[str, Any], measured: Measured) -> dict[str, Any]:
     """The sentence at the top, with its verdict and what the control adds."""
-    threat = next(iter(threats(content, measured)), None)
+    threat = next(iter(measured_threats(content, measured)), None)
     n = (content["about"].get("data") or {}).get("attacked")
     share, control_share = (
         measured.value("share_dominant", network=net) for net in ("purified", "control")
@@ -157,7 +164,7 @@ def _verdict(
 
 def _cards(content: Mapping[str, Any], measured: Measured) -> list[dict[str, Any]]:
     """The four big numbers: (network, value) pairs from w to w', and the control's beside them."""
-    threat = next(iter(threats(content, measured)), None)
+    threat = next(iter(measured_threats(content, measured)), None)
     data = content["about"].get("data")
     no_images = "not measured" if data else "not measured: no images were given"
     found = []

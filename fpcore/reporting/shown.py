@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 from markupsafe import Markup
 
 KEYS = ("quantity", "network", "layer", "rank", "alpha", "threat")
-SYMBOLS = {
+IN_SYMBOLS = {
     "clean": Markup("w"),
     "purified": Markup("w′"),
     "control": Markup("w<sub>c</sub>"),
@@ -72,7 +72,7 @@ def plain(name: str) -> str:
 
     name  of the network, or "v" or "update"
     """
-    return PLAIN.get(name, str(SYMBOLS.get(name, name)))
+    return PLAIN.get(name, str(IN_SYMBOLS.get(name, name)))
 
 
 def written(value: float | None, form: str) -> str:
