@@ -51,6 +51,7 @@ def opened(browser, files):
     def visit(window=WIDE, scheme="light", layers=10):
         url = files[layers].as_uri()
         page = browser.new_page(viewport=window, color_scheme=scheme, offline=True)
+        page.set_default_timeout(120_000)
         pages.append(page)
         page.on("console", lambda message: troubles.append(message.text))
         page.on("pageerror", lambda error: troubles.append(str(error)))
