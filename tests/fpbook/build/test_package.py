@@ -53,8 +53,12 @@ def metadata(wheel):
 
 def test_the_wheel_holds_fpcore_alone_and_all_of_it(wheel):
     _, names = wheel
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "fpcore").rglob("*.py")}
-    assert {name for name in names if ".dist-info/" not in name} == modules
+    files = {
+        str(path.relative_to(ROOT))
+        for kind in ("*.py", "*.jinja")
+        for path in (ROOT / "fpcore").rglob(kind)
+    }
+    assert {name for name in names if ".dist-info/" not in name} == files
 
 
 def test_the_wheel_brings_readme_licence_and_version(wheel, metadata):
