@@ -57,7 +57,7 @@ class Descent:
         self.scheduler = None
         if scheduler is not None:
             self.scheduler = _call("scheduler", scheduler, made, LRScheduler)
-            _check_scheduler(self.scheduler, config)
+            _check_scheduler(self.scheduler, made, config)
         # As they began: what a checkpoint is compared by. SGD alone is in the configuration.
         self.says = {} if self.plain else _said(made, self.scheduler)
 
@@ -200,8 +200,12 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> None
                 checks.finite(f"{number} of parameter group {i}", float(group[number]))
 
 
-def _check_scheduler(scheduler: LRScheduler, config: Training) -> None:
+def _check_scheduler(
+    scheduler: LRScheduler, optimizer: torch.optim.Optimizer, config: Training
+) -> None:
     """Raise ValueError for a scheduler that cannot be stepped once in each of the steps."""
+    if getattr(scheduler, "optimizer", optimizer) is not optimizer:
+        raise ValueError("the scheduler is of another optimizer: make it of the one it is given")
     if isinstance(scheduler, ReduceLROnPlateau):
         advice = "it goes by a measured loss, give one that goes by the steps, or a Schedule as lr"
         raise ValueError(f"scheduler = ReduceLROnPlateau: {advice}")
