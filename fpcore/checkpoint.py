@@ -82,6 +82,16 @@ def resume(path: Path, content: bytes, model: nn.Module, config: str) -> Found:
     return Found(int(metadata["step"]), json.loads(metadata["history"]), state)
 
 
+def content_of(path: Path) -> bytes | None:
+    """The content of a file, read once, so that it is not torn by a writer; None: there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ValueError(f"checkpoint {path} cannot be read ({error}): {ADVICE}") from error
+
+
 def read_checkpoint(path: Path, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
     """The metadata and the tensors in the content of a file that `save` wrote.
 

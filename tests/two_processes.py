@@ -55,16 +55,23 @@ class Classes:
         return x, (y > 0).long()
 
 
-def runs(wrap, seed, folder):
+def parts(rank, count):
+    """A list of batches, of which each process has its rows."""
+    whole = [DATA.batch(16, 3, step) for step in range(3)]
+    return [(x[rank::count], y[rank::count]) for x, y in whole]
+
+
+def runs(wrap, seed, folder, rank=0, count=1):
     """Networks and histories by name.
 
     wrap    what is made of a network before it is trained
     seed    of networks that are not wrapped
     folder  for checkpoints
+    rank    of this process, of `count`
     """
     made = {"adversarial": wrap(network()), "stopped": wrap(network(seed=seed))}
     made |= {"loss": wrap(network()), "not wrapped": network(seed=seed)}
-    made["batch norm"] = wrap(batch_normed())
+    made |= {"list": wrap(network()), "batch norm": wrap(batch_normed())}
     note = {"every": 3, "measure": lambda net: {"size": net.weight.norm().item()}}
     histories = {"adversarial": train(made["adversarial"], DATA, CONFIG, **note)}
     kept = {**note, "checkpoint": folder / "stopped.safetensors"}
@@ -74,6 +81,7 @@ def runs(wrap, seed, folder):
         histories["stopped"] = train(made["stopped"], DATA, CONFIG, **kept)
     histories["loss"] = train(made["loss"], DATA, PLAIN, optimizer=ADAMW, loss=twice)
     histories["not wrapped"] = train(made["not wrapped"], DATA, CONFIG, **note)
+    histories["list"] = train(made["list"], parts(rank, count), PLAIN, optimizer=ADAMW)
     still = Training(steps=4, lr=0.1, batch=16, radius=0.1)
     histories["batch norm"] = train(made["batch norm"], Classes(), still)
     return made, histories
@@ -85,7 +93,7 @@ if __name__ == "__main__":
     dist.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=2)
     if rank:
         checkpoint.save = None  # rank 0 alone writes
-    made, histories = runs(DistributedDataParallel, rank, folder)
+    made, histories = runs(DistributedDataParallel, rank, folder, rank, 2)
     states = {name: net.state_dict() for name, net in made.items()}
     torch.save(states, folder / f"states-{rank}")
     (folder / f"histories-{rank}").write_text(json.dumps(histories))

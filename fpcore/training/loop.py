@@ -34,7 +34,8 @@ def train(
 
     model       gives one logit a sample, or class scores
     data        an object whose `.batch(size, seed, step)` gives the mini-batch of a step, or an
-                iterable of batches (x, y), such as a DataLoader, or a function that returns one
+                iterable of batches (x, y), such as a DataLoader, or a function that returns one;
+                of several processes each takes its rows of the former, and has its own iterable
     config      steps, step size, adversary and seed
     optimizer   makes a torch optimiser of the parameters, `lambda p: torch.optim.AdamW(p)`; None:
                 SGD
@@ -54,7 +55,7 @@ def train(
     weights and data not at all, so its path must be theirs alone.
     """
     checks.positive_int("every", every)
-    in_order = not is_indexed(data)
+    indexed = is_indexed(data)
     net, processes = unwrapped(model), Processes.running()
     descent = Descent(net, config, optimizer, scheduler)
     take_step = Step(net, config, descent, loss, processes)
@@ -64,7 +65,8 @@ def train(
     model.train()
     with _progress_bar(config.steps, run.done, None if processes.rank else progress) as bar:
         for step in range(run.done, config.steps):
-            take_step(*next(drawn), step, check=in_order or step == run.done)
+            first = step == run.done
+            take_step(*next(drawn), step, check=first or not indexed, whole=indexed)
             bar.update()
             if (step + 1) % every == 0 or step + 1 == config.steps:
                 bar.set_postfix(loss=f"{run.note(step + 1):.3f}", lr=f"{descent.rate:.3g}")
@@ -96,7 +98,7 @@ class _Run:
         net, processes = take_step.net, take_step.processes
         processes.take_first([*net.parameters(), *net.buffers()])
         if path is not None:
-            content = processes.of_first(lambda: path.read_bytes() if path.exists() else None)
+            content = processes.of_first(lambda: checkpoints.content_of(path))
             if content is not None:
                 found = checkpoints.resume(path, content, net, text)
                 self.done, self.history = found.step, found.history

@@ -62,11 +62,17 @@ class Step:
         self.total = torch.zeros((), device=self.device, dtype=self.weights)
         self.fault = torch.zeros((), device=self.device, dtype=torch.int64)  # the first of FAULTS
 
-    def __call__(self, x: Tensor, y: Tensor, step: int, check: bool) -> None:
-        """Take one on samples x (n, ...) and labels y, which are checked if `check`."""
+    def __call__(self, x: Tensor, y: Tensor, step: int, check: bool, whole: bool) -> None:
+        """Take one on samples x (n, ...) and labels y.
+
+        x, y   a batch, or this process's part of one
+        step   its number, from 0
+        check  whether x and y are checked
+        whole  whether all processes have the same batch, of which each takes its rows
+        """
         if check:
             self._check(x, y, step)
-        x, y_given, share = self.processes.part(x, y)
+        x, y_given, share = self.processes.part(x, y) if whole else (x, y, 1.0)
         x, y = x.to(self.device, self.weights), y_given.to(self.device)
         self.descent.prepare(step)
         threshold = getattr(self.net, "threshold", None)

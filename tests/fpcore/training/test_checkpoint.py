@@ -212,3 +212,8 @@ def test_the_file_is_read_once(data, tmp_path, monkeypatch):
     monkeypatch.setattr("builtins.open", lambda *_: pytest.fail("it is opened again"))
     train(network(), Stopping(data, 0), QUICK, checkpoint=path)
     assert reads == [path]
+
+
+def test_a_folder_in_the_place_of_the_file_is_an_error(data, tmp_path):
+    with pytest.raises(ValueError, match=r"cannot be read .* or give another path"):
+        train(network(), Stopping(data, 0), QUICK, checkpoint=tmp_path)

@@ -14,7 +14,7 @@ import two_processes
 import fpcore
 from fpcore.training.processes import Processes
 
-NAMES = ["adversarial", "stopped", "loss", "not wrapped"]  # without batch norm
+NAMES = ["adversarial", "stopped", "loss", "list", "not wrapped"]  # without batch norm
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}
 
 
