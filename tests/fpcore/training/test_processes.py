@@ -29,7 +29,7 @@ def both(tmp_path_factory):
         for rank in range(2)
     ]
     try:
-        assert [process.wait(timeout=120) for process in started] == [0, 0]
+        assert [process.wait(timeout=400) for process in started] == [0, 0]
     finally:
         for process in started:
             process.kill()
