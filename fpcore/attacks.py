@@ -78,6 +78,7 @@ def pgd(
     rng: torch.Generator | None = None,
     stop: bool = True,
     lost: Tensor | None = None,
+    at_random: bool = False,
 ) -> Tensor:
     """Projected gradient ascent on the loss: the first run starts at x, each restart at random.
 
@@ -91,13 +92,12 @@ def pgd(
     rng        of the random starts
     stop       samples already broken are left alone, which saves their share of the work; without
                it they are not, and all get the x of the largest loss, as training and transfer want
-    lost       (n,), bool, is set where a gradient was not finite, or an output not a number, by
-               callers who have checked x and y; None: these are checked, and a `GradientWarning`
-               says how often
+    lost       (n,), bool, as in `fgm`; it is set where an output is not a number as well
+    at_random  whether the first run starts at random, too
 
     Returns a misclassified x where one was met, else the x of the largest loss met, which is never
-    below that of x itself. Without a finite gradient a sample stays where it is, and an output that
-    is not a number breaks no sample. Source: Madry et al. (2018).
+    below that of where the first run starts. Without a finite gradient a sample stays there, and an
+    output that is not a number breaks no sample. Source: Madry et al. (2018).
     """
     checks.positive_int("steps", steps)
     checks.positive_int("restarts", restarts)
@@ -113,9 +113,9 @@ def pgd(
         lost=torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost,
     )
     with evaluating(model):
-        for restart in range(restarts):
+        for random in [at_random, *[True] * (restarts - 1)]:
             x0 = x[met.todo]
-            delta = ball.project(ball.random(x0, rng), x0) if restart else torch.zeros_like(x0)
+            delta = ball.project(ball.random(x0, rng), x0) if random else torch.zeros_like(x0)
             _ascend(model, x0, y[met.todo], delta, ball, steps, size, stop, met)
             if len(met.todo) == 0:
                 break

@@ -1,75 +1,139 @@
 """The state of a training on disk: written atomically, read whole or not at all."""
 
+import contextlib
+import glob
+import hashlib
 import json
 import os
+import re
+import time
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 ADVICE = "delete it to train from the start, or give another path"
+CHECKSUM = "sha256"
+DAY = 24 * 3600  # in seconds
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `resume` found beside the model's weights.
+
+    step     the number of steps that were made
+    history  as `train` returns it
+    state    of the optimiser, by name
+    """
+
+    step: int
+    history: list[dict[str, Any]]
+    state: dict[str, Tensor]
 
 
 def save(
     path: Path,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    state: Mapping[str, Tensor],
     config: str,
     step: int,
     history: list[dict[str, Any]],
 ) -> None:
     """Write the state of a training after `step` steps to a safetensors file, atomically.
 
-    path       the file, overwritten if it is there
-    model      its parameters and buffers are kept, under "model."
-    optimizer  of SGD the momentum is kept, under "momentum."
-    config     the configuration as text, which `resume` compares
-    step       the number of steps that were made
-    history    as `train` returns it
+    path     the file, overwritten if it is there; what dead runs left beside it is swept away
+    model    its parameters and buffers are kept, under "model."
+    state    of the optimiser, by names that do not begin so
+    config   the configuration as text, which `resume` compares
+    step     the number of steps that were made
+    history  as `train` returns it
     """
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for i, parameter in enumerate(model.parameters()):
-        momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{i}"] = momentum
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()} | {**state}
     # Copies: tied weights share their memory, which safetensors refuses.
     copies = {name: v.detach().to("cpu", copy=True).contiguous() for name, v in tensors.items()}
     metadata = {"config": config, "step": str(step), "history": json.dumps(history)}
+    metadata[CHECKSUM] = _checksum(copies, metadata)
     write_atomically(path, safetensors.save(copies, metadata))
+    _sweep(path)
 
 
-def resume(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, config: str
-) -> tuple[int, list[dict[str, Any]]]:
-    """Load what `save` wrote into model and optimizer, after all checks; the step and the history.
+def resume(path: Path, content: bytes, model: nn.Module, config: str) -> Found:
+    """Load what `save` wrote into a model, after all checks; return the rest.
 
-    Raises ValueError, naming the file and the way out, if it cannot be read, or is of another
-    configuration or of a model of other shapes; then nothing has changed.
+    path     what errors call the file
+    content  of the file, read once
+    model    of the same shapes
+    config   the same configuration, as text
+
+    Raises ValueError, naming the file and the way out, if it cannot be read, or is damaged, of
+    another configuration or of a model of other shapes; then nothing has changed.
     """
-    metadata, tensors = _read(path)
+    metadata, tensors = read_checkpoint(path, content)
     _check_config(path, metadata.get("config", "{}"), config)
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     _check_shapes(path, weights, model.state_dict())
     model.load_state_dict(weights)
-    for i, parameter in enumerate(model.parameters()):
-        if f"momentum.{i}" in tensors:
-            momentum = tensors[f"momentum.{i}"].to(parameter.device).clone()
-            optimizer.state[parameter]["momentum_buffer"] = momentum
-    return int(metadata["step"]), json.loads(metadata["history"])
+    state = {name: value for name, value in tensors.items() if not name.startswith("model.")}
+    return Found(int(metadata["step"]), json.loads(metadata["history"]), state)
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def content_of(path: Path) -> bytes | None:
+    """The content of a file, read once, so that it is not torn by a writer; None: there is none."""
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return file.metadata() or {}, tensors
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ValueError(f"checkpoint {path} cannot be read ({error}): {ADVICE}") from error
+
+
+def read_checkpoint(path: Path, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors in the content of a file that `save` wrote.
+
+    path     what errors call the file
+    content  all of it
+
+    Raises ValueError if it cannot be read, or is not what was written: files of version 0.2.0 and
+    before have no checksum to compare.
+    """
+    advice = "delete it to train from the start"
+    try:
+        tensors = safetensors.load(content)
+        length = int.from_bytes(
+            content[:8], "little"
+        )  # of the header, which safetensors.load drops
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     except Exception as error:
-        advice = "delete it to train from the start"
         raise ValueError(f"checkpoint {path} cannot be read ({error}): {advice}") from error
+    if metadata.get(CHECKSUM, _checksum(tensors, metadata)) != _checksum(tensors, metadata):
+        found = "it does not have the checksum that was written with it"
+        raise ValueError(f"checkpoint {path} is damaged ({found}): {advice}")
+    return metadata, tensors
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """A digest of all names, types, shapes and contents, and of the rest of the metadata."""
+    found = hashlib.sha256()
+    rest = {name: value for name, value in metadata.items() if name != CHECKSUM}
+    found.update(json.dumps(rest, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _sweep(path: Path) -> None:
+    """Delete the temporary files of this path that are older than a day: their runs are dead."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if re.fullmatch("[0-9a-f]{32}", left.suffix[1:]):
+            with contextlib.suppress(FileNotFoundError):  # another run may sweep as well
+                if time.time() - left.stat().st_mtime > DAY:
+                    left.unlink()
 
 
 def _check_config(path: Path, found: str, wanted: str) -> None:

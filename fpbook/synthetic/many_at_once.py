@@ -259,5 +259,5 @@ def together(config: Training, g: int) -> Training:
     if isinstance(lr, Schedule):
         faster: float | Schedule = Schedule(*((at, g * value) for at, value in lr.points))
     else:
-        faster = g * lr
+        faster = g * config.at("lr", 0)
     return replace(config, lr=faster, weight_decay=config.weight_decay / g)

@@ -50,3 +50,20 @@ def test_the_global_generator_is_neither_read_nor_moved():
 def test_a_negative_seed_is_an_error():
     with pytest.raises(ValueError, match=r"seed = \(-1, 'batch'\).*at least 0"):
         seeding.generator(-1, "batch")
+
+
+def test_a_seeded_block_repeats_and_leaves_torchs_generator_as_it_was():
+    device = torch.device("cpu")
+
+    def drawn(*entropy):
+        with seeding.seeded(*entropy, device=device):
+            return torch.rand(4)
+
+    torch.manual_seed(3)
+    expected = torch.rand(5)
+    torch.manual_seed(3)
+    first, again, other = drawn(1, "step", 2), drawn(1, "step", 2), drawn(1, "step", 3)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(torch.rand(5), expected)
+    with pytest.raises(ValueError, match="give whole numbers of at least 0"):
+        drawn(-1)

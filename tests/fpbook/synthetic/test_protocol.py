@@ -22,9 +22,9 @@ from fpbook.synthetic.protocol import (
     run_synthetic,
     watch,
 )
-from fpcore import training
 from fpcore.decomposition.purification import chance_cosine
 from fpcore.sparse_coding import SparseCoding
+from fpcore.training import step, train
 
 CPU = torch.device("cpu")
 RUNS = [run_synthetic, run_control, run_scratch]
@@ -240,9 +240,9 @@ def test_fgm_training_starts_from_the_clean_weights(tiny, cache):
 def test_the_attack_is_on_in_fgm_training_and_from_the_first_step_from_scratch(
     run, attacked, tiny, cache, monkeypatch
 ):
-    radii, attack = [], training.adversarial
+    radii, attack = [], step.adversarial
     monkeypatch.setattr(
-        training, "adversarial", lambda *given: radii.append(given[3].radius) or attack(*given)
+        step, "adversarial", lambda *given: radii.append(given[3].radius) or attack(*given)
     )
     run(tiny, 0, CPU, progress=False)
     assert len(radii) == attacked
@@ -253,9 +253,7 @@ def test_the_attack_is_on_in_fgm_training_and_from_the_first_step_from_scratch(
 
 def test_the_control_differs_from_fgm_training_in_the_attack_alone(tiny, cache, monkeypatch):
     run = run_synthetic(tiny, 0, CPU, progress=False)
-    monkeypatch.setattr(
-        training, "adversarial", lambda *given: pytest.fail("the control is attacked")
-    )
+    monkeypatch.setattr(step, "adversarial", lambda *given: pytest.fail("the control is attacked"))
     control = run_control(tiny, 0, CPU, progress=False)
     assert same_weights(run.clean, control.clean)
     assert not same_weights(run.purified, control.control)
@@ -373,7 +371,7 @@ def test_checkpoints_are_named_by_what_trains_and_what_watches(tiny, cache, monk
     run_synthetic(tiny, 0, CPU, progress=False)
     assert named == [protocol._run] * 2  # which says how often it is watched
     reached = Code().reach(protocol._run)
-    for function in (training.train, watch):
+    for function in (train, watch):
         assert Part(function.__module__, function.__name__) in reached
 
 

@@ -1,0 +1,90 @@
+"""Training in several processes, as under `torchrun`: whose rows are whose, what is averaged."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train one network together; without torch.distributed, this one alone.
+
+    rank   the number of this one, from 0
+    count  how many there are
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def running(cls) -> "Processes":
+        """Those of torch.distributed's default group, if it was initialised."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    def part(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, float]:
+        """This process's rows of a batch that all have, and what their mean counts.
+
+        Weighted by it, the mean over the processes of their means is that of the whole batch.
+        """
+        if self.count == 1:
+            return x, y, 1.0
+        if len(x) < self.count:
+            advice = f"give one at least for each of the {self.count} processes"
+            raise ValueError(f"a batch holds {len(x)} samples: {advice}")
+        mine = x[self.rank :: self.count]
+        return mine, y[self.rank :: self.count], len(mine) * self.count / len(x)
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors, of the same shapes everywhere, by their means over the processes."""
+
+        def mean(flat: Tensor) -> None:
+            dist.all_reduce(flat)
+            flat /= self.count
+
+        self._together(tensors, mean)
+
+    def take_first(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors, of the same shapes everywhere, by those of rank 0."""
+        self._together(tensors, lambda flat: dist.broadcast(flat, 0))
+
+    def take_largest(self, value: Tensor) -> None:
+        """Replace a tensor by the largest of the processes, element by element."""
+        if self.count > 1:
+            dist.all_reduce(value, dist.ReduceOp.MAX)
+
+    def of_first(self, make: Callable[[], Any]) -> Any:
+        """What `make` returns in rank 0, in all of them: no other calls it."""
+        if self.count == 1:
+            return make()
+        found = [make() if self.rank == 0 else None]
+        dist.broadcast_object_list(found, 0)
+        return found[0]
+
+    @torch.no_grad()
+    def _together(self, tensors: Iterable[Tensor], operate: Callable[[Tensor], Any]) -> None:
+        """Apply an operation to the contents of tensors, in one piece for each type of numbers."""
+        if self.count == 1:
+            return
+        of_type: dict[torch.dtype, list[Tensor]] = {}
+        for tensor in tensors:
+            of_type.setdefault(tensor.dtype, []).append(tensor)
+        for group in of_type.values():
+            flat = torch.cat([tensor.reshape(-1) for tensor in group])
+            operate(flat)
+            for tensor, values in zip(group, flat.split([tensor.numel() for tensor in group])):
+                tensor.copy_(values.view(tensor.shape))
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network within DistributedDataParallel, if it is in one: gradients are averaged here.
+
+    Its reducer allows one pass a step, and an attack makes more.
+    """
+    return model.module if isinstance(model, DistributedDataParallel) else model

@@ -1,0 +1,191 @@
+"""One step of training: batch -> attack -> loss -> step, and what may go wrong in it."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from fpcore.attacks import one_step, pgd
+from fpcore.ball import Ball, finite_rows
+from fpcore.models.outputs import fitting, one_output_each, samples
+from fpcore.models.outputs import loss as usual_loss
+from fpcore.seeding import seeded
+from fpcore.training.batches import at
+from fpcore.training.configuration import Training
+from fpcore.training.descent import Descent
+from fpcore.training.precision import products_in, weights_in
+from fpcore.training.processes import Processes
+
+# (model, x, y, ball) -> the loss of a batch, a scalar or (n,)
+Loss = Callable[[nn.Module, Tensor, Tensor, Ball], Tensor]
+
+# What may be not finite in a step, and the fix. A step has the first of them that applies.
+LOSS, DATA, GRADIENT = 1, 2, 3
+FAULTS = {
+    0: "give a smaller lr than {lr}",
+    LOSS: "give a smaller lr than {lr}",
+    DATA: "the data hold numbers that are not finite (NaN or infinity), give data without them",
+    GRADIENT: "the network's gradient in x is not finite, so there is no adversarial example: "
+    "give a network that is differentiable there, or radius=0",
+}
+
+
+class Step:
+    """The steps of a training: each changes the network, and adds its loss to a sum.
+
+    net        is trained; no wrapper of several processes
+    config     says adversary, precision and seed
+    descent    over the network's parameters
+    loss       of the user, with an adversary of its own; None: the usual one
+    processes  that train together
+
+    Raises ValueError for weights, a precision or an adversary that cannot be.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        config: Training,
+        descent: Descent,
+        loss: Loss | None,
+        processes: Processes,
+    ):
+        if loss is not None and config.uses_pgd:
+            advice = "its own loss has its own adversary, leave these of Training"
+            raise ValueError(f"attack_steps, attack_step_size or random_start: {advice}")
+        self.net, self.config, self.descent, self.loss = net, config, descent, loss
+        self.processes = processes
+        self.weights, self.products = weights_in(net), products_in(net, config.precision)
+        self.device = next(net.parameters()).device
+        # On the device: no step waits for it.
+        self.total = torch.zeros((), device=self.device, dtype=self.weights)
+        self.fault = torch.zeros((), device=self.device, dtype=torch.int64)  # the first of FAULTS
+
+    def __call__(self, x: Tensor, y: Tensor, step: int, check: bool, whole: bool) -> None:
+        """Take one on samples x (n, ...) and labels y.
+
+        x, y   a batch, or this process's part of one
+        step   its number, from 0
+        check  whether x and y are checked
+        whole  whether all processes have the same batch, of which each takes its rows
+        """
+        if check:
+            self._check(x, y, step)
+        x, y_given, share = self.processes.part(x, y) if whole else (x, y, 1.0)
+        x, y = x.to(self.device, self.weights), y_given.to(self.device)
+        self.descent.prepare(step)
+        threshold = getattr(self.net, "threshold", None)
+        if self.config.threshold is not None and isinstance(threshold, Tensor):
+            threshold.fill_(self.config.at("threshold", step))
+        random = seeded(self.config.seed, "step", step, self.processes.rank, device=self.device)
+        half = torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.products == torch.bfloat16
+        )
+        with random, half:
+            ball = self.config.ball(step)
+            if self.loss is None:
+                value, fault = self._usual(x, y, ball, y_given if check else None)
+            else:
+                value = _one_loss(self.loss(self.net, x, y, ball), x).mean()
+                fault = (~finite_rows(x)).any() * DATA
+        self.net.zero_grad()
+        (share * value).backward()
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        self.processes.average(gradients)
+        if self.config.clip is not None:
+            nn.utils.clip_grad_norm_(self.descent.parameters, self.config.clip)
+        self.descent.step()
+        self.processes.take_first(self.net.buffers())
+        # A network that has diverged has no gradient either: there it is the loss that tells.
+        diverged = (fault != DATA) & ~value.detach().isfinite()
+        self.fault = torch.where(self.fault == 0, torch.where(diverged, LOSS, fault), self.fault)
+        self.total += share * value.detach()
+
+    def mean_loss(self, steps: int, done: int) -> float:
+        """The mean loss of the last `steps` steps, whose sum begins anew.
+
+        Raises FloatingPointError if a loss was not finite, one of `FAULTS` came before, or the
+        weights are not finite after the `done` steps.
+        """
+        self.processes.average([self.total])
+        self.processes.take_largest(self.fault)
+        mean, fault = self.total.item() / steps, int(self.fault)
+        lr = self.descent.rate if self.config.lr is None else self.config.lr
+        why = FAULTS[fault].format(lr=lr)
+        if fault or not math.isfinite(mean):
+            raise FloatingPointError(f"the loss is {mean} at step {done}: {why}")
+        if not all(parameter.isfinite().all() for parameter in self.descent.parameters):
+            raise FloatingPointError(f"the weights are not finite at step {done}: {why}")
+        self.total.zero_()
+        return mean
+
+    def _check(self, x: Tensor, y: Tensor, step: int) -> None:
+        """Raise ValueError unless x and y are samples and labels; a user's loss has any labels."""
+        try:
+            samples(x, y if self.loss is None else y.new_empty(y.shape[:1]))
+            Ball(self.config.norm, 0.0, self.config.box).check(x)
+        except ValueError as error:
+            raise ValueError(f"{at(step)}: {error}") from None
+
+    def _usual(
+        self, x: Tensor, y: Tensor, ball: Ball, labels: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The mean loss of the adversarial examples, and which of `FAULTS` there is.
+
+        x, y    samples and labels on the device
+        ball    the threat, of radius 0 if there is none
+        labels  the same as y, wherever they were given, to be checked; None: they are not
+        """
+        lost = ~finite_rows(x)
+        fault = lost.any() * DATA
+        if ball.radius:
+            lost = torch.zeros_like(lost)
+            x = adversarial(self.net, x, y, ball, self.config, lost)
+            fault = torch.where(fault == 0, lost.any() * GRADIENT, fault)
+        output = one_output_each(self.net(x), x)
+        output = output if output.dtype == torch.float64 else output.float()
+        if labels is not None:
+            fitting(output, labels)
+        return usual_loss(output, y).mean(), fault
+
+
+def adversarial(
+    model: nn.Module, x: Tensor, y: Tensor, ball: Ball, config: Training, lost: Tensor
+) -> Tensor:
+    """The adversary's training examples: FGM or PGD, also of broken samples.
+
+    model   gives one logit a sample, or class scores
+    x       samples (n, ...)
+    y       their labels (n,)
+    ball    the threat
+    config  says which attack; a random start is of torch's own generator
+    lost    (n,), bool, is set where the gradient in x is not finite
+    """
+    if not config.uses_pgd:
+        return one_step(model, x, y, ball, lost)
+    size = config.attack_step_size
+    step_size = None if size is None else size * ball.radius
+    return pgd(
+        model,
+        x,
+        y,
+        ball,
+        config.attack_steps,
+        step_size=step_size,
+        stop=False,
+        lost=lost,
+        at_random=config.random_start,
+    )
+
+
+def _one_loss(value: Tensor, x: Tensor) -> Tensor:
+    """What a user's loss returned, if it is a loss of the samples x (n, ...) with a gradient."""
+    if not isinstance(value, Tensor) or value.shape not in ((), x.shape[:1]):
+        found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        advice = f"return a scalar tensor, or one number a sample, ({len(x)},)"
+        raise ValueError(f"the loss is {found} for {len(x)} samples: {advice}")
+    if not value.requires_grad:
+        advice = "compute it of model(x), not under torch.no_grad() and without .item()"
+        raise ValueError(f"the loss has no gradient in the weights: {advice}")
+    return value
