@@ -83,12 +83,12 @@ class Entry:
 
 
 def claims(
-    read: Callable[[str], Published | None] | None = None, path: Path = CLAIMS
+    read: Callable[[str], Published | None] | None = None, path: Path | None = None
 ) -> list[Entry]:
     """The ledger: one entry a claim, from published results only.
 
     read: how a result is read by its name (None: from the results folder)
-    path: the claims
+    path: the claims (None: claims.toml)
     """
     if read is None:
         check_folder()
@@ -112,8 +112,9 @@ def _entry(
     return Entry(claim=claim, numbers=tuple(numbers), provenance=sources)
 
 
-def stated_claims(path: Path = CLAIMS) -> list[Claim]:
+def stated_claims(path: Path | None = None) -> list[Claim]:
     """The claims of a TOML file; ValueError that names file and claim if one is not sound."""
+    path = path or CLAIMS
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

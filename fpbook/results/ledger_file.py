@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from fpbook.results import ledger
 from fpbook.results.checksums import DamagedError, encode_sealed, sha256
 from fpbook.results.files import LEDGER, folder
 from fpbook.results.intervals import Interval
-from fpbook.results.ledger import CLAIMS, Entry, Evidence, claims, stated_claims
+from fpbook.results.ledger import Entry, Evidence, claims, stated_claims
 from fpbook.results.store import (
     FORMAT,
     Published,
@@ -35,7 +36,8 @@ def ledger_file(read: Callable[[str], Published | None] = load) -> bytes:
 
     content = {"claims": ledger_content(claims(noted))}
     digests = {f"{name}.json": result.digest for name, result in found.items() if result}
-    sources = {CLAIMS.name: sha256(CLAIMS.read_bytes()), **dict(sorted(digests.items()))}
+    stated = {ledger.CLAIMS.name: sha256(ledger.CLAIMS.read_bytes())}
+    sources = {**stated, **dict(sorted(digests.items()))}
     return encode_sealed({"format": FORMAT, "sources": sources, **content})
 
 
@@ -96,5 +98,5 @@ def _read(path: Path) -> list[dict[str, Any]]:
 def _sources(where: Path) -> dict[str, str]:
     """The digests of the files that a ledger is made from, as they are now."""
     names = {evidence.result for claim in stated_claims() for evidence in claim.evidence}
-    paths = [CLAIMS, *(path for name in names if (path := where / f"{name}.json").exists())]
+    paths = [ledger.CLAIMS, *(path for name in names if (path := where / f"{name}.json").exists())]
     return {path.name: sha256(path.read_bytes()) for path in paths}

@@ -183,11 +183,12 @@ def publish_arrays(name: str, arrays: Mapping[str, Tensor]) -> None:
 
     ValueError if there is a result of this name: its arrays are published with it.
     """
-    where, content = folder(), pack_arrays(arrays)
+    where = folder()
     if (where / f"{check_name(name)}.json").exists():
         raise ValueError(f"name = {name!r}: a result is called so; publish its arrays with it")
+    content = with_checksum(f"{name}.safetensors", pack_arrays(arrays))
     with publishing(where):
-        write_together(where, with_checksum(f"{name}.safetensors", content))
+        write_together(where, content)
 
 
 def published_arrays(name: str) -> dict[str, dict[str, Tensor]]:
@@ -239,8 +240,7 @@ def read_checked(path: Path) -> bytes:
 
 def publish_figure(name: str, figure: Figure) -> None:
     """Write results/<name>.png and its digest."""
-    content = io.BytesIO()
+    where, file, content = folder(), f"{check_name(name)}.png", io.BytesIO()
     figure.savefig(content, format="png", dpi=150, metadata={"Software": None})
-    where, file = folder(), f"{check_name(name)}.png"
     with publishing(where):
         write_together(where, with_checksum(file, content.getvalue()))

@@ -1,6 +1,5 @@
 import json
 import math
-import os
 import subprocess
 from pathlib import Path
 
@@ -9,8 +8,8 @@ import torch
 from matplotlib.figure import Figure
 
 from fpbook.results import files
-from fpbook.results.columns import rows
 from fpbook.results.checksums import sealed
+from fpbook.results.columns import rows
 from fpbook.results.files import ROOT, decode, encode, folder
 from fpbook.results.ledger import claims
 from fpbook.results.ledger_file import ledger_content, published_claims
@@ -176,6 +175,15 @@ def test_publishing_refreshes_the_ledger_in_whatever_state_it_is(results):
         {"measured": radius().assign(value=math.nan)},
         {"arrays": {"clean/hidden": "no tensor"}},
         {"measured": radius().assign(value=math.inf)},
+        {"measured": radius().assign(value=0.1, low=0.9, high=0.95, n=3)},
+        {"measured": radius().assign(value=0.1, low=0.9, n=3)},
+        {"measured": radius().assign(value=0.7, n=0)},
+        {"measured": radius().drop(columns="value")},
+        {"measured": {"share_dominant": {"value": 0.7}}},
+        {"measured": None},
+        {"arrays": {"hidden": torch.ones(2)}},
+        {"arrays": {"clean/": torch.ones(2)}},
+        {"name": None},
         {"measured": radius().assign(quantity="unheard of")},
         {"name": "../synthetic"},
         {"name": ".synthetic"},
