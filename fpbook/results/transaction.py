@@ -20,7 +20,7 @@ from fpcore.checkpoint import write_atomically
 LOCK = ".lock"
 STAGED = ".staged"  # files that are being written
 COMMITTED = ".committed"  # files that are published, and wait to be moved into place
-PATIENCE = 1.0  # seconds before a message says what is waited for
+PATIENCE = 3.0  # seconds before a message says what is waited for
 WAY_OUT = "free space, or name a folder that can be written by FPCORE_RESULTS"
 Found = TypeVar("Found")
 
@@ -30,7 +30,7 @@ def held(path: Path, waiting: str) -> Iterator[None]:
     """Hold a lock that one process at a time can hold; the system frees it if that process dies.
 
     path     the lock's file, which stays there, empty
-    waiting  the line that says, after a second, what is waited for
+    waiting  the line that says, after some seconds, what is waited for
 
     Raises OSError if the file cannot be made.
     """
