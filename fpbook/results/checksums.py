@@ -5,15 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fpbook.results.files import decode, encode
+from fpbook.results.files import DamagedError, decode, encode
 
 CONTENT = "content_sha256"  # the key of a JSON file's own digest
 _EMPTY = f'"{CONTENT}": ""'.encode()
 _FULL = re.compile(f'"{CONTENT}": "([0-9a-f]{{64}})"'.encode())
-
-
-class DamagedError(ValueError):
-    """A file is not what its checksum says; the message names the file and the way out."""
 
 
 def sha256(content: bytes) -> str:

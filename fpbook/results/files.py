@@ -67,8 +67,12 @@ def _lines(content: Any, margin: str) -> str:
 _json: Callable[[Any], str] = functools.partial(json.dumps, allow_nan=False, ensure_ascii=False)
 
 
+class DamagedError(ValueError):
+    """A file is not what its checksum says; the message names the file and the way out."""
+
+
 def decode(content: bytes, path: Path, way_out: str) -> Any:
-    """What a JSON file holds; ValueError that names the file and the way out if it is no JSON.
+    """What a JSON file holds; DamagedError that names the file and the way out if it is no JSON.
 
     content  the bytes of the file
     path     of the file
@@ -77,4 +81,4 @@ def decode(content: bytes, path: Path, way_out: str) -> Any:
     try:
         return json.loads(content.decode())
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read ({error}): {way_out}") from error
+        raise DamagedError(f"{path} cannot be read ({error}): {way_out}") from error

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fpbook.results import ledger
-from fpbook.results.checksums import DamagedError, encode_sealed, sha256
-from fpbook.results.files import LEDGER, folder
+from fpbook.results.checksums import encode_sealed, sha256
+from fpbook.results.files import LEDGER, DamagedError, folder
 from fpbook.results.intervals import Interval
 from fpbook.results.ledger import Entry, Evidence, claims, stated_claims
 from fpbook.results.store import (

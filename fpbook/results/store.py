@@ -14,7 +14,6 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fpbook.results.checksums import (
-    DamagedError,
     beside,
     decode_sealed,
     encode_sealed,
@@ -22,7 +21,7 @@ from fpbook.results.checksums import (
     with_checksum,
 )
 from fpbook.results.columns import rows
-from fpbook.results.files import check_name, decode, folder
+from fpbook.results.files import DamagedError, check_name, decode, folder
 from fpbook.results.records import table
 from fpbook.results.summaries import joined, summarise, summary_table
 from fpbook.results.transaction import publishing, settled, write_together

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from fpbook.results.checksums import DamagedError
+from fpbook.results.files import DamagedError
 from fpcore.checkpoint import write_atomically
 
 LOCK = ".lock"

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from fpbook.results.checksums import DamagedError, sha256
-from fpbook.results.files import LEDGER, folder
+from fpbook.results.checksums import sha256
+from fpbook.results.files import LEDGER, DamagedError, folder
 from fpbook.results.ledger_file import RENEWED, ledger_file
 from fpbook.results.store import BINARY, WAY_OUT, check_folder, load, read_checked
 from fpbook.results.transaction import settled
