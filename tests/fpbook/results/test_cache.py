@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import random
 import re
 from pathlib import Path
 
@@ -242,6 +243,19 @@ def test_a_damaged_measurement_is_measured_anew_with_a_warning(content, place):
     with pytest.warns(UserWarning, match=f"{path} .*: it is measured anew"):
         assert kept(count) == 2
     assert kept(count) == 2
+
+
+def test_a_flipped_bit_of_what_was_measured_is_noticed(place):
+    kept(count)
+    (path,) = place.glob("count-*.json")
+    rng = random.Random(0)
+    for flip in range(20):
+        content = bytearray(path.read_bytes())
+        bit = rng.randrange(8 * len(content))
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(content))
+        with pytest.warns(UserWarning, match="it is measured anew"):
+            assert kept(count) == flip + 2
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_before_any_work(place, monkeypatch):
