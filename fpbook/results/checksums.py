@@ -56,7 +56,7 @@ def decode_sealed(content: bytes, path: Path, way_out: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name != CONTENT}
 
 
-def beside(path: Path) -> Path:
+def checksum_path(path: Path) -> Path:
     """Where the digest of a file that is no JSON is kept: in the file's folder."""
     return path.with_name(f"{path.name}.sha256")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fpbook.results.checksums import CONTENT, beside, encode_sealed, sha256, with_checksum
+from fpbook.results.checksums import CONTENT, checksum_path, encode_sealed, sha256, with_checksum
 from fpbook.results.files import LEDGER, decode, folder
 from fpbook.results.first_edition import RULES, columns_of
 from fpbook.results.ledger_file import ledger_file
@@ -129,8 +129,8 @@ def _checksums(where: Path) -> dict[str, bytes]:
     """The files with the checksums of those that are no JSON, {name: content}."""
     found = {}
     for path in sorted(p for p in where.iterdir() if p.suffix in BINARY):
-        content = read_checked(path) if beside(path).exists() else path.read_bytes()
-        name = beside(path).name
+        content = read_checked(path) if checksum_path(path).exists() else path.read_bytes()
+        name = checksum_path(path).name
         found[name] = with_checksum(path.name, content)[name]
     return found
 

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fpbook.results.checksums import (
-    beside,
+    checksum_path,
     decode_sealed,
     encode_sealed,
     sha256,
@@ -221,7 +221,7 @@ def _load_both(name: str) -> tuple[Published | None, dict[str, dict[str, Tensor]
 
 def read_checked(path: Path) -> bytes:
     """The bytes of a file with its digest beside it; DamagedError if they disagree."""
-    digest = beside(path)
+    digest = checksum_path(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:

@@ -21,7 +21,7 @@ LOCK = ".lock"
 STAGED = ".staged"  # files that are being written
 COMMITTED = ".committed"  # files that are published, and wait to be moved into place
 PATIENCE = 3.0  # seconds before a message says what is waited for
-WAY_OUT = "free space, or name a folder that can be written by FPCORE_RESULTS"
+_MEND = "free space, or name a folder that can be written by FPCORE_RESULTS"
 Found = TypeVar("Found")
 
 
@@ -59,7 +59,7 @@ def publishing(where: Path) -> Iterator[None]:
             stack.enter_context(held(where / LOCK, waiting))
             _finish(where)
         except OSError as error:
-            raise ValueError(f"nothing is published in {where} ({error}): {WAY_OUT}") from error
+            raise ValueError(f"nothing is published in {where} ({error}): {_MEND}") from error
         yield
 
 
@@ -80,7 +80,7 @@ def write_together(where: Path, contents: Mapping[str, bytes]) -> None:
         staged.rename(where / COMMITTED)
     except OSError as error:
         shutil.rmtree(staged, ignore_errors=True)
-        raise ValueError(f"nothing is published in {where} ({error}): {WAY_OUT}") from error
+        raise ValueError(f"nothing is published in {where} ({error}): {_MEND}") from error
     try:
         _finish(where)
     except OSError as error:
