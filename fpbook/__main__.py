@@ -4,7 +4,8 @@ python -m fpbook execute    execute the chapters whose inputs changed
 python -m fpbook validate   replay the executed chapters, and compare
 python -m fpbook build      build the site from the executed chapters, in _build/html
 python -m fpbook pdf        build the site, and print it into _build/book.pdf
-python -m fpbook convert    convert results of the first edition into records
+python -m fpbook convert    convert results of earlier versions, and write the ledger anew
+python -m fpbook verify     check that published results are what their checksums say
 
 Each has its own --help.
 """
@@ -20,6 +21,7 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "build": "fpbook.build.site:main",
     "pdf": "fpbook.build.site:main_pdf",
     "convert": "fpbook.results.convert:main",
+    "verify": "fpbook.results.verify:main",
 }
 
 

@@ -28,9 +28,11 @@ from fpbook.build.chapters import (
 )
 from fpbook.build.validate import CELL_TIMEOUT
 from fpbook.figures.style import PROFILES
+from fpbook.results.checksums import CONTENT, is_sealed, sealed
 from fpbook.results.code import chapter_digest
 from fpbook.results.files import ROOT, folder
 from fpbook.results.provenance import provenance
+from fpbook.results.transaction import held
 from fpcore import checks
 from fpcore.checkpoint import write_atomically
 from fpcore.images import DataNotFoundError, find_cifar10
@@ -91,7 +93,8 @@ def execute(
     """Execute the chapters whose inputs changed; return all executed notebooks.
 
     Each is written under a temporary name and moved into place when it is complete, so a run killed
-    at any moment leaves old notebooks or new ones, never a part of one.
+    at any moment leaves old notebooks or new ones, never a part of one. Of two runs at once, one
+    waits while the other executes a chapter, and then finds it unchanged.
     """
     notebooks = chosen(only, root)
     try:
@@ -108,31 +111,37 @@ def execute(
         for notebook in bar:
             output = executed(notebook, parameters["profile"], root)
             outputs.append(output)
-            if recorded_key(output) == chapter_key(notebook, parameters):
-                tqdm.write(f"{notebook.stem}: unchanged since it was executed")
-                continue
-            bar.set_postfix_str(notebook.stem)
-            _execute(notebook, output, parameters)
+            waiting = f"waiting: another process executes {notebook.stem} ({parameters['profile']})"
+            with held(output.with_name(f".{output.name}.lock"), waiting):
+                if recorded_key(output) == chapter_key(notebook, parameters):
+                    tqdm.write(f"{notebook.stem}: unchanged since it was executed")
+                    continue
+                bar.set_postfix_str(notebook.stem)
+                _execute(notebook, output, parameters)
     return outputs
 
 
 def recorded_key(output: Path) -> str | None:
-    """The key under which an executed notebook was made; None if no notebook can be read."""
+    """The key under which an executed notebook was made; None, with a line, if it is damaged."""
     try:
-        return json.loads(output.read_text())["metadata"]["fpcore"]["key"]
-    except (OSError, ValueError, KeyError):
+        content = output.read_bytes()
+    except FileNotFoundError:
         return None
+    if not is_sealed(content):
+        tqdm.write(f"{output} is damaged, as its checksum says, or has none: it is executed again")
+        return None
+    return json.loads(content)["metadata"]["fpcore"]["key"]
 
 
 def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     inputs = _inputs(notebook, parameters)
-    output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".partial-{output.name}")
     started = time.monotonic()
     result = _run(notebook, partial, parameters)
     seconds = round(time.monotonic() - started, 1)
     device = checks.resolve_device(parameters["device"])
     result.metadata["fpcore"] = {
+        CONTENT: "",  # of this notebook, as it is written
         # Of the results that it read at the end, which it may have published itself.
         "key": f"{inputs} {_results(notebook)}",
         "seconds": seconds,
@@ -142,7 +151,7 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     for cell in result.cells:  # the injected parameters are for the record, not for the page
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags = [*cell.metadata.tags, "remove-cell"]
-    write_atomically(output, nbformat.writes(result).encode())
+    write_atomically(output, sealed(nbformat.writes(result).encode()))
     partial.unlink()
 
 

@@ -21,7 +21,10 @@ from fpbook.build.chapters import BookError, chapters, executed
 from fpbook.build.pages import generate, table_of_contents
 from fpbook.build.validate import guard
 from fpbook.figures.style import PROFILES
+from fpbook.results.checksums import is_sealed
 from fpbook.results.files import ROOT
+from fpbook.results.transaction import LOCK, held
+from fpbook.results.verify import check_results
 from fpcore import checks
 
 CDN = "https://cdn.jsdelivr.net/npm"
@@ -57,12 +60,26 @@ NPM_FILES = ("package.json", "package-lock.json")
 
 
 def build(profile: str, root: Path = ROOT) -> Path:
-    """Build the HTML, strictly, unless nothing changed; return its opening page."""
+    """Build the HTML, strictly, unless nothing changed; return its opening page.
+
+    Of two builds at once, one waits for the other.
+    """
     if int(version("jupyter-book").split(".")[0]) != 1:
         found = f"jupyter-book {version('jupyter-book')}"
         raise BookError(f"{found} ignores _config.yml: install jupyter-book<2")
+    with held(root / "_build" / ".site.lock", "waiting: another process builds the site"):
+        return _build(profile, root)
+
+
+def _build(profile: str, root: Path) -> Path:
     for notebook in chapters(root):
-        guard(executed(notebook, profile, root))
+        path = executed(notebook, profile, root)
+        guard(path)
+        if not is_sealed(path.read_bytes()):
+            raise BookError(
+                f"{path} is damaged, as its checksum says, or has none: "
+                "execute it again (make book)"
+            )
     source, staging, site = (root / "_build" / name for name in ("source", "staging", "html"))
     packages = fetch(root)
     digest = site_key(profile, packages is not None, root)
@@ -101,6 +118,7 @@ def site_key(profile: str, offline: bool, root: Path = ROOT) -> str:
     found = [
         path for one in named for path in [one, *one.rglob("*")] if "__pycache__" not in path.parts
     ]
+    found = [path for path in found if path.name != LOCK]  # of results
     digest = hashlib.sha256(f"{profile} {offline}".encode())
     for path in [
         *sorted(p for p in found if p.is_file()),
@@ -226,6 +244,7 @@ def _built(command: str, description: str, arguments: list[str]) -> Path:
     parser.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)}")
     options = parser.parse_args(arguments)
     checks.choice("profile", options.profile, PROFILES)
+    check_results()  # a site shows no damaged number
     return build(options.profile)
 
 

@@ -5,7 +5,13 @@ from fpbook.results.intervals import Interval, interval
 from fpbook.results.ledger import claims, ledger_sources, ledger_table
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
-from fpbook.results.store import publish_arrays, publish_figure, published, published_arrays
+from fpbook.results.store import (
+    publish_arrays,
+    publish_figure,
+    published,
+    published_arrays,
+    published_with_arrays,
+)
 from fpbook.results.summaries import Pick, joined, number, pick, summarise, summary_table
 from fpbook.results.tables import beside, comparison, show
 
@@ -26,6 +32,7 @@ __all__ = [
     "publish_figure",
     "published",
     "published_arrays",
+    "published_with_arrays",
     "record",
     "rows",
     "select",

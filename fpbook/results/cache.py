@@ -12,6 +12,7 @@ import inspect
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +23,10 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor, nn
 
+from fpbook.results.checksums import decode_sealed, encode_sealed
 from fpbook.results.code import Code, Thing
-from fpbook.results.files import ROOT, read_json, resolved, write_json
+from fpbook.results.files import ROOT, resolved
+from fpcore.checkpoint import write_atomically
 from fpcore.checks import arithmetic
 
 
@@ -73,16 +76,23 @@ def kept(measure: Callable[..., Any], *arguments: Any) -> Any:
     """What `measure(*arguments)` finds, as JSON has it, or found before.
 
     So an interrupted sweep loses nothing that it finished. `measure` is a function of a module that
-    depends on nothing but its arguments.
+    depends on nothing but its arguments. What is not as its checksum says is measured anew, with a
+    warning.
     """
     if not inspect.isfunction(measure) or not measure.__qualname__.isidentifier():
         raise ValueError(
             f"measure = {measure!r}: give a function defined at the top level of a module"
         )
     path = cache_path(measure.__name__, *arguments, code=measure).with_suffix(".json")
-    if not path.exists():
-        write_json(path, measure(*arguments))
-    return read_json(path)
+    try:
+        return decode_sealed(path.read_bytes(), path, "it is measured anew")["measured"]
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        warnings.warn(f"{error}", stacklevel=2)
+    content = encode_sealed({"measured": measure(*arguments)})
+    write_atomically(path, content)
+    return decode_sealed(content, path, "report this")["measured"]
 
 
 @lru_cache

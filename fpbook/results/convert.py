@@ -1,7 +1,7 @@
-"""Conversion of the results of the first edition into records.
+"""Conversion of results of earlier versions: those of the first edition into records, all sealed.
 
-There, a number was a name such as "cos_clean_adv_control/conv1", and of most numbers the mean and
-the interval over seeds was all that was kept: they become summaries, to the last bit.
+In the first edition, a number was a name such as "cos_clean_adv_control/conv1", and of most numbers
+the mean and the interval over seeds was all that was kept: they become summaries, to the last bit.
 """
 
 import argparse
@@ -10,13 +10,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fpbook.results import ledger
-from fpbook.results.files import encode, folder, read_json
+from fpbook.results.checksums import CONTENT, checksum_path, encode_sealed, sha256, with_checksum
+from fpbook.results.files import LEDGER, decode, folder
 from fpbook.results.first_edition import RULES, columns_of
-from fpbook.results.store import FORMAT, WAY_OUT, check_format, is_first_edition, parse
-from fpcore.checkpoint import write_atomically
+from fpbook.results.ledger_file import ledger_file
+from fpbook.results.store import (
+    BINARY,
+    FORMAT,
+    WAY_OUT,
+    check_format,
+    is_first_edition,
+    parse,
+    read_checked,
+    read_result,
+)
+from fpbook.results.transaction import publishing, write_together
 
-LEDGER = "claims"  # its file is not converted, but made anew from the results
+OF_A_RESULT = {"format", "provenance", "records", "summaries"}  # before there were checksums
 
 
 def convert(old: Mapping[str, Any], name: str, path: Path | None = None) -> dict[str, Any]:
@@ -80,21 +90,49 @@ def _runs(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def convert_folder(where: Path) -> list[Path]:
     """Convert all results of a folder, and write its ledger anew; returns the files that changed.
 
-    Nothing is written unless all of them can be converted.
+    What has no checksum, and never had one, gets it. Nothing is written unless all files are
+    sound, the others as their checksums say.
     """
     if not where.is_dir():
         raise FileNotFoundError(f"{where} is not there: give the folder of published results")
-    paths = sorted(path for path in where.glob("*.json") if path.stem != LEDGER)
-    contents = {path: convert(read_json(path, WAY_OUT), path.stem, path) for path in paths}
-    found = {path.stem: parse(content, path) for path, content in contents.items()}
-    contents[where / f"{LEDGER}.json"] = ledger.ledger_content(ledger.claims(found.get))
-    encoded = {path: encode(content) for path, content in contents.items()}
-    changed = [
-        path for path, new in encoded.items() if not path.exists() or path.read_bytes() != new
-    ]
-    for path in changed:
-        write_atomically(path, encoded[path])
-    return changed
+    with publishing(where):
+        contents = _checksums(where)
+        paths = sorted(path for path in where.glob("*.json") if path.stem != LEDGER)
+        contents |= {path.name: _sealed(path) for path in paths}
+        found = {path.stem: read_result(contents[path.name], path) for path in paths}
+        contents[f"{LEDGER}.json"] = ledger_file(found.get)
+        changed = {
+            name: new
+            for name, new in contents.items()
+            if not (where / name).exists() or (where / name).read_bytes() != new
+        }
+        write_together(where, changed)
+    return [where / name for name in changed]
+
+
+def _sealed(path: Path) -> bytes:
+    """The bytes of a result's file in the present layout; unchanged if they have a checksum."""
+    content = path.read_bytes()
+    old = decode(content, path, WAY_OUT)
+    if isinstance(old, dict) and CONTENT in old:
+        return content
+    new = convert(old, path.stem, path)
+    if unknown := new.keys() - OF_A_RESULT:
+        raise ValueError(f"{path} is no published result (it has {sorted(unknown)}): {WAY_OUT}")
+    arrays = path.with_suffix(".safetensors")
+    digest = {"arrays_sha256": sha256(arrays.read_bytes())} if arrays.exists() else {}
+    head = {name: new.pop(name) for name in ("format", "provenance")}
+    return encode_sealed(head | digest | new)
+
+
+def _checksums(where: Path) -> dict[str, bytes]:
+    """The files with the checksums of those that are no JSON, {name: content}."""
+    found = {}
+    for path in sorted(p for p in where.iterdir() if p.suffix in BINARY):
+        content = read_checked(path) if checksum_path(path).exists() else path.read_bytes()
+        name = checksum_path(path).name
+        found[name] = with_checksum(path.name, content)[name]
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:

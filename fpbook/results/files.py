@@ -1,16 +1,17 @@
-"""Where published results lie, and how a file of them is written: atomically, one record a line."""
+"""Where published results lie, what they may be called, and their JSON: one record a line."""
 
 import functools
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fpcore.checkpoint import write_atomically
-
 ROOT = Path(__file__).resolve().parents[2]
 STARTED_IN = Path.cwd()  # what a relative folder is relative to, wherever the process goes later
+LEDGER = "claims"  # its file is made of the results
+_NAME = re.compile(r"[A-Za-z0-9]+((-|(?<=[0-9])\.(?=[0-9]))[A-Za-z0-9]+)*", re.ASCII)
 
 
 def folder() -> Path:
@@ -25,11 +26,17 @@ def resolved(given: str) -> Path:
 
 
 def check_name(name: str) -> str:
-    """Return the name of a result, if it is a plain file name; else an error."""
-    if not name or name.startswith(".") or set(name) & set("/\\:\0"):
+    """Return the name of a result, if it can be a file's; else an error.
+
+    It has letters, digits, dashes between them, and dots between digits, as "cifar10-width0.125".
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
-            f"name = {name!r}: give the name of a result, without folders, such as 'synthetic'"
+            f"name = {name!r}: give the name of a result, letters, digits and dashes alone, "
+            "without folders, such as 'synthetic'"
         )
+    if name == LEDGER:
+        raise ValueError(f"name = {name!r}: give another one, this is the ledger's")
     return name
 
 
@@ -60,14 +67,18 @@ def _lines(content: Any, margin: str) -> str:
 _json: Callable[[Any], str] = functools.partial(json.dumps, allow_nan=False, ensure_ascii=False)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file atomically, as `encode` has it."""
-    write_atomically(path, encode(content))
+class DamagedError(ValueError):
+    """A file is not what its checksum says; the message names the file and the way out."""
 
 
-def read_json(path: Path, way_out: str = "delete it to compute it anew") -> Any:
-    """What a JSON file holds; ValueError that names the file and the way out if it is damaged."""
+def decode(content: bytes, path: Path, way_out: str) -> Any:
+    """What a JSON file holds; DamagedError that names the file and the way out if it is no JSON.
+
+    content  the bytes of the file
+    path     of the file
+    way_out  what to do about a damaged one
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(content.decode())
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read ({error}): {way_out}") from error
+        raise DamagedError(f"{path} cannot be read ({error}): {way_out}") from error

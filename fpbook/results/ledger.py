@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fpbook.results.columns import ABSCISSAE
-from fpbook.results.files import check_name, folder, read_json
+from fpbook.results.files import check_name
 from fpbook.results.intervals import Interval
 from fpbook.results.quantities import known
-from fpbook.results.store import FORMAT, Published, check_folder, check_format, published
+from fpbook.results.store import Published, check_folder, published
 from fpbook.results.summaries import Pick, pick
 from fpbook.results.tables import markdown_table, show
 
@@ -83,12 +83,12 @@ class Entry:
 
 
 def claims(
-    read: Callable[[str], Published | None] | None = None, path: Path = CLAIMS
+    read: Callable[[str], Published | None] | None = None, path: Path | None = None
 ) -> list[Entry]:
     """The ledger: one entry a claim, from published results only.
 
     read: how a result is read by its name (None: from the results folder)
-    path: the claims
+    path: the claims (None: claims.toml)
     """
     if read is None:
         check_folder()
@@ -112,8 +112,9 @@ def _entry(
     return Entry(claim=claim, numbers=tuple(numbers), provenance=sources)
 
 
-def stated_claims(path: Path = CLAIMS) -> list[Claim]:
+def stated_claims(path: Path | None = None) -> list[Claim]:
     """The claims of a TOML file; ValueError that names file and claim if one is not sound."""
+    path = path or CLAIMS
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -170,50 +171,6 @@ def _evidence(stated: Mapping[str, Any]) -> Evidence:
 def _check_keys(stated: Mapping[str, Any], names: Sequence[str]) -> None:
     for name in stated:
         known("key", name, names)
-
-
-def ledger_content(entries: Iterable[Entry]) -> dict[str, Any]:
-    """What results/claims.json holds: each claim with its verdict, figures, bounds and runs."""
-    found = []
-    for entry in entries:
-        claim = entry.claim
-        head = {
-            "id": claim.id,
-            "statement": claim.statement,
-            "chapter": claim.chapter,
-            "verdict": entry.verdict,
-        }
-        figures = [
-            _figure(evidence, number) for evidence, number in zip(claim.evidence, entry.numbers)
-        ]
-        found.append(
-            {
-                **head,
-                "figures": figures,
-                "provenance": {k: dict(v) for k, v in entry.provenance.items()},
-            }
-        )
-    return {"format": FORMAT, "claims": found}
-
-
-def _figure(evidence: Evidence, number: Interval | None) -> dict[str, Any]:
-    interval = {"value": number.value, "low": number.low, "high": number.high} if number else {}
-    row = {
-        "result": evidence.result,
-        **evidence.pick.columns(),
-        **interval,
-        "bound": evidence.required,
-    }
-    return {name: value for name, value in row.items() if value not in (None, "")}
-
-
-def published_claims() -> list[dict[str, Any]]:
-    """The claims of results/claims.json; ValueError, with the way out, if it is old or damaged."""
-    check_folder()
-    path = folder() / "claims.json"
-    content = read_json(path, "delete it and publish again")
-    check_format(content, path)
-    return content["claims"]
 
 
 def ledger_table(entries: Iterable[Entry]) -> str:

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from fpbook.results import ledger
+from fpbook.results.checksums import sha256, with_checksum
 from fpbook.results.columns import rows
-from fpbook.results.files import check_name, encode, folder
+from fpbook.results.files import LEDGER, check_name, folder
+from fpbook.results.ledger_file import ledger_file
 from fpbook.results.provenance import provenance
 from fpbook.results.records import table
-from fpbook.results.store import Published, load, pack_arrays
+from fpbook.results.store import Published, load, pack_arrays, read_result, write_result
 from fpbook.results.summaries import is_summary, summary_table
-from fpcore.checkpoint import write_atomically
+from fpbook.results.transaction import publishing, write_together
 
 
 def publish(
@@ -38,16 +40,19 @@ def publish(
     tuned:    on how many of the first seeds choices were made; the others are summarised as well
     seeds:    of the runs, if `measured` does not name them
 
-    All is checked before anything is written, and so is the ledger, which is refreshed. The same
-    numbers as are published already are left as they are, with the provenance of the run that
-    found them first, unless that was of code that was not committed.
+    All is checked before anything is written, and so is the ledger, which is refreshed. Result,
+    arrays and ledger are published at once: a reader, or a run killed at any moment, leaves all of
+    them old or all of them new. The same numbers as are published already are left as they are,
+    with the provenance of the run that found them first, unless that was of code that was not
+    committed. ValueError if anything is unsound, or if nothing can be written.
     """
     check_name(name)
+    if not isinstance(measured, pd.DataFrame):
+        raise ValueError(f"measured = {measured!r}: give a table of records, or of summaries")
     new = _result(measured, tuned, seeds)
     if profile == "full" and len(measured):
-        _write(
-            name, new, provenance(profile, device, new.provenance["seeds"], setting=setting), arrays
-        )
+        source = provenance(profile, device, new.provenance["seeds"], setting=setting)
+        _write(name, replace(new, provenance=source | dict(new.provenance)), arrays)
     return new.summary
 
 
@@ -67,19 +72,31 @@ def _result(measured: pd.DataFrame, tuned: int, seeds: Sequence[int] | None) -> 
     return Published(records=table(rows(measured)), kept=summary_table([]), provenance=source)
 
 
-def _write(name: str, new: Published, source: dict, arrays: Mapping[str, Tensor] | None) -> None:
-    """Write a result, its arrays and the ledger, each atomically, once all are sound."""
-    old, new = load(name), replace(new, provenance=source | dict(new.provenance))
-    shown = old if old and _same_numbers(old, new) and not _uncommitted(old) else new
-    contents = {}
+def _write(name: str, new: Published, arrays: Mapping[str, Tensor] | None) -> None:
+    """Write a result, its arrays and the ledger together, once all are sound."""
+    where, contents = folder(), {}
     if arrays:
-        contents[f"{name}.safetensors"] = pack_arrays(arrays)
-    if shown is new:
-        contents[f"{name}.json"] = encode(new.content)
-    entries = ledger.claims(lambda other: shown if other == name else load(other))
-    contents["claims.json"] = encode(ledger.ledger_content(entries))
-    for file, content in contents.items():
-        write_atomically(folder() / file, content)
+        contents = with_checksum(f"{name}.safetensors", pack_arrays(arrays))
+        new = replace(new, arrays=sha256(contents[f"{name}.safetensors"]))
+    with publishing(where):
+        shown = _shown(load(name), new, where / f"{name}.json")
+        if not shown.digest:
+            contents[f"{name}.json"] = write_result(shown)
+            shown = read_result(contents[f"{name}.json"], where / f"{name}.json")
+        ledger = ledger_file(lambda other: shown if other == name else load(other))
+        write_together(where, contents | {f"{LEDGER}.json": ledger})
+
+
+def _shown(old: Published | None, new: Published, path: Path) -> Published:
+    """Of the published result and the new one that which shall be published."""
+    same = old is not None and _same_numbers(old, new)
+    arrays = path.with_suffix(".safetensors")
+    if not new.arrays and not same and arrays.exists():
+        raise ValueError(f"arrays = None: {arrays} is of other numbers, give the new arrays")
+    if old is None or not same:
+        return new
+    new = replace(new, arrays=new.arrays or old.arrays)
+    return old if old.arrays == new.arrays and not _uncommitted(old) else new
 
 
 def _same_numbers(one: Published, other: Published) -> bool:

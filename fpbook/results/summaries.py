@@ -31,12 +31,28 @@ def summary_table(summaries: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
     summaries: rows with quantity, value and n at least; `seeds`, "all" or "held out", is "all"
                unless it is given
+
+    ValueError if one is no summary, if a value is not in its interval, or if one is given twice.
     """
     found = [checked_row({"seeds": "all", **row}, OF_A_SUMMARY) for row in summaries]
     for row in found:
         known("seeds", row["seeds"], SEEDS)
+        _check_interval(row)
     check_distinct(found)
     return frame(found, OF_A_SUMMARY)
+
+
+def _check_interval(row: Mapping[str, Any]) -> None:
+    """ValueError unless the value lies in its interval, which has both ends or none."""
+    low, high = row.get("low"), row.get("high")
+    if row["n"] < 1:
+        raise ValueError(f"n = {row['n']}: give how many values it is the mean of, at least 1")
+    if (low is None) != (high is None):
+        raise ValueError(f"low = {low}, high = {high}: give both ends of the interval, or none")
+    if low is not None and high is not None and not low <= row["value"] <= high:
+        raise ValueError(
+            f"value = {row['value']}: it is not in its interval, give low <= value <= high"
+        )
 
 
 def is_summary(measured: pd.DataFrame) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -195,3 +196,37 @@ def test_recorded_key_of_a_broken_file_is_none(tmp_path):
     assert book.recorded_key(path) is None
     path.write_text(json.dumps({"metadata": {}})[:-3])
     assert book.recorded_key(path) is None
+
+
+def test_a_damaged_executed_notebook_is_executed_again_with_a_line(root, quick, capsys):
+    (output,) = book.execute(quick, root=root)
+    good, rng = output.read_bytes(), random.Random(0)
+    for _ in range(100):
+        place, changed = rng.randrange(8 * len(good)), bytearray(good)
+        changed[place // 8] ^= 1 << place % 8
+        output.write_bytes(bytes(changed))
+        assert book.recorded_key(output) is None
+    assert f"{output} is damaged" in capsys.readouterr().out
+    book.execute(quick, root=root)
+    assert book.recorded_key(output) and nbformat.read(output, 4).cells[-1].outputs
+
+
+def test_of_two_runs_at_once_one_waits_and_finds_the_chapter_unchanged(root, quick, write_notebook):
+    count = root / "count"
+    write_notebook(
+        root / "chapters" / "one.ipynb",
+        f"import time; time.sleep(1.5); print('once', file=open({str(count)!r}, 'a'))",
+    )
+    code = (
+        "from pathlib import Path; from fpbook.build.execute import execute; "
+        f"execute({quick!r}, root=Path({str(root)!r}))"
+    )
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [run.communicate()[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert count.read_text() == "once\n"
+    assert sum("waiting: another process executes one (quick)" in text for text in said) <= 1
+    assert not [*root.rglob(".partial-*")]

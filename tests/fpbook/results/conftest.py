@@ -1,8 +1,8 @@
 """What the tests of fpbook.results share: an empty folder, a provenance, results by hand."""
 
-import json
-
 import pytest
+
+from fpbook.results.checksums import encode_sealed
 
 SOURCE = {
     "profile": "quick",
@@ -38,6 +38,6 @@ def put(results):
             "provenance": SOURCE | source,
             "summaries": [{"n": 1, **row} for row in summaries],
         }
-        (results / f"{name}.json").write_text(json.dumps(content))
+        (results / f"{name}.json").write_bytes(encode_sealed(content))
 
     return write

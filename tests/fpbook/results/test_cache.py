@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import random
 import re
 from pathlib import Path
 
@@ -234,13 +235,27 @@ def test_what_was_measured_is_kept_and_not_measured_again(place):
     assert CALLS == [(1, 2), (2, 1)] and len([*place.glob("divide-*.json")]) == 2
 
 
-@pytest.mark.parametrize("content", ["", "[1, 2", "\udcff"])
-def test_a_damaged_measurement_is_an_error_that_says_what_to_do(content, place):
+@pytest.mark.parametrize("content", ["", "[1, 2", "\udcff", '{"measured": 7}'])
+def test_a_damaged_measurement_is_measured_anew_with_a_warning(content, place):
     kept(count)
     (path,) = place.glob("count-*.json")
     path.write_text(content, errors="surrogateescape")
-    with pytest.raises(ValueError, match=f"{path} cannot be read .*: delete it"):
-        kept(count)
+    with pytest.warns(UserWarning, match=f"{path} .*: it is measured anew"):
+        assert kept(count) == 2
+    assert kept(count) == 2
+
+
+def test_a_flipped_bit_of_what_was_measured_is_noticed(place):
+    kept(count)
+    (path,) = place.glob("count-*.json")
+    rng = random.Random(0)
+    for flip in range(20):
+        content = bytearray(path.read_bytes())
+        bit = rng.randrange(8 * len(content))
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(content))
+        with pytest.warns(UserWarning, match="it is measured anew"):
+            assert kept(count) == flip + 2
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_before_any_work(place, monkeypatch):

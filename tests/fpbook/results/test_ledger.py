@@ -6,12 +6,11 @@ import pytest
 from fpbook.results.ledger import (
     CLAIMS,
     claims,
-    ledger_content,
     ledger_sources,
     ledger_table,
-    published_claims,
     stated_claims,
 )
+from fpbook.results.ledger_file import ledger_content, published_claims
 from fpbook.results.store import load
 
 STATED = stated_claims()
@@ -263,7 +262,7 @@ def test_the_content_of_the_ledger_says_what_each_figure_is(publish_all):
     claim = claim_of("T1")
     numbers = favourable(claim)
     publish_all(numbers)
-    [found] = [one for one in ledger_content(claims())["claims"] if one["id"] == "T1"]
+    [found] = [one for one in ledger_content(claims()) if one["id"] == "T1"]
     json.dumps(found, allow_nan=False)
     assert found["verdict"] == "holds" and found["provenance"].keys() == {"synthetic"}
     held_out = {
@@ -282,7 +281,7 @@ def test_the_content_of_the_ledger_says_what_each_figure_is(publish_all):
 
 def test_the_published_ledger_is_that_of_the_published_results(monkeypatch):
     monkeypatch.delenv("FPCORE_RESULTS", raising=False)
-    assert published_claims() == ledger_content(claims())["claims"]
+    assert published_claims() == ledger_content(claims())
     for claim in STATED:
         for evidence in claim.evidence:
             assert evidence.pick.find(load(evidence.result).summary), (claim.id, evidence)

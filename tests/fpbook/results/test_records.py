@@ -245,6 +245,27 @@ def test_a_summary_without_records_says_of_how_many_it_is():
         summary_table([row, row])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"value": 0.1, "low": 0.9, "high": 0.95}, "not in its interval"),
+        ({"value": 0.99, "low": 0.9, "high": 0.95}, "not in its interval"),
+        ({"value": 0.92, "low": 0.95, "high": 0.9}, "not in its interval"),
+        ({"low": 0.1}, "give both ends"),
+        ({"high": 0.9}, "give both ends"),
+        ({"n": 0}, "n = 0: give"),
+        ({"n": -3}, "n = -3: give"),
+        ({"n": 2.5}, "n = 2.5: give"),
+        ({"low": math.nan, "high": 1.0}, "low = nan"),
+    ],
+)
+def test_a_summary_has_its_value_in_its_interval(wrong, message):
+    row = {"quantity": "robust_accuracy", "value": 0.5, "n": 3}
+    assert len(summary_table([row, {**row, "network": "clean", "low": 0.5, "high": 0.5}])) == 2
+    with pytest.raises(ValueError, match=message):
+        summary_table([{**row, **wrong}])
+
+
 def test_joined_tables_are_one():
     one, other = table([record("loss", 1.0, epoch=1)]), table([record("radius", 2.0, seed=0)])
     assert rows(joined(one, other)) == rows(one) + rows(other)
