@@ -4,12 +4,12 @@ from typing import Any
 
 REPOSITORY = "https://github.com/feature-purification/feature-purification"
 
-# Names that the first edition (0.1.0) had on `fpcore` itself, by the module that has them now.
+# Names that an earlier edition had on `fpcore` itself, by the module that has them now.
 WITHIN = {
     "fpcore.attacks": "along transfer",
     "fpcore.decomposition": (
-        "activity coding_error effective_rank exciting matched maximise patches replaced roughness "
-        "thresholds top_part update_spectra"
+        "activity coding_error effective_rank exciting explained matched maximise patches replaced "
+        "roughness swapped thresholds top_part update_spectra"
     ),
     "fpcore.images": "CLASSES",
     "fpcore.models": "trained_parameters",
