@@ -1,17 +1,22 @@
 """Networks that plain PyTorch trained, as anybody's: w0, w, w' and w_c of two architectures."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from fpbook.cifar10.measures import measure_pipeline
 from fpbook.cifar10.plain_pytorch import Perceptron, VisionTransformer, fit
 from fpbook.results.cache import cache_path
+from fpbook.results.store import published, published_arrays
 from fpcore import checks
 from fpcore.images import Images
+
+BATCH = 128  # images a step
+PUBLISHED = ("clean", "purified", "control")  # of the transformer of seed 0; w0 has but its seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,7 @@ class OwnExperiment:
     test_images: int = 10_000
     attacked_images: int = 1000
     seeds: int = 3
+    norm: str = "l2"
     lr: float = 1e-3
     adversarial_lr: float = 3e-4
     radius: float = 0.5  # in l2, in pixels of [0, 1]
@@ -49,11 +55,11 @@ OWN = {
     "quick": {
         "transformer": OwnExperiment(
             architecture="transformer",
-            clean_epochs=4,
+            clean_epochs=3,
             adversarial_epochs=2,
             train_images=1024,
             test_images=200,
-            attacked_images=100,
+            attacked_images=50,
             seeds=1,
         ),
         "perceptron": OwnExperiment(
@@ -62,7 +68,7 @@ OWN = {
             adversarial_epochs=4,
             train_images=1024,
             test_images=200,
-            attacked_images=100,
+            attacked_images=50,
             seeds=1,
         ),
     },
@@ -87,8 +93,11 @@ def run_own(
     seed    of the run
     tell    called with a line about each epoch
 
-    Each stage is kept in the cache: a run that was stopped goes on from its last epoch.
+    Each stage is kept in the cache: a run that was stopped goes on from its last epoch. ValueError
+    for fewer images than a batch.
     """
+    if len(data) < BATCH:
+        raise ValueError(f"{len(data)} images: give at least {BATCH}, one batch")
     init = config.initial(seed).eval()
     nets = {"init": init, "clean": copy.deepcopy(init)}
     own_stage("clean", nets["clean"], config, data, seed, tell)
@@ -131,3 +140,40 @@ def own_stage(
 
     x, y = data.x.cpu(), data.y.cpu()
     fit(net, x, y, **schedule, path=path, tell=epoch)
+
+
+def measure_own(
+    nets: Mapping[str, nn.Module], test: Images, config: OwnExperiment
+) -> list[dict[str, Any]]:
+    """What the ledger names of a seed, as records: accuracies; cosines as medians over neurons.
+
+    nets    as `run_own` gives them
+    test    test images, on the CPU
+    config  the experiment; its architecture stands in each record
+    """
+    found = measure_pipeline(nets, test, config)
+    return [row | {"architecture": config.architecture} for row in found]
+
+
+def own_arrays(nets: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The networks of a seed to be published, in float16, {"network/parameter": array}."""
+    return {
+        f"{name}/{key}": value.half()
+        for name in PUBLISHED
+        for key, value in nets[name].state_dict().items()
+    }
+
+
+def published_own() -> dict[str, nn.Module]:
+    """The published transformers of seed 0, {name: network}, and w0, which its seed gives.
+
+    Empty if they were never published.
+    """
+    if published("own-networks") is None:
+        return {}
+    config = OWN["full"]["transformer"]
+    nets = {"init": config.initial(0).eval()}
+    for name, state in published_arrays("own-networks").items():
+        nets[name] = config.initial(0).eval()
+        nets[name].load_state_dict({key: value.float() for key, value in state.items()})
+    return nets
