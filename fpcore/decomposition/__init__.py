@@ -17,7 +17,15 @@ from fpcore.decomposition.feature_images import (
     thresholds,
 )
 from fpcore.decomposition.filter_spectra import roughness, scrambled, spectrum
-from fpcore.decomposition.layers import decompose_layers, neurons, paired, switched_on
+from fpcore.decomposition.layers import (
+    Coverage,
+    Neurons,
+    decompose_layers,
+    neurons,
+    paired,
+    switched_on,
+)
+from fpcore.decomposition.preactivations import preactivation
 from fpcore.decomposition.purification import (
     Decomposition,
     Features,
@@ -30,11 +38,20 @@ from fpcore.decomposition.purification import (
     replaced,
     top_part,
 )
-from fpcore.decomposition.relations import explained, layer_relations, matched, same_neuron
+from fpcore.decomposition.relations import (
+    LeftOutWarning,
+    explained,
+    layer_relations,
+    matched,
+    same_neuron,
+)
 
 __all__ = [
+    "Coverage",
     "Decomposition",
     "Features",
+    "LeftOutWarning",
+    "Neurons",
     "active_share",
     "activity",
     "chance_cosine",
@@ -53,6 +70,7 @@ __all__ = [
     "neurons",
     "paired",
     "patches",
+    "preactivation",
     "random_like",
     "removed",
     "replaced",

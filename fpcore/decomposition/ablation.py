@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from fpcore import checks
 from fpcore.decomposition.layers import neurons, paired
-from fpcore.decomposition.purification import decompose
+from fpcore.decomposition.purification import at_least_float32, decompose, norms
+from fpcore.models.acting import merged
 from fpcore.models.batch_norm import recalibrated
-from fpcore.models.low_rank_update import merged
 
 
 @torch.no_grad()
@@ -42,7 +42,8 @@ def removed(
     if dealt and not isinstance(control, torch.Generator):
         advice = "give a torch.Generator as control, which decides whose v each neuron gets"
         raise ValueError(f"dealt = True: {advice}")
-    twin, pairs = merged(clean), paired(clean, purified)
+    pairs, twin = paired(clean, purified), merged(clean)
+    written = neurons(twin)
     controls = paired(clean, control) if isinstance(control, nn.Module) else {}
     chosen = [*pairs] if layers is None else list(checks.several("layers", layers))
     unknown = set(chosen) - set(pairs)
@@ -55,9 +56,7 @@ def removed(
             v = random_like(v, w_adv, control, dealt)
         elif controls:
             v = _as_long_as(v, decompose(*controls[name]).residual)
-        weight = twin.get_submodule(name).weight
-        assert isinstance(weight, Tensor)
-        weight -= alpha * v.view_as(weight)
+        written.write(name, w - alpha * v)
     return twin if calibration is None else recalibrated(twin, calibration)
 
 
@@ -79,7 +78,8 @@ def random_like(v: Tensor, away: Tensor, rng: torch.Generator, dealt: bool = Fal
 
 def _as_long_as(v: Tensor, other: Tensor) -> Tensor:
     """The rows of `other`, each of the norm of the same row of v."""
-    return other * (v.norm(dim=1) / other.norm(dim=1).clamp(min=1e-30))[:, None]
+    scale = norms(v) / norms(other).clamp(min=1e-300)
+    return other * scale.to(other)[:, None]
 
 
 def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Module:
@@ -89,13 +89,10 @@ def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Mo
     of w' does from what its training of biases and scales did. The statistics of batch
     normalisation are estimated anew on the images `calibration` (n, ...).
     """
-    twin = merged(clean)
-    with torch.no_grad():
-        for name in paired(clean, purified):
-            target = twin.get_submodule(name).weight
-            source = purified.get_submodule(name).weight
-            assert isinstance(target, Tensor) and isinstance(source, Tensor)
-            target.copy_(source)
+    pairs, twin = paired(clean, purified), merged(clean)
+    written = neurons(twin)
+    for name, (_, w_adv) in pairs.items():
+        written.write(name, w_adv)
     return recalibrated(twin, calibration)
 
 
@@ -109,12 +106,12 @@ def truncated(clean: nn.Module, purified: nn.Module, rank: int, calibration: Ten
     calibration  images (n, ...) on which the statistics of batch normalisation are estimated anew
     """
     checks.whole("rank", rank)
-    twin = merged(purified)
-    for name, (start, target) in paired(clean, purified).items():
+    pairs, twin = paired(clean, purified), merged(purified)
+    written = neurons(twin)
+    for name, pair in pairs.items():
+        start, target = (at_least_float32(w) for w in pair)
         u, s, v = torch.linalg.svd(target - start, full_matrices=False)
-        weight = twin.get_submodule(name).weight
-        assert isinstance(weight, Tensor)
-        weight.copy_((start + (u[:, :rank] * s[:rank]) @ v[:rank]).view_as(weight))
+        written.write(name, start + (u[:, :rank] * s[:rank]) @ v[:rank])
     return recalibrated(twin, calibration)
 
 
@@ -123,9 +120,12 @@ def update_spectra(clean: nn.Module, purified: nn.Module) -> dict[str, Tensor]:
 
     {layer: (min(out, fan-in),)}
     """
-    before, after = neurons(clean), neurons(purified)
-    sizes = {name: torch.linalg.svdvals((after[name] - before[name]).float()) for name in before}
-    return {name: s / s[0].clamp(min=1e-30) for name, s in sizes.items()}
+    found = {}
+    for name, pair in paired(clean, purified).items():
+        start, target = (at_least_float32(w) for w in pair)
+        s = torch.linalg.svdvals(target - start)
+        found[name] = s / s[0].clamp(min=1e-30)
+    return found
 
 
 def effective_rank(spectrum: Tensor) -> float:

@@ -9,19 +9,8 @@ from torch import Tensor, nn
 
 from fpcore import checks, seeding
 from fpcore.decomposition.layers import live_channels
+from fpcore.decomposition.preactivations import preactivation
 from fpcore.models.outputs import evaluating
-
-
-def preactivation(net: nn.Module, layer: str, x: Tensor) -> Tensor:
-    """What a layer gives before normalisation and ReLU on x (n, 3, h, w): (n, neurons, ...)."""
-    found: list[Tensor] = []
-    hook = net.get_submodule(layer).register_forward_hook(lambda _, __, out: found.append(out))
-    try:
-        with evaluating(net):
-            net(x)
-    finally:
-        hook.remove()
-    return found[0]
 
 
 def maximise(

@@ -74,6 +74,11 @@ def _matrix(name: str, w: Tensor) -> Tensor:
         row = int((~w.isfinite()).flatten(1).any(1).nonzero()[0])
         advice = "give weights that are numbers, of a training run that has not diverged"
         raise ValueError(f"{name} is not finite in row {row}: {advice}")
+    return at_least_float32(w)
+
+
+def at_least_float32(w: Tensor) -> Tensor:
+    """Weights in the precision of the measures: their own, or float32 if that is more."""
     return w.to(torch.promote_types(w.dtype, torch.float32))
 
 
@@ -89,6 +94,12 @@ def _unit(w: Tensor) -> tuple[Tensor, Tensor]:
     size = w.double().abs().amax(1)
     size = size.where(size > 0, 1)
     return w.double() / size[:, None], size
+
+
+def norms(w: Tensor) -> Tensor:
+    """The norm of each row of w (m, d), at every scale: (m,), float64."""
+    unit, size = _unit(w)
+    return unit.norm(dim=1) * size
 
 
 def chance_cosine(d: int) -> float:

@@ -1,48 +1,71 @@
 """How two networks relate, layer by layer: cosines, matched neurons, what a linear map explains."""
 
+import warnings
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fpcore import seeding
-from fpcore.decomposition.feature_images import preactivation
 from fpcore.decomposition.filter_spectra import scrambled
 from fpcore.decomposition.layers import neurons, paired, switched_on
-from fpcore.decomposition.purification import cosine
+from fpcore.decomposition.preactivations import NotObservedError, preactivation
+from fpcore.decomposition.purification import at_least_float32, cosine
 
 
-def layer_relations(one: nn.Module, other: nn.Module) -> dict[str, Tensor]:
+class LeftOutWarning(UserWarning):
+    """A measure says nothing of some layers; the warning names them, and why."""
+
+
+def layer_relations(one: nn.Module, other: nn.Module, x: Any = None) -> dict[str, Tensor]:
     """cos of each neuron with the same neuron of another network, {layer: (neurons,)}.
 
-    Of those switched on in both.
+    one    a network
+    other  another one, of the same layers
+    x      as in `neurons`
+
+    Of those switched on in both: a layer may have none.
     """
-    on, too = switched_on(one), switched_on(other)
-    found = {}
-    for layer, (a, b) in paired(one, other).items():
-        found[layer] = cosine(a.float(), b.float())[on[layer] & too[layer]]
-    return found
+    pairs = paired(one, other, x)
+    on, too = switched_on(one, x), switched_on(other, x)
+    return {layer: cosine(a, b)[on[layer] & too[layer]] for layer, (a, b) in pairs.items()}
 
 
 def hidden_medians(relations: dict[str, Tensor]) -> list[float]:
-    """The median over neurons of each layer but the last: one neuron a class is no feature."""
-    return [values.median().item() for values in list(relations.values())[:-1]]
+    """The median over neurons of each layer but the last: one neuron a class is no feature.
+
+    Of layers in which any neuron is switched on; ValueError if there is none.
+    """
+    found = [values.median().item() for values in [*relations.values()][:-1] if len(values)]
+    if not found:
+        raise ValueError("no hidden neuron is switched on in both networks: there is no median")
+    return found
 
 
-def same_neuron(one: nn.Module, other: nn.Module) -> float:
+def same_neuron(one: nn.Module, other: nn.Module, x: Any = None) -> float:
     """Share of the hidden neurons of `other` whose nearest neuron in `one` is their own ancestor.
+
+    one    a network
+    other  one that was trained from it
+    x      as in `neurons`
 
     The nearest has the largest |cos| of the layer. Of neurons switched on in both, among those
     switched on in `one`.
     """
-    a, b = neurons(one), neurons(other)
-    on, too = switched_on(one), switched_on(other)
+    pairs = paired(one, other, x)
+    on, too = switched_on(one, x), switched_on(other, x)
     own = []
-    for layer in [*a][:-1]:
+    for layer in [*pairs][:-1]:
+        a, b = (at_least_float32(w) for w in pairs[layer])
         both = on[layer] & too[layer]
-        unit = F.normalize(a[layer].float()[on[layer]], dim=1)
-        target = F.normalize(b[layer].float()[both], dim=1)
-        nearest = (target @ unit.T).abs().argmax(1)
-        own.append(nearest == (on[layer].cumsum(0) - 1)[both])
+        unit = F.normalize(a[on[layer]], dim=1)
+        target = F.normalize(b[both], dim=1)
+        if len(target):
+            nearest = (target @ unit.T).abs().argmax(1)
+            own.append(nearest == (on[layer].cumsum(0) - 1)[both])
+    if not own:
+        raise ValueError("no hidden neuron is switched on in both networks: there is no share")
     return torch.cat(own).float().mean().item()
 
 
@@ -58,7 +81,7 @@ def matched(one: nn.Module, other: nn.Module, layer: str, draws: int = 20) -> tu
     is the mean over `draws` of matching the other network's filters with their phases scrambled, of
     which only colours and frequencies are left.
     """
-    a, b = (neurons(net)[layer].float()[switched_on(net)[layer]] for net in (one, other))
+    a, b = (at_least_float32(neurons(net)[layer])[switched_on(net)[layer]] for net in (one, other))
     found = _matched(a, b)
     weight = other.get_submodule(layer).weight
     assert isinstance(weight, Tensor)
@@ -88,26 +111,42 @@ def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict
 
     Returns the share of the variance, {layer: (neurons,)}, of preactivations, position by position,
     of the neurons switched on, in each layer but the last. Random neurons explain something, too:
-    compare.
+    compare. A `LeftOutWarning` names the layers whose preactivations are not seen, or that have
+    more neurons than x has positions to fit them on.
     """
-    on = {one: switched_on(one), other: switched_on(other)}
+    nets = {net: (neurons(net, x), switched_on(net, x)) for net in (one, other)}
 
     def rows(net: nn.Module, layer: str, images: Tensor) -> Tensor:
         """The preactivations (n h w, neurons)."""
-        maps = preactivation(net, layer, images)[:, on[net][layer]]
+        held_by, on = nets[net]
+        maps = preactivation(net, layer, images, held_by)[:, on[layer]]
         return maps.movedim(1, -1).flatten(0, -2).double()
 
-    found = {}
-    for layer in [*neurons(one)][:-1]:
-        # Least squares of the deviations from the mean; a ridge, since neurons may depend on each
-        # other.
-        a, b = rows(one, layer, x), rows(other, layer, x)
-        here, there = a - a.mean(0), b - b.mean(0)
-        gram = here.T @ here
-        ridge = 1e-9 * gram.diagonal().sum() * torch.eye(len(gram)).to(gram)
-        linear = torch.linalg.solve(gram + ridge, here.T @ there)
-        # The share of the variance it explains on the held-out images.
-        b_held = rows(other, layer, held)
-        missed = b_held - b.mean(0) - (rows(one, layer, held) - a.mean(0)) @ linear
-        found[layer] = 1 - missed.square().sum(0) / (b_held - b_held.mean(0)).square().sum(0)
+    found, left_out = {}, []
+    for layer in [*paired(one, other, x)][:-1]:
+        try:
+            a, b = rows(one, layer, x), rows(other, layer, x)
+        except NotObservedError:
+            left_out.append(layer)
+            continue
+        if not len(a) > a.shape[1]:
+            left_out.append(layer)
+            continue
+        held_rows = rows(one, layer, held), rows(other, layer, held)
+        found[layer] = _explained(a, b, *held_rows)
+    if left_out:
+        why = "what they give is not seen, or x has fewer positions than they have neurons"
+        warnings.warn(f"nothing is said of {', '.join(left_out)}: {why}", LeftOutWarning, 3)
     return found
+
+
+def _explained(a: Tensor, b: Tensor, a_held: Tensor, b_held: Tensor) -> Tensor:
+    """The share of the variance of the columns of b that a linear map of a's explains, held out."""
+    # Least squares of the deviations from the mean; a ridge, since neurons may depend on each
+    # other.
+    here, there = a - a.mean(0), b - b.mean(0)
+    gram = here.T @ here
+    ridge = 1e-9 * gram.diagonal().sum() * torch.eye(len(gram)).to(gram)
+    linear = torch.linalg.solve(gram + ridge, here.T @ there)
+    missed = b_held - b.mean(0) - (a_held - a.mean(0)) @ linear
+    return 1 - missed.square().sum(0) / (b_held - b_held.mean(0)).square().sum(0)

@@ -1,11 +1,10 @@
 """Batch-normalisation statistics anew: what a network needs once its weights were changed."""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from fpcore import checks
+from fpcore.models.acting import copied
 from fpcore.models.outputs import evaluating
 
 
@@ -20,7 +19,7 @@ def recalibrated(model: nn.Module, x: Tensor, chunk: int = 500) -> nn.Module:
     checks.positive_int("number of images", len(x))
     if not x.isfinite().all():
         raise ValueError("x is not finite (NaN or infinity): give images that are numbers")
-    twin = copy.deepcopy(model).eval()
+    twin = copied(model).eval()
     norms = [m for m in twin.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [norm.momentum for norm in norms]
     with evaluating(twin):

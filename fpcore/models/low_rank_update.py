@@ -1,6 +1,5 @@
 """Low-rank updates of a trained network: a layer's matrix w (neurons, fan-in) becomes w + B A."""
 
-import copy
 from collections.abc import Mapping
 
 import torch
@@ -8,112 +7,131 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fpcore import checks, seeding
-from fpcore.models.two_layer import TwoLayer
-
-UPDATED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)  # the layers that get an update
+from fpcore.models.acting import acting, computed, copied, named_modules, unwrapped
+from fpcore.models.rows import Rows, rows_of
 
 
 class RankUpdate(nn.Module):
     """w -> w + B A: B (out, r) starts at 0, A (r, fan-in) with random orthonormal rows.
 
-    weight  w (out, ...), flattened to (out, fan-in)
+    weight  w, a matrix (out, fan-in)
     rank    r, at most out and fan-in
     fixed   A stays the random projection that it is
     rng     of A
 
     Because A's rows are orthonormal, the first step on B is the full-rank step, projected on r
-    directions.
+    directions. Calling it gives B A.
     """
 
     def __init__(self, weight: Tensor, rank: int, fixed: bool, rng: torch.Generator):
         super().__init__()
-        out, fan_in = weight.flatten(1).shape
+        out, fan_in = weight.shape
         rank = min(rank, out, fan_in)
         basis = torch.linalg.qr(torch.randn(fan_in, rank, generator=rng)).Q  # (fan-in, r)
         self.up = nn.Parameter(weight.new_zeros(out, rank))
         self.down = nn.Parameter(basis.T.contiguous().to(weight), requires_grad=not fixed)
 
+    def forward(self) -> Tensor:
+        with torch.autocast(self.up.device.type, enabled=False):
+            return self.up @ self.down
+
+
+class Updated(nn.Module):
+    """A parameter plus the update of each matrix that lies in it, as torch's parametrisation.
+
+    updates  {name: its `RankUpdate`}, together all rows of the parameter, in order
+    rows     where the first of them lies
+    """
+
+    def __init__(self, updates: Mapping[str, RankUpdate], rows: Rows):
+        super().__init__()
+        self.updates = nn.ModuleList(updates.values())
+        self.rows = rows
+
     def forward(self, weight: Tensor) -> Tensor:
-        with torch.autocast(weight.device.type, enabled=False):
-            return weight + (self.up @ self.down).view_as(weight)
+        update = torch.cat([each() for each in self.updates])
+        return weight + self.rows.folded(update, weight)
 
 
 def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.Module:
     """A copy of `model` that computes the same: a low-rank update of each layer is trained.
 
-    model  a network of Conv1d, Conv2d, Conv3d and Linear layers: a matrix of another layer, which
+    model  a network of layers with neurons (`fpcore.neurons`): a matrix of another kind, which
            would be trained in full, is an error
-    rank   of each update; a layer of fewer neurons gets an update of as many
+    rank   of the update of each matrix: query, key and value of attention have one each, and the
+           gates of recurrent layers; a layer of fewer neurons gets an update of as many
     seed   of the random matrices A
     fixed  only B is trained, A is a fixed random projection
 
-    The biases and the scales and shifts of batch normalisation are trained as well: rank 0 trains
-    these alone.
+    Biases are trained as well, and the scales and shifts of normalisation: rank 0 trains these
+    alone. A parameter whose first size is 1 is added to all samples alike, and so is a bias.
     """
     checks.whole("rank", rank)
     checks.whole("seed", seed)
-    twin = copy.deepcopy(model)
-    layers = {name: layer for name, layer in twin.named_modules() if isinstance(layer, UPDATED)}
-    if not layers:
+    twin = copied(unwrapped(model))
+    modules = {name: module for name, module in named_modules(twin) if rows_of(module)}
+    if not modules:
         found = f"model is a {type(model).__name__}"
-        raise ValueError(f"{found}: give a network of convolutions and Linear layers")
-    _check_plain(layers)
-    _check_complete(twin, layers)
-    for name, layer in layers.items():
-        layer.weight.requires_grad_(False)
-        if rank:
-            rng = seeding.generator(seed, "low rank", name)
-            update = RankUpdate(layer.weight, rank, fixed, rng)
-            parametrize.register_parametrization(layer, "weight", update)
+        raise ValueError(f"{found}: give a network of convolutions and Linear layers, say")
+    _check_plain(modules)
+    _check_complete(twin, modules)
+    updated: dict[int, Updated] = {}
+    for name, module in modules.items():
+        for parameter, parts in _by_parameter(module).items():
+            weight = getattr(module, parameter)
+            weight.requires_grad_(False)
+            if rank and id(weight) not in updated:
+                updated[id(weight)] = _updated(weight, name, parts, rank, seed, fixed)
+            if rank:  # tied weights share their update
+                parametrize.register_parametrization(module, parameter, updated[id(weight)])
     return twin
 
 
-def _check_plain(layers: Mapping[str, nn.Module]) -> None:
+def _by_parameter(module: nn.Module) -> dict[str, dict[str, Rows]]:
+    """{parameter: {what is appended to the module's name: a matrix that lies in it}}."""
+    found: dict[str, dict[str, Rows]] = {}
+    for part, rows in rows_of(module).items():
+        if acting(module, rows.parameter) is not None:
+            found.setdefault(rows.parameter, {})[part] = rows
+    return found
+
+
+def _updated(
+    weight: Tensor, name: str, parts: Mapping[str, Rows], rank: int, seed: int, fixed: bool
+) -> Updated:
+    """The update of a parameter, by matrices."""
+    updates = {}
+    for part, rows in parts.items():
+        layer = ".".join(filter(None, (name, part)))
+        rng = seeding.generator(seed, "low rank", layer)
+        updates[layer] = RankUpdate(rows.matrix(weight.detach()), rank, fixed, rng)
+    return Updated(updates, next(iter(parts.values())))
+
+
+def _check_plain(modules: Mapping[str, nn.Module]) -> None:
     """Raise ValueError for a layer whose weight is computed from other parameters."""
-    for name, layer in layers.items():
-        if parametrize.is_parametrized(layer):
-            steps = getattr(layer, "parametrizations", {})
-            kinds = [kind for chain in steps.values() for kind in chain]
-            if any(isinstance(kind, RankUpdate) for kind in kinds):
+    for name, module in modules.items():
+        for parameter, kind in computed(module).items():
+            if kind is Updated:
                 found = "model is a low-rank update already"
                 raise ValueError(f"{found}: give the network that it updates")
-            found = f"layer {name} is parametrised by {type(kinds[0]).__name__.lstrip('_')}"
-            advice = "remove it, torch.nn.utils.parametrize.remove_parametrizations"
-            raise ValueError(f"{found}: {advice}")
+            found = f"layer {name} is parametrised by {kind.__name__.lstrip('_')} ({parameter})"
+            raise ValueError(f"{found}: give fpcore.models.merged(model), which computes the same")
 
 
-def _check_complete(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+def _check_complete(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
     """Raise ValueError for matrices of other layers, which would be trained in full."""
-    updated = {id(layer.weight) for layer in layers.values() if hasattr(layer, "weight")}
-    left = [
-        name
-        for name, weight in model.named_parameters()
-        if weight.ndim > 1 and weight.requires_grad and id(weight) not in updated
-    ]
+    updated = {
+        id(getattr(module, rows.parameter, None))
+        for module in modules.values()
+        for rows in rows_of(module).values()
+    }
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    large = {name: p for name, p in trained.items() if p.ndim > 1 and len(p) > 1}
+    left = [name for name, p in large.items() if id(p) not in updated]
     if left:
-        advice = "freeze them by requires_grad_(False), or use Conv1d, Conv2d, Conv3d and Linear"
+        advice = "freeze them by requires_grad_(False), or see fpcore.models.add_layer_type"
         raise ValueError(f"{', '.join(left)} would be trained in full: {advice}")
-
-
-def merged(model: nn.Module) -> nn.Module:
-    """A copy of `model`, in evaluation mode, whose weights can be written to.
-
-    What `low_rank` added is in them.
-    """
-    if isinstance(model, TwoLayer):
-        advice = "change its weights by fpcore.decomposition.replaced(model, weight)"
-        raise ValueError(f"model is a TwoLayer, a single layer: {advice}")
-    twin = copy.deepcopy(model).eval()
-    for module in [*twin.modules()]:
-        if parametrize.is_parametrized(module, "weight"):
-            # Not remove_parametrizations: that would take the weight from `model` too, which shares
-            # its class with the copy.
-            weight = module.weight
-            assert isinstance(weight, Tensor)
-            module.__class__ = parametrize.type_before_parametrizations(module)
-            del module.parametrizations
-            module.weight = nn.Parameter(weight.detach().clone())
-    return twin
 
 
 def trained_parameters(model: nn.Module) -> int:

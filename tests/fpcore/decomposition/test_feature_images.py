@@ -9,9 +9,9 @@ from fpcore.decomposition.feature_images import (
     exciting,
     maximise,
     patches,
-    preactivation,
     thresholds,
 )
+from fpcore.decomposition.preactivations import preactivation
 from fpcore.models.convnet import ConvNet
 from fpcore.seeding import generator
 
