@@ -29,15 +29,25 @@ from fpbook.cifar10.networks import (
     published_networks,
     setting,
 )
+from fpbook.cifar10.own_networks import (
+    OWN,
+    OwnExperiment,
+    measure_own,
+    own_arrays,
+    published_own,
+    run_own,
+)
 from fpbook.cifar10.removal import measure_removal, removal_variants
 from fpbook.cifar10.runs import run_adversarial_scratch, run_cifar, run_linearised, run_low_rank
 
 __all__ = [
     "CIFAR",
+    "OWN",
     "SYMBOLS",
     "THREATS",
     "TRAINED",
     "CifarExperiment",
+    "OwnExperiment",
     "Variant",
     "autoattack_correct",
     "cifar_runs",
@@ -51,20 +61,24 @@ __all__ = [
     "measure_coding",
     "measure_explained",
     "measure_low_rank",
+    "measure_own",
     "measure_relations",
     "measure_removal",
     "measure_tangent",
     "measure_two_seeds",
     "of_each_seed",
     "open_cifar10",
+    "own_arrays",
     "pgd_accuracy",
     "publish_networks",
     "published_networks",
+    "published_own",
     "removal_variants",
     "run_adversarial_scratch",
     "run_cifar",
     "run_linearised",
     "run_low_rank",
+    "run_own",
     "setting",
     "smallest_rank",
 ]

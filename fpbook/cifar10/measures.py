@@ -1,7 +1,7 @@
 """The accuracies of CIFAR-10 networks, clean and under attack, and what else is told of a seed."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -16,6 +16,17 @@ from fpcore.auto_attack import autoattack
 from fpcore.ball import Ball
 from fpcore.images import Images
 from fpcore.models.outputs import accuracy
+
+
+class Threatened(Protocol):
+    """What an experiment says of how its networks are attacked."""
+
+    @property
+    def norm(self) -> str: ...
+    @property
+    def radius(self) -> float: ...
+    @property
+    def attacked_images(self) -> int: ...
 
 
 def pgd_accuracy(
@@ -46,7 +57,7 @@ def pgd_correct(net: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
 def measure_accuracies(
     nets: Mapping[str, nn.Module] | Mapping[Variant, nn.Module],
     test: Images,
-    config: CifarExperiment,
+    config: Threatened,
 ) -> list[dict[str, Any]]:
     """Of each network its clean and its robust accuracy, as records.
 
@@ -70,6 +81,14 @@ def measure_cifar(
 
     Of w and w', and of w0, the control and w'' if they are given.
     """
+    explained = measure_explained(nets, test, min(250, len(test) // 2))
+    return [*measure_pipeline(nets, test, config), *explained]
+
+
+def measure_pipeline(
+    nets: Mapping[str, nn.Module], test: Images, config: Threatened
+) -> list[dict[str, Any]]:
+    """What `measure_cifar` finds, but for what a linear map explains: of any architecture."""
     missing = absent(nets)
     given = {name: nets[name] for name in TRAINED if name not in missing}
     found = measure_accuracies(given, test, config)
@@ -87,7 +106,6 @@ def measure_cifar(
         record("robust_ratio", ratio, "purified"),
         record("clean_lost", lost, "purified"),
         *measure_relations(nets),
-        *measure_explained(nets, test, min(250, len(test) // 2)),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import torch
@@ -47,9 +47,16 @@ class Variant:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def open_cifar10(
-    config: CifarExperiment, device: torch.device
-) -> tuple[Images | None, Images | None]:
+class Counted(Protocol):
+    """What an experiment says of how many images it takes."""
+
+    @property
+    def train_images(self) -> int: ...
+    @property
+    def test_images(self) -> int: ...
+
+
+def open_cifar10(config: Counted, device: torch.device) -> tuple[Images | None, Images | None]:
     """The experiment's training and test images.
 
     (None, None), and a message, on a machine without CIFAR-10.

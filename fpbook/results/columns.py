@@ -41,6 +41,7 @@ ABSCISSAE: dict[str, Abscissa] = {
     "fitted": Abscissa("quantity that a power law is fitted to", kind=str),
     "factor": Abscissa("what the power is of", kind=str),
     "sizes": Abscissa("sizes that a power law is fitted to", kind=str),
+    "architecture": Abscissa("architecture of the network", kind=str),
 }
 
 KINDS = {
