@@ -141,8 +141,22 @@ def called(net: nn.Module, x: Any) -> Any:
             if isinstance(x, Mapping):
                 return net(**x)
             return net(x.to(wanted) if x.is_floating_point() else x)
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, LookupError, RuntimeError, TypeError) as error:
+        line = str(error).strip().split("\n")[0]
+        found = f"x = {_described(x)}: the network cannot be called with it"
+        advice = "give a batch that it takes, or a mapping of its named arguments"
+        raise ValueError(f"{found} ({type(error).__name__}: {line}): {advice}") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _described(x: Any) -> str:
+    """What an error calls an input."""
+    if isinstance(x, Tensor):
+        return f"{x.dtype} {tuple(x.shape)}"
+    return f"{{{', '.join(map(str, x))}}}" if isinstance(x, Mapping) else type(x).__name__
 
 
 def _tensors(out: Any) -> list[Tensor]:

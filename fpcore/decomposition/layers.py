@@ -13,8 +13,10 @@ from fpcore.decomposition.data_flow import REGISTERED, data_flow
 from fpcore.decomposition.lazily import Lazily
 from fpcore.decomposition.purification import Decomposition, decompose, norms
 from fpcore.models.acting import acting, feeding, named_modules, unwrapped
+from fpcore.models.readable import check_readable, check_values
 from fpcore.models.rows import Rows, own_forward, rows_of
 
+NONE = "has no layer with neurons: see fpcore.models.add_layer_type"
 ALIKE = "give two networks of the same architecture"
 
 
@@ -73,7 +75,9 @@ class Neurons(Lazily[str, Tensor]):
 
     @property
     def head(self) -> str:
-        """The layer whose output is the score: the last."""
+        """The layer whose output is the score: the last. ValueError if there is no layer."""
+        if not self:
+            raise ValueError(f"a {type(self.model).__name__} {NONE}")
         return [*self][-1]
 
     def module(self, layer: str) -> nn.Module:
@@ -153,7 +157,9 @@ class Neurons(Lazily[str, Tensor]):
         }
         weights = {n: p for n, p in _named_parameters(self.model) if p.ndim > 1}
         left_out = {name: p.numel() for name, p in weights.items() if id(p) not in spoken}
-        total = sum(p.numel() for p in weights.values())
+        packed = {f"{n}.weight": m for n, m in self._named.items() if _quantised(m)}
+        left_out |= {name: m.weight().numel() for name, m in packed.items()}
+        total = sum(p.numel() for p in weights.values()) + sum(left_out[name] for name in packed)
         return 1 - sum(left_out.values()) / total if total else 1.0, left_out
 
 
@@ -168,6 +174,12 @@ def _place(tensor: Tensor) -> tuple:
     if tensor.is_meta or not tensor.numel():
         return (None,)
     return (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.numel())
+
+
+def _quantised(module: nn.Module) -> bool:
+    """Whether a layer keeps its weight packed, as torch's quantised ones do."""
+    packed = isroutine(getattr_static(module, "weight", None))
+    return packed and type(module).__module__.startswith("torch.ao.nn.")
 
 
 def _notes(modules: Mapping[str, nn.Module], unmet: list[str], order: str) -> tuple[str, ...]:
@@ -201,7 +213,8 @@ def neurons(model: nn.Module, x: Any = None) -> Neurons:
     type.
     """
     if not isinstance(model, nn.Module):
-        raise ValueError(f"model = {model!r}: give a torch.nn.Module")
+        raise ValueError(f"model = {type(model).__name__}: give a torch.nn.Module")
+    check_readable(model)
     return Neurons(model, x)
 
 
@@ -216,8 +229,7 @@ def paired(one: nn.Module, other: nn.Module, x: Any = None) -> Mapping[str, tupl
 def _paired(a: Neurons, b: Neurons) -> Lazily[str, tuple[Tensor, Tensor]]:
     """{layer: its neurons in both networks}."""
     if not a:
-        kind = type(a.model).__name__
-        raise ValueError(f"a {kind} has no layer with neurons: see fpcore.models.add_layer_type")
+        raise ValueError(f"a {type(a.model).__name__} {NONE}")
     for one, other in ((a, b), (b, a)):
         if missing := [layer for layer in one if layer not in other]:
             raise ValueError(f"layer {missing[0]} is in one network only: {ALIKE}")
@@ -225,6 +237,9 @@ def _paired(a: Neurons, b: Neurons) -> Lazily[str, tuple[Tensor, Tensor]]:
         shapes = a.shape(name), b.shape(name)
         if shapes[0] != shapes[1]:
             raise ValueError(f"layer {name} is {shapes[0]} against {shapes[1]}: {ALIKE}")
+    for name in a:
+        for which, found in (("first", a), ("second", b)):
+            check_values(f"layer {name} of the {which} network", found[name])
     return Lazily({name: partial(_pair, a, b, name) for name in a})
 
 
@@ -267,6 +282,8 @@ def switched_on(net: nn.Module, x: Any = None) -> dict[str, Tensor]:
     would mean nothing.
     """
     found = neurons(net, x)
+    for layer, w in found.items():
+        check_values(f"layer {layer}", w)
     on = {layer: _sizeable(norms(w)) for layer, w in found.items()}
     for layer, norm in found.normalised.items():
         scale = norm.weight

@@ -114,6 +114,10 @@ def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict
     compare. A `LeftOutWarning` names the layers whose preactivations are not seen, or that have
     more neurons than x has positions to fit them on.
     """
+    hidden = [*paired(one, other, x)][:-1]
+    for name, images in {"x": x, "held": held}.items():
+        if isinstance(images, Tensor) and not images.isfinite().all():
+            raise ValueError(f"{name} is not finite (NaN or infinity): give images of numbers")
     nets = {net: (neurons(net, x), switched_on(net, x)) for net in (one, other)}
 
     def rows(net: nn.Module, layer: str, images: Tensor) -> Tensor:
@@ -123,7 +127,7 @@ def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict
         return maps.movedim(1, -1).flatten(0, -2).double()
 
     found, left_out = {}, []
-    for layer in [*paired(one, other, x)][:-1]:
+    for layer in hidden:
         try:
             a, b = rows(one, layer, x), rows(other, layer, x)
         except NotObservedError:

@@ -16,6 +16,8 @@ def recalibrated(model: nn.Module, x: Tensor, chunk: int = 500) -> nn.Module:
     one size to within one, without augmentation. Nothing else changes.
     """
     checks.positive_int("chunk", chunk)
+    if not isinstance(x, Tensor):
+        raise ValueError(f"x = {type(x).__name__}: give a tensor (n, ...) of images")
     checks.positive_int("number of images", len(x))
     if not x.isfinite().all():
         raise ValueError("x is not finite (NaN or infinity): give images that are numbers")
@@ -28,7 +30,20 @@ def recalibrated(model: nn.Module, x: Tensor, chunk: int = 500) -> nn.Module:
             norm.momentum = None  # a cumulative mean instead of a running one
             norm.training = True
         for part in x.tensor_split(-(-len(x) // chunk)):
-            twin(part)
+            _run(twin, part)
     for norm, momentum in zip(norms, before):
         norm.momentum = momentum
     return twin
+
+
+def _run(model: nn.Module, x: Tensor) -> None:
+    """Call a network, or raise ValueError that says what it was given."""
+    try:
+        model(x)
+    except torch.OutOfMemoryError:
+        raise
+    except (LookupError, RuntimeError, TypeError) as error:
+        line = str(error).strip().split("\n")[0]
+        found = f"x = {x.dtype} {tuple(x.shape)}: the network cannot read it"
+        advice = "give images of the size and dtype that it takes"
+        raise ValueError(f"{found} ({type(error).__name__}: {line}): {advice}") from error

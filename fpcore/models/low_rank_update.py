@@ -8,6 +8,7 @@ from torch.nn.utils import parametrize
 
 from fpcore import checks, seeding
 from fpcore.models.acting import acting, computed, copied, named_modules, unwrapped
+from fpcore.models.readable import check_readable, check_values
 from fpcore.models.rows import Rows, rows_of
 
 
@@ -68,12 +69,16 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
     """
     checks.whole("rank", rank)
     checks.whole("seed", seed)
+    check_readable(model)
     twin = copied(unwrapped(model))
     modules = {name: module for name, module in named_modules(twin) if rows_of(module)}
     if not modules:
         found = f"model is a {type(model).__name__}"
         raise ValueError(f"{found}: give a network of convolutions and Linear layers, say")
     _check_plain(modules)
+    for name, module in modules.items():
+        for parameter in _by_parameter(module):
+            check_values(f"{parameter} of layer {name}", getattr(module, parameter))
     _check_complete(twin, modules)
     updated: dict[int, Updated] = {}
     for name, module in modules.items():

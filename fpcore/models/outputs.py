@@ -36,6 +36,9 @@ def one_label_each(output: Tensor, y: Tensor) -> None:
 
 def one_output_each(output: Tensor, x: Tensor) -> Tensor:
     """Return `output` if it has a row for each sample of x (n, ...), else raise ValueError."""
+    if not isinstance(output, Tensor):
+        found = f"the model gives a {type(output).__name__}"
+        raise ValueError(f"{found}: wrap it in a module that returns the scores alone")
     if output.shape[:1] != x.shape[:1]:
         found = f"the model gives outputs {tuple(output.shape)} for {len(x)} samples"
         advice = "make it give one row a sample (.squeeze() also drops a batch of one"

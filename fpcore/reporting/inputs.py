@@ -65,6 +65,8 @@ def _check_network(role: str, net: Any) -> None:
         raise ValueError(f"{found}: give a network, a torch.nn.Module with its weights loaded")
     if not any(p.is_floating_point() for p in net.parameters()):
         raise ValueError(f"{role} has no weights: give a trained network, not quantised")
+    if empty := [name for name, p in net.named_parameters() if p.is_meta]:
+        raise ValueError(f"{role}: {empty[0]} has no values (device meta): load its weights first")
 
 
 def _check_distinct(networks: dict[str, nn.Module]) -> None:

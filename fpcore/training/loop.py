@@ -57,6 +57,9 @@ def train(
     checks.positive_int("every", every)
     indexed = is_indexed(data)
     net, processes = unwrapped(model), Processes.running()
+    _check_trainable(net)
+    if loss is not None and (not callable(loss) or isinstance(loss, nn.modules.loss._Loss)):
+        raise ValueError(f"loss = {loss!r}: give a function of (model, x, y, ball), or None")
     descent = Descent(net, config, optimizer, scheduler)
     take_step = Step(net, config, descent, loss, processes)
     text = config.text(descent.says | ({} if loss is None else {"loss": shown(loss)}))
@@ -72,6 +75,18 @@ def train(
                 bar.set_postfix(loss=f"{run.note(step + 1):.3f}", lr=f"{descent.rate:.3g}")
                 model.train()
     return run.history
+
+
+def _check_trainable(net: nn.Module) -> None:
+    """Raise ValueError unless there are parameters to train, with values."""
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        found = f"model = {type(net).__name__}, no parameter of which requires a gradient"
+        raise ValueError(f"{found}: model.requires_grad_(True), or nothing is trained")
+    for name, parameter in net.named_parameters():
+        if parameter.is_meta:
+            raise ValueError(f"{name} has no values (device meta): load the model's weights first")
+        if not parameter.isfinite().all():
+            raise ValueError(f"{name} is not finite (NaN or infinity): give other weights")
 
 
 class _Run:
