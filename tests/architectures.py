@@ -1,14 +1,17 @@
 """Networks of many kinds, made at random: what the measures must cope with."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 import torchvision.models as tv
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, weight_norm
 
+from fpcore.models.acting import copied, unwrapped
 from fpcore.models.low_rank_update import low_rank
 
 
@@ -131,12 +134,6 @@ def mixer() -> nn.Module:
     return MlpMixer(num_classes=5, img_size=32, patch_size=8, num_blocks=2, embed_dim=16)
 
 
-def robust_bench() -> nn.Module:
-    from robustbench.model_zoo.architectures.wide_resnet import WideResNet
-
-    return WideResNet(depth=10, widen_factor=1, num_classes=5)
-
-
 def words() -> Tensor:
     return torch.randint(20, (3, 6))
 
@@ -201,5 +198,26 @@ ARCHITECTURES: dict[str, Architecture] = {
         needs="transformers",
         observed=False,
     ),
-    "robustbench": Architecture(robust_bench, needs="robustbench"),
 }
+
+
+def make(name):
+    """A random network, another near it, and what they are called with."""
+    architecture = ARCHITECTURES[name]
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries
+        torch.manual_seed(0)
+        try:
+            net, x = architecture.make(), architecture.x()
+        except ModuleNotFoundError as error:
+            pytest.skip(f"{architecture.needs} is not installed, or not all it needs ({error})")
+        _disturb(net, 0.1)  # some are initialised at 0
+        other = copied(unwrapped(net))
+        _disturb(other, 0.3)
+    return net, other, x
+
+
+@torch.no_grad()
+def _disturb(net, size):
+    for p in net.parameters():
+        p += size * (p.abs().mean() + 0.1) * torch.randn(p.shape).to(p)

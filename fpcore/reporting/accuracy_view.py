@@ -42,6 +42,10 @@ def accuracies(content: Mapping[str, Any], measured: Measured) -> dict[str, Any]
     """
     data = content["about"].get("data") or {}
     counts = {"clean": data.get("images"), "robust": data.get("attacked")}
+    fewer = {
+        "clean": data.get("images_variants", counts["clean"]),
+        "robust": data.get("attacked_variants", counts["robust"]),
+    }
     under = measured_threats(content, measured)
     found: dict[str, list[dict[str, Any]]] = {}
     depends = ("network", "alpha", "rank")
@@ -53,8 +57,9 @@ def accuracies(content: Mapping[str, Any], measured: Measured) -> dict[str, Any]
         group, label, color = _described(*variant)
         clean = measured.value("clean_accuracy", **keys)
         robust = [measured.value("robust_accuracy", **keys, threat=threat) for threat in under]
+        of = fewer if variant[0] in MADE else counts
         pairs = [
-            (value, interval_of_share(value, counts[kind]))
+            (value, interval_of_share(value, of[kind]))
             for kind, value in (("clean", clean), *(("robust", value) for value in robust))
         ]
         words = f"clean {written(clean, 'percent')}, " + ", ".join(
@@ -68,7 +73,7 @@ def accuracies(content: Mapping[str, Any], measured: Measured) -> dict[str, Any]
             "chart": drawing.two_dots(color, pairs[0], first, f"{label.striptags()}: {words}"),
             "pairs": pairs,
         })  # fmt: skip
-    return {"groups": found, "threats": under, "counts": counts}
+    return {"groups": found, "threats": under, "counts": counts, "fewer": fewer}
 
 
 def _place(variant: tuple, order: list[str]) -> tuple:

@@ -40,9 +40,6 @@ def loaders(monkeypatch):
     loading = types.ModuleType("fpcore.loading")
     loading.load_network, loading.load_images = load_network, load_images
     monkeypatch.setitem(sys.modules, "fpcore.loading", loading)
-    page = types.ModuleType("fpcore.reporting.page")
-    page.page = lambda content: "<html>"
-    monkeypatch.setitem(sys.modules, "fpcore.reporting.page", page)
     return asked
 
 

@@ -1,39 +1,19 @@
 """Every measure of weights on networks of every kind: right, finite, and nothing is disturbed."""
 
+import re
 import warnings
 
 import pytest
 import torch
-from architectures import ARCHITECTURES
+from architectures import ARCHITECTURES, make
 from torch import nn
 
+from fpbook.results.files import ROOT
 from fpcore.decomposition.ablation import removed, truncated, update_spectra
 from fpcore.decomposition.data_flow import called
 from fpcore.decomposition.layers import decompose_layers, neurons, switched_on
 from fpcore.decomposition.relations import layer_relations, same_neuron
-from fpcore.models.acting import copied, merged, unwrapped
-
-
-def make(name):
-    """A random network, another near it, and what they are called with."""
-    architecture = ARCHITECTURES[name]
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the libraries
-        torch.manual_seed(0)
-        try:
-            net, x = architecture.make(), architecture.x()
-        except ModuleNotFoundError as error:
-            pytest.skip(f"{architecture.needs} is not installed, or not all it needs ({error})")
-        _disturb(net, 0.1)  # some are initialised at 0
-        other = copied(unwrapped(net))
-        _disturb(other, 0.3)
-    return net, other, x
-
-
-@torch.no_grad()
-def _disturb(net, size):
-    for p in net.parameters():
-        p += size * (p.abs().mean() + 0.1) * torch.randn(p.shape).to(p)
+from fpcore.models.acting import merged, unwrapped
 
 
 def scores(net, x):
@@ -103,3 +83,16 @@ def test_what_is_removed_and_put_back_gives_the_same_scores(name):
     if slack == 1e-5 and not any(isinstance(m, nn.BatchNorm2d) for m in net.modules()):
         full = truncated(net, other, 10_000, x)
         torch.testing.assert_close(scores(full, x), scores(merged(other), x), rtol=1e-3, atol=1e-3)
+
+
+def test_the_page_s_table_is_what_is_found():
+    page = (ROOT / "pages" / "how-to" / "add-a-layer-type.md").read_text()
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+ \| [^|]+) \|$", page, re.MULTILINE))
+    assert ARCHITECTURES.keys() <= rows.keys()
+    for name in ARCHITECTURES:
+        try:
+            net, _, x = make(name)
+        except pytest.skip.Exception:
+            continue
+        coverage = neurons(net, x).coverage
+        assert rows[name] == f"{100 * coverage.share:.1f}% | {', '.join(coverage.left_out) or '–'}"

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 from report_content import made_up
 
+from fpcore.reporting.accuracy_view import accuracies
 from fpcore.reporting.drawing import COLORS
 from fpcore.reporting.layer_labels import groups
 from fpcore.reporting.page import figure, page
@@ -373,3 +374,16 @@ def test_the_figure_stands_alone(name):
     for text in drawing.iter("{http://www.w3.org/2000/svg}text"):
         assert text.get("fill") == "currentColor" and float(text.get("font-size")) >= 11
     assert len(figure(CASES[name])) < 300_000
+
+
+def test_networks_made_from_the_pair_have_the_intervals_of_their_own_images():
+    content = made_up(10)
+    content["about"]["data"] |= {"images_variants": 300, "attacked_variants": 40}
+    found = accuracies(content, Measured(content["records"]))
+    for group, rows in found["groups"].items():
+        n = {"clean": 300, "robust": 40} if group != "networks" else found["counts"]
+        for row in rows:
+            (clean, clean_ends), (robust, robust_ends) = row["pairs"][:2]
+            assert clean_ends == interval_of_share(clean, n["clean"])
+            assert robust_ends == interval_of_share(robust, n["robust"])
+    assert "of networks made from the pair, 300 and 40." in page(content)

@@ -251,18 +251,18 @@ def test_it_is_shown_and_saved(whole, tmp_path):
     assert whole.summary.count("\n") == 9 and repr(whole) == whole.summary
     shown = whole._repr_mimebundle_()
     assert shown["text/plain"] == whole.summary
-    assert shown["text/html"].count("<li>") == 10 and "<svg/>" in shown["text/html"]
+    assert shown["text/html"].count("<li>") == 10 and "<svg" in shown["text/html"]
     assert "<script" not in shown["text/html"]
     path = whole.save(tmp_path / "new" / "folder")
-    assert path.read_text() == "<html>Sequential</html>"
+    assert "Sequential" in path.read_text() and "</html>" in path.read_text()
     assert json.loads((path.parent / "report.json").read_text()) == whole.content
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="it is a file"):
         whole.save(tmp_path / "file")
 
 
-def test_what_is_shown_is_escaped():
-    content = {"summary": ["<script>alert(1)</script>"], "notes": []}
+def test_what_is_shown_is_escaped(whole):
+    content = whole.content | {"summary": ["<script>alert(1)</script>"]}
     assert "<script>" not in Report(content)._repr_html_()
 
 
