@@ -158,7 +158,7 @@ class Neurons(Lazily[str, Tensor]):
         weights = {n: p for n, p in _named_parameters(self.model) if p.ndim > 1}
         left_out = {name: p.numel() for name, p in weights.items() if id(p) not in spoken}
         packed = {f"{n}.weight": m for n, m in self._named.items() if _quantised(m)}
-        left_out |= {name: m.weight().numel() for name, m in packed.items()}
+        left_out |= {name: m.weight().numel() for name, m in packed.items()}  # type: ignore[operator]
         total = sum(p.numel() for p in weights.values()) + sum(left_out[name] for name in packed)
         return 1 - sum(left_out.values()) / total if total else 1.0, left_out
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from fpcore.ball import Ball
 from fpcore.reporting import assembly, report
+from fpcore.reporting.inputs import _check_devices as check_devices
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +93,10 @@ def test_networks_without_weights_or_layers_are_refused():
 
 
 def test_networks_on_different_devices_are_refused():
-    refused("clean is on cpu, purified is on meta", perceptron(1), perceptron(2).to("meta"))
+    nets = {"clean": perceptron(1), "purified": perceptron(2).to("meta")}
+    with pytest.raises(ValueError, match="clean is on cpu, purified is on meta: bring all to one"):
+        check_devices(nets)
+    refused("1.weight has no values", *nets.values())  # which comes first
 
 
 @pytest.mark.parametrize(
