@@ -12,7 +12,9 @@ from torch import nn
 from fpcore import models
 from fpcore.loading.wrappings import listed
 
-FORMS = "torchvision:NAME, timm:NAME, fpcore:ConvNet[:WIDTH], fpcore:ResNet[:WIDTH], my.module:f"
+WAYS_TO_NAME = (
+    "torchvision:NAME, timm:NAME, fpcore:ConvNet[:WIDTH], fpcore:ResNet[:WIDTH], my.module:f"
+)
 
 
 def build_network(arch: str, classes: int | None = None) -> nn.Module:
@@ -28,7 +30,7 @@ def build_network(arch: str, classes: int | None = None) -> nn.Module:
     """
     kind, _, name = str(arch).partition(":")
     if not kind or not name:
-        raise ValueError(f"arch = {arch!r}: give {FORMS}")
+        raise ValueError(f"arch = {arch!r}: give {WAYS_TO_NAME}")
     if kind not in BUILDERS:
         if classes is not None:
             found = f"classes = {classes} with arch = {arch!r}"
@@ -99,7 +101,7 @@ def _from_factory(module_name: str, name: str) -> nn.Module:
             made: Any = importlib.import_module(module_name)
         except Exception as error:
             what = f"module {module_name!r} cannot be imported ({type(error).__name__}: {error})"
-            raise ValueError(f"{what}: run in its folder, or give {FORMS}") from error
+            raise ValueError(f"{what}: run in its folder, or give {WAYS_TO_NAME}") from error
         for part in name.split("."):
             if not hasattr(made, part):
                 named_among(f"{module_name}: function or class", part, [*vars(made)])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PLAIN = ("RGB", "L", "P", "1", "CMYK", "YCbCr")  # 8 bits hold all of them, none is transparent
+EIGHT_BIT = ("RGB", "L", "P", "1", "CMYK", "YCbCr")  # 8 bits hold all of them, none is transparent
 
 
 def decoded(pictures: Sequence[tuple[str, Any]], size: int | None) -> tuple[Tensor, list[str]]:
@@ -32,7 +32,7 @@ def decoded(pictures: Sequence[tuple[str, Any]], size: int | None) -> tuple[Tens
         except Exception as error:
             what = f"{name} is no picture, or a damaged one ({type(error).__name__})"
             raise ValueError(f"{what}: leave it out, or copy it again") from error
-        if image.mode not in PLAIN or "transparency" in image.info:
+        if image.mode not in EIGHT_BIT or "transparency" in image.info:
             found = f"{name} has the mode {image.mode}, with transparency or more than 8 bits"
             raise ValueError(f"{found}: save it as RGB or L")
         modes[image.mode] += 1

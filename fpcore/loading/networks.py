@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from fpcore.loading.architectures import build_network, takes_classes
-from fpcore.loading.weights import fit, read_weights
-from fpcore.loading.wrappings import normalisation_in, unwrapped
+from fpcore.loading.weights import fill, read_weights
+from fpcore.loading.wrappings import normalisation_in, without_prefixes
 
 
 class Normalised(nn.Module):
@@ -53,11 +53,11 @@ def load_network(path: str | Path, arch: str) -> tuple[nn.Module, list[str]]:
             notes.append(f"{rows} classes, the rows of {head}")
     _check_stem(model, state, path, arch)
     front = normalisation_in(state)
-    if not front or set(front) & set(unwrapped(model.state_dict())[0].values()):
-        notes += fit(model, state, str(path))
+    if not front or set(front) & set(without_prefixes(model.state_dict())[0].values()):
+        notes += fill(model, state, str(path))
         return model.eval(), notes
     weights = {name: value for name, value in state.items() if name not in front}
-    notes += fit(model, weights, str(path))
+    notes += fill(model, weights, str(path))
     try:
         normalised = Normalised(model, *(state[name] for name in front))
     except ValueError as error:

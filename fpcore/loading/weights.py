@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcore.loading.tensor_files import read_tensor_file
-from fpcore.loading.wrappings import listed, normalisation_in, state_dict_in, unwrapped
+from fpcore.loading.wrappings import listed, normalisation_in, state_dict_in, without_prefixes
 
 FIX = "give the architecture that these weights were trained in, my.module:factory if it is yours"
 
@@ -31,7 +31,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
         state, notes = state_dict_in(content, metadata)
     except ValueError as error:
         raise ValueError(f"{path} {error}") from None
-    short, undone = unwrapped(state)
+    short, undone = without_prefixes(state)
     if undone:
         notes.append(f"took the prefixes {listed(undone)} off all names")
     if not SILENT.isdisjoint(undone) and not normalisation_in(state):
@@ -55,15 +55,15 @@ def load_into(model: nn.Module, weights: str | Path | Mapping[str, Tensor]) -> l
     else:
         source = str(weights)
         state, notes = read_weights(weights)
-    return notes + fit(model, state, source)
+    return notes + fill(model, state, source)
 
 
-def fit(model: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
+def fill(model: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
     """What `load_into` does with a state dict that is called `source` in errors."""
     own = {name: v for name, v in model.state_dict().items() if isinstance(v, Tensor)}
     if empty := [name for name, value in own.items() if value.is_meta]:
         raise ValueError(f"the network has no values of {listed(empty)} (device meta): .to_empty()")
-    ours, theirs = unwrapped(own)[0], unwrapped(state)[0]
+    ours, theirs = without_prefixes(own)[0], without_prefixes(state)[0]
     full = {short: name for name, short in ours.items()}
     found = {full[short]: state[name] for name, short in theirs.items() if short in full}
     notes = _fill(model, own, found, source)

@@ -58,7 +58,7 @@ def _is_mapping(content: Any, key: str) -> bool:
     return isinstance(content, Mapping) and isinstance(content.get(key), Mapping)
 
 
-def unwrapped(state: Mapping[str, Tensor]) -> tuple[dict[str, str], list[str]]:
+def without_prefixes(state: Mapping[str, Tensor]) -> tuple[dict[str, str], list[str]]:
     """For each name of a state dict the name without the prefixes that all share; and those.
 
     A normalisation in front of the network (`normalisation_in`) may have names of its own.

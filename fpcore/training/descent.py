@@ -126,26 +126,26 @@ def _said(optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None) -> di
     for i, group in enumerate(optimizer.param_groups):
         settings = {name: value for name, value in group.items() if name != "params"}
         settings["parameters"] = len(group["params"])
-        said |= {f"optimizer.{i}.{name}": shown(value) for name, value in settings.items()}
+        said |= {f"optimizer.{i}.{name}": named_by(value) for name, value in settings.items()}
     if scheduler is not None:
         said["scheduler"] = type(scheduler).__name__
         state = scheduler.state_dict()
-        said |= {f"scheduler.{name}": shown(value) for name, value in state.items()}
+        said |= {f"scheduler.{name}": named_by(value) for name, value in state.items()}
     return said
 
 
-def shown(value: Any) -> Any:
+def named_by(value: Any) -> Any:
     """A value as JSON has it; what has none, such as a function, is shown by its name."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor):
         return value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): shown(one) for key, one in value.items()}
+        return {str(key): named_by(one) for key, one in value.items()}
     if isinstance(value, Iterable):
-        return [shown(one) for one in value]
+        return [named_by(one) for one in value]
     if wrapped := getattr(value, "func", None):  # functools.partial
-        return [shown(wrapped), shown(value.args), shown(value.keywords)]
+        return [named_by(wrapped), named_by(value.args), named_by(value.keywords)]
     return getattr(value, "__qualname__", type(value).__qualname__)
 
 

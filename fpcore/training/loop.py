@@ -12,7 +12,7 @@ from fpcore import checkpoint as checkpoints
 from fpcore import checks
 from fpcore.training.batches import Source, batches, is_indexed
 from fpcore.training.configuration import Training
-from fpcore.training.descent import Descent, MakeOptimizer, MakeScheduler, shown
+from fpcore.training.descent import Descent, MakeOptimizer, MakeScheduler, named_by
 from fpcore.training.processes import Processes, unwrapped
 from fpcore.training.step import Loss, Step
 
@@ -62,7 +62,7 @@ def train(
         raise ValueError(f"loss = {loss!r}: give a function of (model, x, y, ball), or None")
     descent = Descent(net, config, optimizer, scheduler)
     take_step = Step(net, config, descent, loss, processes)
-    text = config.text(descent.says | ({} if loss is None else {"loss": shown(loss)}))
+    text = config.text(descent.says | ({} if loss is None else {"loss": named_by(loss)}))
     run = _Run(take_step, text, None if checkpoint is None else Path(checkpoint), measure)
     drawn = batches(data, config.batch, config.seed, run.done, take_step.device)
     model.train()
