@@ -13,7 +13,7 @@ from fpcore import checks
 from fpcore.training.batches import Source, batches, is_indexed
 from fpcore.training.configuration import Training
 from fpcore.training.descent import Descent, MakeOptimizer, MakeScheduler, named_by
-from fpcore.training.processes import Processes, unwrapped
+from fpcore.training.processes import Processes, without_reducer
 from fpcore.training.step import Loss, Step
 
 
@@ -56,7 +56,7 @@ def train(
     """
     checks.positive_int("every", every)
     indexed = is_indexed(data)
-    net, processes = unwrapped(model), Processes.running()
+    net, processes = without_reducer(model), Processes.running()
     _check_trainable(net)
     if loss is not None and (not callable(loss) or isinstance(loss, nn.modules.loss._Loss)):
         raise ValueError(f"loss = {loss!r}: give a function of (model, x, y, ball), or None")

@@ -82,7 +82,7 @@ class Processes:
                 tensor.copy_(values.view(tensor.shape))
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def without_reducer(model: nn.Module) -> nn.Module:
     """The network within DistributedDataParallel, if it is in one: gradients are averaged here.
 
     Its reducer allows one pass a step, and an attack makes more.
