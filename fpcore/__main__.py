@@ -1,5 +1,8 @@
 """`python -m fpcore`: the command line."""
 
+import sys
+
 from fpcore.command import main
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    sys.exit(main())
