@@ -132,7 +132,7 @@ def test_a_linearisation_is_read_the_second_time(attack, at_clean, cache, no_bat
 
 
 def test_every_architecture_goes_through_the_whole_run(cache):
-    tiny = dataclasses.replace(TINY, architecture="resnet18", width=1 / 16)
+    tiny = dataclasses.replace(TINY, architecture="resnet18", width=1 / 8)
     nets = run_cifar(tiny, random_images(32), 0, progress=False)
     del nets["scratch"]
     found = measure_cifar(nets, random_images(32), tiny)

@@ -138,7 +138,7 @@ def spoiled(value):
         (Samples(lambda i: X[i, : 3 - i // 4]), r"sample 4 is \(2, 8, 8\).* of one size and mode"),
         (Samples(lambda i: X[i] if i else BYTES[i]), r"sample 1 .*float32.* first .*uint8"),
         ([(X, Y), (X[:, :, :4], Y)], r"batch 1 is x \(12, 3, 4, 8\).* of one size"),
-        (DataLoader(X, batch_size=4), "images is a Tensor: give"),
+        (DataLoader(X, batch_size=4), "item 0 is a Tensor: give pairs"),
         ([{"image": X, "label": Y}], "item 0 is a dict: give pairs"),
         (X, "images is a Tensor: give"),
         (3, "images is a int: give"),
