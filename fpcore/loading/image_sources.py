@@ -17,8 +17,10 @@ from fpcore.loading.labelled_data import LabelledData, assembled, in_turn, label
 from fpcore.loading.tensor_files import TENSOR_SUFFIXES, read_tensor_file
 from fpcore.loading.wrappings import listed
 
-SOURCES = "cifar10, torchvision:NAME, a folder with one of images for each class, or a .parquet, "
-SOURCES += "or a file of tensors x and y"
+SOURCES = (
+    "cifar10, torchvision:NAME, a folder with one of images for each class, or a .parquet, "
+    "or a file of tensors x and y"
+)
 X_NAMES = ("x", "images", "image", "img", "data")
 Y_NAMES = ("y", "labels", "label", "fine_label", "targets", "target")
 SPLITS = ("train", "test", "val", "valid", "validation")

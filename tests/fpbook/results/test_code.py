@@ -406,12 +406,11 @@ def test_modules_do_nothing_when_imported_but_bind_names():
 
 
 def test_a_change_of_an_attacks_arithmetic_renames_trainings_and_a_changed_figure_does_not(clone):
-    training, attacks = defining("train", "Training"), defining("fgm", "pgd")
+    training, attacks = defining("train"), defining("fgm", "pgd")
     train, before = f"{training}.train", Code(clone).digest_of(f"{training}.train")
-    figures = [name for name in MODULES if "figures" in name]
-    for name in figures:
-        rearrange(clone, name)
-    assert figures and Code(clone).digest_of(train) == before
+    figures = [name for name in MODULES if "figures" in name and name != "fpbook.figures"]
+    rearranged = [rearrange(clone, name) for name in figures]
+    assert sum(rearranged) > 3 and Code(clone).digest_of(train) == before
     rearrange(clone, defining("Ball"), "Ball")
     assert Code(clone).digest_of(train) != before
     assert Code(clone).digest_of(f"{attacks}.pgd") != Code(ROOT).digest_of(f"{attacks}.pgd")
@@ -424,13 +423,19 @@ def defining(*names):
 
 
 def rearrange(root, module, name=None):
-    """Subtract where a module, or one of its definitions, first adds, multiplies or divides."""
+    """Subtract where a module, or one of its definitions, first adds, multiplies or divides.
+
+    Whether it does.
+    """
     path = root / f"{module.replace('.', '/')}.py"
     tree = ast.parse(path.read_text())
     within = next(node for node in ast.walk(tree) if name in (None, getattr(node, "name", None)))
     operations = (node for node in ast.walk(within) if isinstance(node, ast.BinOp))
-    next(o for o in operations if isinstance(o.op, ast.Add | ast.Mult | ast.Div)).op = ast.Sub()
-    path.write_text(ast.unparse(tree))
+    found = next((o for o in operations if isinstance(o.op, ast.Add | ast.Mult | ast.Div)), None)
+    if found:
+        found.op = ast.Sub()
+        path.write_text(ast.unparse(tree))
+    return found is not None
 
 
 def test_the_whole_book_is_read_in_a_moment():
