@@ -1,5 +1,6 @@
 """Trainings of one of two processes, which write what they end with: `python FILE RANK FOLDER`."""
 
+import dataclasses
 import functools
 import json
 import sys
@@ -9,27 +10,17 @@ import torch
 from torch import distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from trainings import Stopped, Stopping, network
+from trainings import HARD, Stopped, Stopping, network
 
 from fpcore import checkpoint
 from fpcore.attacks import pgd
 from fpcore.models.outputs import loss as usual_loss
 from fpcore.sparse_coding import SparseCoding
-from fpcore.training import Schedule, Training, train
+from fpcore.training import Training, train
 
 DATA = SparseCoding(32, 4, margin=1.0, seed=2)
 # 17 samples: the two parts of a batch differ in size.
-CONFIG = Training(
-    steps=8,
-    lr=Schedule((0, 0.5), (1, 2)),
-    batch=17,
-    momentum=0.9,
-    weight_decay=1e-3,
-    radius=Schedule((0, 0.05), (1, 0.2)),
-    threshold=Schedule((0, 0.05), (1, 0.2)),
-    clip=1.0,
-    seed=1,
-)
+CONFIG = dataclasses.replace(HARD, steps=8, batch=17)
 PLAIN = Training(steps=6, batch=16, radius=0.1, seed=1)
 
 

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from fpcore.decomposition.ablation import effective_rank
 from fpcore.decomposition.filter_spectra import roughness
-from fpcore.decomposition.purification import chance_cosine, cosine, decompose
+from fpcore.decomposition.purification import (
+    at_least_float32,
+    chance_cosine,
+    cosine,
+    decompose,
+)
 from fpcore.reporting.layout import Layout, Pairs
 from fpcore.reporting.spectra import gram_spectrum, thinned
 
@@ -55,7 +60,7 @@ def measure_layer(
     One matrix of each network is in memory at a time. Cosines are of neurons switched on in both
     networks; a layer without any has none, which a note says.
     """
-    w, w_adv = (_wide(one) for one in pairs["purified"][layer])
+    w, w_adv = (at_least_float32(one) for one in pairs["purified"][layer])
     part: dict[str, Any] = {
         "records": [
             record("cos_chance", chance_cosine(w.shape[1]), layer=layer),
@@ -78,11 +83,6 @@ def measure_layer(
     return part
 
 
-def _wide(w: Tensor) -> Tensor:
-    """A matrix in float32 at least."""
-    return w.to(torch.promote_types(w.dtype, torch.float32))
-
-
 def _relations(
     part: dict[str, Any],
     layer: str,
@@ -95,7 +95,7 @@ def _relations(
     for role in pairs:
         if role == "init":
             continue
-        w, other = (_wide(one) for one in pairs[role][layer])
+        w, other = (at_least_float32(one) for one in pairs[role][layer])
         both = on["clean"][layer] & on[role][layer]
         if not both.any():
             part["notes"].append(f"{layer}: no neuron is switched on in both clean and {role}")
@@ -107,11 +107,11 @@ def _relations(
             part["own"][role] = _own_ancestors(w, other, on["clean"][layer], both)
     if "init" in pairs:
         for role in ("clean", *(role for role in pairs if role != "init")):
-            start = _wide(pairs["init"][layer][1])
+            start = at_least_float32(pairs["init"][layer][1])
             other = pairs["init"][layer][0] if role == "clean" else pairs[role][layer][1]
             both = on["init"][layer] & on[role][layer]
             if both.any():
-                cos = cosine(_wide(other), start)[both]
+                cos = cosine(at_least_float32(other), start)[both]
                 part["cos_to_init"][role] = cos.tolist()
                 part["records"].append(record("cos_to_init", cos.median(), role, layer))
 
