@@ -60,7 +60,9 @@ def scripted():
     ("make", "fix"), [(adapted, r"layer 0 .*merge_and_unload\(\)"), (scripted, "was made of")]
 )
 @pytest.mark.parametrize(
-    "measure", [neurons, switched_on, lambda net: low_rank(net, 1, 0)], ids=str
+    "measure",
+    [neurons, switched_on, lambda net: low_rank(net, 1, 0)],
+    ids=["neurons", "switched_on", "low_rank"],
 )
 def test_layers_that_do_not_hold_what_acts_are_refused(measure, make, fix):
     with pytest.raises(ValueError, match=fix):
@@ -77,7 +79,9 @@ def test_weights_that_are_not_finite_are_named(name, which, bad):
         PAIRS[name](*pair.values())
 
 
-@pytest.mark.parametrize("measure", [switched_on, lambda net: low_rank(net, 1, 0)], ids=str)
+@pytest.mark.parametrize(
+    "measure", [switched_on, lambda net: low_rank(net, 1, 0)], ids=["switched_on", "low_rank"]
+)
 def test_weights_of_one_network_that_are_not_finite_are_named(measure):
     net = network()
     net[2].weight.data[0, 0] = torch.nan
@@ -103,7 +107,9 @@ def test_a_network_without_layers_has_no_head():
 
 
 @pytest.mark.parametrize(
-    "x", [3, (torch.rand(2, 4), 1), torch.rand(2, 7), {"other": torch.rand(2, 4)}, [1.0]], ids=str
+    "x",
+    [3, (torch.rand(2, 4), 1), torch.rand(2, 7), {"other": torch.rand(2, 4)}, [1.0]],
+    ids=["a number", "two arguments", "too wide", "another name", "a list"],
 )
 def test_what_a_network_cannot_be_called_with_is_named(x):
     with pytest.raises(ValueError, match=r"x = .*cannot be called with it .*give a batch"):
