@@ -27,6 +27,8 @@ class Abscissa:
 
 ABSCISSAE: dict[str, Abscissa] = {
     "radius": Abscissa("radius of the attack", "l2 norm"),
+    "norm": Abscissa("norm of the attack", kind=str),
+    "steps": Abscissa("steps of the attack", kind=int),
     "threat": Abscissa("norm and radius of the attack", kind=str),
     "d": Abscissa("number of features", kind=int),
     "k": Abscissa("active features of a sample", kind=int),
