@@ -34,6 +34,7 @@ ABSCISSAE: dict[str, Abscissa] = {
     "k": Abscissa("active features of a sample", kind=int),
     "width": Abscissa("hidden neurons", "neurons", kind=int),
     "width_factor": Abscissa("width", "times the network's"),
+    "head": Abscissa("head of attention", kind=int),
     "rank": Abscissa("rank of the update", kind=int),
     "alpha": Abscissa("share of the vector that is taken out"),
     "epoch": Abscissa("epoch of training", "epochs", kind=int),
