@@ -2,22 +2,22 @@
 
 from collections.abc import Collection, Mapping
 
-from fpbook.cifar10.experiment import CifarExperiment
+import pandas as pd
+
+from fpbook.cifar10.experiment import THREATS, CifarExperiment
 from fpbook.cifar10.networks import SYMBOLS, TRAINED
-from fpbook.results import Pick, pick
+from fpbook.results import Pick, number, pick, show
 from fpbook.results.tables import markdown_table
 
 LARGER = r"share with $\lVert\beta w'\rVert > \lVert v\rVert$"
 OWN_ANCESTOR = "nearest to its own ancestor"
-KINDS = {"clean": "clean_accuracy", "robust": "robust_accuracy"}
+ACCURACIES = {"clean": "clean_accuracy", "robust": "robust_accuracy"}
 
 
 def recipe_table(recipes: Mapping[str, CifarExperiment]) -> str:
     """The schedules of experiments side by side, {title: experiment}, as a Markdown table."""
-    heading = [
-        "",
-        *(f"{title}, {stage} stage" for title in recipes for stage in ("first", "second")),
-    ]
+    stages = [(title, stage) for title in recipes for stage in ("first", "second")]
+    heading = ["", *(f"{title}, {stage} stage" for title, stage in stages)]
     lines = {
         "images": [f"{e.train_images:,}" for e in recipes.values() for _ in range(2)],
         "epochs": [
@@ -38,7 +38,10 @@ def accuracy_rows() -> dict[str, Pick]:
     found = {
         f"{SYMBOLS[name]}: {text}": pick(quantity, name)
         for name in TRAINED
-        for text, quantity in {"clean": KINDS["clean"], "robust, PGD": KINDS["robust"]}.items()
+        for text, quantity in {
+            "clean": ACCURACIES["clean"],
+            "robust, PGD": ACCURACIES["robust"],
+        }.items()
     }
     return found | {"clean accuracy lost, $w$ to $w'$": pick("clean_lost", "purified")}
 
@@ -115,7 +118,7 @@ def removal_rows() -> dict[str, Pick]:
     }
     found = {
         f"{label}: {kind}": pick(quantity, name, alpha=alpha)
-        for kind, quantity in KINDS.items()
+        for kind, quantity in ACCURACIES.items()
         for label, (name, alpha) in networks.items()
     }
     for label in ("$w - v$", "random taken out"):
@@ -148,7 +151,7 @@ def low_rank_rows(ranks: Collection[int], controls: Collection[int]) -> dict[str
         "$w$: clean": pick("clean_accuracy", "clean"),
         "$w'$: clean": pick("clean_accuracy", "purified"),
     }
-    for rank in ([*ranks][0], [*ranks][-1]):
+    for rank in (min(ranks), max(ranks)):
         found |= {
             f"rank {rank}: clean": pick("clean_accuracy", learnt, rank=rank),
             f"rank {rank}: of full": pick("regained_of_full", learnt, rank=rank),
@@ -181,3 +184,18 @@ def own_rows(architecture: str) -> dict[str, Pick]:
         OWN_ANCESTOR: ("same_neuron_share", "purified"),
     }
     return {label: pick(*of, architecture=architecture) for label, of in found.items()}
+
+
+def threat_table(summary: pd.DataFrame) -> str:
+    """What AutoAttack leaves of each network at each threat, and in brackets PGD: Markdown."""
+    lines = []
+    for name in TRAINED:
+        cells = []
+        for threat in THREATS:
+            auto, pgd = (
+                number(summary, quantity, name, threat=threat)
+                for quantity in ("autoattack_accuracy", "pgd_accuracy")
+            )
+            cells.append(f"{show(auto)} ({show(pgd)})" if auto and pgd else "-")
+        lines.append([SYMBOLS[name], *cells])
+    return markdown_table(["AutoAttack (PGD)", *THREATS], lines)

@@ -27,10 +27,10 @@ TAKEN = {
     "dealt": ("w - dealt", CLEAN),
     "$v_c$": ("w - v_c", INIT),
 }
-OLD = {"$v$, old statistics": ("w - v, old statistics", DENSE)}
+OLD_WAYS = {"$v$, old statistics": ("w - v, old statistics", DENSE)}
 
 
-def network_accuracies(shown: Summaries) -> Figure:
+def trained_accuracies(shown: Summaries) -> Figure:
     """Clean and robust accuracy of the four trained networks, a panel a run."""
     kinds = {
         "clean": (pick("clean_accuracy"), PALE_GREY),
@@ -77,7 +77,7 @@ def over_share_taken(shown: Summaries) -> Figure:
     lines = {
         f"{label}: {kind}": (pick(quantity, way), color, dashes)
         for kind, (quantity, dashes) in kinds.items()
-        for label, (way, color) in (TAKEN | OLD).items()
+        for label, (way, color) in (TAKEN | OLD_WAYS).items()
     }
     return series(shown, "alpha", lines, r"$\alpha$, share taken out")
 

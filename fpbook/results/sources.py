@@ -27,7 +27,7 @@ def quoted(name: str, of: Pick, percent: bool = True) -> str:
     percent  whether a fraction is shown in percent
     """
     found = published(name)
-    return show(found and of.find(found.summary), percent)
+    return show(of.find(found.summary) if found else None, percent)
 
 
 def _seeds(seeds: Sequence[int]) -> str:
