@@ -47,9 +47,9 @@ def check(subjects: Subjects) -> None:
     for role, net in subjects.networks.items():
         _check_network(role, net)
     _check_distinct(subjects.networks)
-    _check_devices(subjects.networks)
     for role, net in subjects.networks.items():
         _check_finite(role, net)
+    _check_devices(subjects.networks)
     _check_twins(subjects.networks)
     if subjects.ball is not None and not isinstance(subjects.ball, Ball):
         found = f"ball = {subjects.ball!r}"
