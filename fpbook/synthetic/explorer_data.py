@@ -28,7 +28,7 @@ from fpcore.theory.class_bounds import dense_accuracy
 
 MEASURED_AT = (0.0, 0.15, 0.3, 0.45, 0.6, 0.9)  # radii of attacks and certificates, in 1/sqrt(k)
 MOVED = tuple(i / 10 for i in range(13))  # distances along the dense direction, in 1/sqrt(k)
-SAMPLES = 200  # of the test set, on which all is measured
+SAMPLES = 150  # of the test set, on which all is measured
 STEMS = 32  # features of a neuron that are kept: its own, and others evenly over the rest
 BINS = 24  # of the histogram of cosines, from -0.2 to 1
 
@@ -45,8 +45,8 @@ class Sliders:
     reach:      radius of FGM training, in units of 1/sqrt(k); at 0 clean training goes on
     """
 
-    d: tuple[int, ...] = (200, 400)
-    k: tuple[int, ...] = (7, 9, 12)
+    d: tuple[int, ...] = (200, 300)
+    k: tuple[int, ...] = (7, 10)
     margin: tuple[float, ...] = (1.5, 2.0, 2.5)
     threshold: tuple[float, ...] = (0.5, 0.62)
     width: tuple[float, ...] = (1.0, 2.0)
