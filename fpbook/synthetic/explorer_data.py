@@ -223,6 +223,18 @@ def published_sliders() -> tuple[Sliders, dict[str, Any], dict[str, Any]] | None
     return sliders, content["groups"], content["provenance"]
 
 
+def shown_sliders(seed: int, device: str) -> tuple[Sliders, dict[str, Any], dict[str, Any]]:
+    """What is published for the explorer; where nothing is, a few networks trained now.
+
+    seed    of networks that are trained now
+    device  to train on
+    """
+    if (found := published_sliders()) is not None:
+        return found
+    few = Sliders((200,), (7,), (2.5,), (0.62,), (1.0,), (0.0, 0.3, 0.65))
+    return few, measured_sliders(few, seed, device), provenance("now", torch.device(device), [seed])
+
+
 def main(arguments: list[str]) -> None:
     """The command `explorer`: measure what is missing, and publish."""
     parser = argparse.ArgumentParser(prog="python -m fpbook explorer", description=__doc__)

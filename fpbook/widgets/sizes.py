@@ -25,7 +25,7 @@ WORDS = {  # of the sliders: label, and how a value is spoken
     "reach": ("training radius ε · √k", "training radius {} over root k"),
 }
 CONTROL_VALUE = "0: clean, trained on"  # of the training radius: the second stage attacks nothing
-START = {"d": 300, "k": 7, "margin": 2.5, "threshold": 0.62, "width": 2.0, "reach": 0.45}
+START = {"d": 300, "k": 7, "margin": 2.5, "threshold": 0.62, "width": 2.0, "reach": 0.3}
 
 
 @dataclass(frozen=True)
