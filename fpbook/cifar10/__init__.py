@@ -29,6 +29,7 @@ from fpbook.cifar10.networks import (
     published_networks,
     setting,
 )
+from fpbook.cifar10.null_tests import cifar_nulls, measure_sparsity
 from fpbook.cifar10.own_networks import (
     OWN,
     OwnExperiment,
@@ -50,6 +51,7 @@ __all__ = [
     "OwnExperiment",
     "Variant",
     "autoattack_correct",
+    "cifar_nulls",
     "cifar_runs",
     "linearisations",
     "low_rank_variants",
@@ -64,6 +66,7 @@ __all__ = [
     "measure_own",
     "measure_relations",
     "measure_removal",
+    "measure_sparsity",
     "measure_tangent",
     "measure_two_seeds",
     "of_each_seed",
