@@ -26,7 +26,6 @@ __all__ = [
     "joined",
     "ledger_cards",
     "ledger_sources",
-    "ledger_table",
     "number",
     "pick",
     "publish",

@@ -158,15 +158,15 @@ def _null_tests(entry: Entry) -> str:
     if not entry.nulls:
         return ""
     rows = "".join(f"<li>{_null_test(test)}</li>" for test in entry.nulls)
-    return f"<h4>Null tests: what would something score that knows nothing of it?</h4>\n<ul>{rows}</ul>\n"
+    title = "Null tests: what would something score that knows nothing of it?"
+    return f"<h4>{title}</h4>\n<ul>{rows}</ul>\n"
 
 
 def _null_test(test: NullTest) -> str:
     says = {True: "misses no bound", False: "misses a bound", None: "not measured in full"}
     scores = [
         f"<code>{evidence.pick.quantity}</code> {number_words(score, evidence)} "
-        f"({bound_words(evidence)}: "
-        f"{ {True: 'met', False: 'missed', None: 'open'}[score.meets(evidence.sign, evidence.bound)] })"
+        f"({bound_words(evidence)}: {MET[score.meets(evidence.sign, evidence.bound)]})"
         for evidence, score in test.scores()
         if score
     ]
