@@ -1,6 +1,7 @@
 """A number with its interval and its bound on a small axis, as inline SVG."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from html import escape
 
 from fpbook.results.claim import Evidence
@@ -30,6 +31,7 @@ def interval_axis(
 
     bounds = evidence.bound if isinstance(evidence.bound, tuple) else (evidence.bound,)
     good = _good(evidence, bounds, at)
+    needs = "" if evidence.sign == "in" else f"needs {evidence.sign} "
     start, end = (at(one) for one in number.ends)
     nulls = nulls or {}
     alt = f"{figure_words(evidence)}: {number_words(number, evidence)}; required: "
@@ -44,7 +46,7 @@ def interval_axis(
         f'<rect class="interval" x="{start - 1.5:.1f}" y="{LINE - 4}" '
         f'width="{end - start + 3:.1f}" height="8" rx="3"/>',
         f'<circle class="mean" cx="{at(number.value)}" cy="{LINE}" r="5.5"/>',
-        *(_bound(at(bound), bound_number(bound, unit)) for bound in bounds),
+        *(_bound(at(bound), f"{needs}{bound_number(bound, unit)}") for bound in bounds),
         _label(EDGE, 58, "start", _short(low, unit)),
         _label(WIDTH - EDGE, 58, "end", _short(high, unit)),
     ]
@@ -59,13 +61,17 @@ def _range(evidence: Evidence, number: Interval) -> tuple[float, float]:
     bounds = evidence.bound if isinstance(evidence.bound, tuple) else (evidence.bound,)
     shown = (*number.ends, *bounds)
     span = max(shown) - min(shown) or 0.1
-    low, high = min(shown) - 0.35 * span, max(shown) + 0.35 * span
+    step = 10 ** math.floor(math.log10(span)) / 2
+    low = step * math.floor((min(shown) - 0.25 * span) / step)
+    high = step * math.ceil((max(shown) + 0.25 * span) / step)
     if quantity_of(evidence.pick.quantity).share:
         low, high = max(low, 0.0), min(high, 1.0)
     return low, high
 
 
-def _good(evidence: Evidence, bounds: tuple[float, ...], at) -> tuple[float, float]:
+def _good(
+    evidence: Evidence, bounds: tuple[float, ...], at: Callable[[float], float]
+) -> tuple[float, float]:
     """Between which places the bound is met."""
     if evidence.sign == "in":
         return at(bounds[0]), at(bounds[1])
@@ -74,7 +80,7 @@ def _good(evidence: Evidence, bounds: tuple[float, ...], at) -> tuple[float, flo
 
 
 def _bound(x: float, text: str) -> str:
-    anchor = "start" if x < 40 else "end" if x > WIDTH - 40 else "middle"
+    anchor = "start" if x < 60 else "end" if x > WIDTH - 60 else "middle"
     line = f'<line class="bound" x1="{x}" x2="{x}" y1="{LINE - 15}" y2="{LINE + 11}"/>'
     return line + _label(x, 14, anchor, text)
 

@@ -10,7 +10,13 @@ from fpbook.results.axis import interval_axis
 from fpbook.results.claim import Evidence
 from fpbook.results.intervals import Interval
 from fpbook.results.ledger import MILD, VERDICTS, Entry, NullTest, verdict_counts
-from fpbook.results.words import bound_kind, bound_words, figure_words, number_words
+from fpbook.results.words import (
+    bound_kind,
+    bound_words,
+    capitalised,
+    figure_words,
+    number_words,
+)
 
 RULE = (
     "<b>Holds</b>: even the pessimistic end of every interval passes. "
@@ -97,16 +103,15 @@ def _deciding(entry: Entry) -> str:
         for one, score in test.scores()
         if one is evidence and score
     }
-    return (
-        f"<figure>{interval_axis(evidence, number, scores)}<figcaption>{_figure(evidence, number)}"
-        "</figcaption></figure>\n"
-    )
+    axis = interval_axis(evidence, number, scores)
+    return f"<figure>{axis}<figcaption>{_figure(evidence, number)}</figcaption></figure>\n"
 
 
 def _figure(evidence: Evidence, number: Interval | None) -> str:
     """A figure: what it is, its value and interval, of how many, its bound and if that is met."""
     kind = bound_kind(evidence)
-    words = escape(figure_words(evidence)) + (f" <small>({kind})</small>" if kind else "")
+    words = escape(capitalised(figure_words(evidence)))
+    words += f" <small>({kind})</small>" if kind else ""
     if number is None:
         value = "not yet measured"
     else:
@@ -135,23 +140,23 @@ def _figures(entry: Entry) -> str:
 
 def _null_line(entry: Entry) -> str:
     """The null test in one sentence."""
-    passing = _listed(test.null.words for test in entry.nulls if test.passes)
-    missing = _listed(test.null.words for test in entry.nulls if test.passes is False)
-    if passing and entry.mild:
-        text = f"<b>Mild.</b> It would hold of this as well: {passing}."
-    elif passing:
-        text = f"<b>Null test.</b> This would pass: {passing}."
+    passing = _listed(test for test in entry.nulls if test.passes)
+    missing = _listed(test for test in entry.nulls if test.passes is False)
+    if passing:
+        text = f"<b>{'Mild' if entry.mild else 'Null test'}:</b> {passing} would pass"
+        text += " as well." if entry.mild else "."
     elif missing:
-        text = f"<b>Null test.</b> This would miss: {missing}."
+        text = f"<b>Null test:</b> {missing} would not pass."
     elif entry.nulls:
-        text = "<b>Null test.</b> Not yet measured."
+        text = "<b>Null test:</b> not yet measured."
     else:
         return ""
     return f'<p class="null-line">{text}</p>\n'
 
 
-def _listed(words: Iterable[str]) -> str:
-    return "; ".join(map(escape, words))
+def _listed(tests: Iterable[NullTest]) -> str:
+    words = [escape(test.null.words) for test in tests]
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _null_tests(entry: Entry) -> str:

@@ -44,6 +44,11 @@ def _part(column: str, value: object) -> str:
     )
 
 
+def capitalised(words: str) -> str:
+    """Words with a capital first letter, the others as they are."""
+    return words[:1].upper() + words[1:]
+
+
 def bound_kind(evidence: Evidence) -> str:
     """Whether the measured value is an upper or a lower bound on the true one; "" if neither."""
     if evidence.pick.quantity == "class_bound":
