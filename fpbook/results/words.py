@@ -1,7 +1,6 @@
 """The ledger's numbers in words: what a figure is of, its interval, its bound, how they compare."""
 
 from fpbook.results.claim import Evidence
-from fpbook.results.columns import ABSCISSAE
 from fpbook.results.intervals import Interval
 from fpbook.results.quantities import PERCENT, quantity_of
 
@@ -12,6 +11,7 @@ NETWORKS = {
     "control": "control w_c",
     "scratch": "network trained adversarially from scratch",
 }
+PREFIXES = {"factor": "in", "setting": "set to"}  # of columns whose names are no words
 KINDS_OF_BOUND = {"upper": "upper bound, by attacks", "lower": "lower bound, certified", "": ""}
 CLASS_BOUND = "upper bound, proved"
 
@@ -31,17 +31,12 @@ def _part(column: str, value: object) -> str:
         return f"{value}".replace(" ", "-") + " seeds"
     if value in ("lowest", "highest"):
         return f"{value} layer"
-    if column in ("fitted", "architecture", "threat"):
+    if column in ("fitted", "architecture", "threat", "sweep"):
         return f"{value}".replace("_", " ")
-    if column == "factor":
-        return f"in {value}"
     if column == "sizes":
         return "all sizes" if value == "all" else f"{value}"
-    return (
-        f"{column.replace('_', ' ')} {value:g}"
-        if column in ABSCISSAE and isinstance(value, float)
-        else f"{column.replace('_', ' ')} {value}"
-    )
+    shown = f"{value:g}" if isinstance(value, float) else f"{value}"
+    return f"{PREFIXES.get(column, column.replace('_', ' '))} {shown}"
 
 
 def capitalised(words: str) -> str:
