@@ -36,6 +36,7 @@ from fpbook.cifar10.networks import (
     published_networks,
     setting,
 )
+from fpbook.cifar10.null_tests import cifar_nulls, measure_sparsity
 from fpbook.cifar10.own_networks import (
     OWN,
     OwnExperiment,
@@ -57,6 +58,7 @@ __all__ = [
     "OwnExperiment",
     "Variant",
     "autoattack_correct",
+    "cifar_nulls",
     "cifar_runs",
     "few_images",
     "linearisations",
@@ -72,6 +74,7 @@ __all__ = [
     "measure_own",
     "measure_relations",
     "measure_removal",
+    "measure_sparsity",
     "measure_tangent",
     "measure_two_seeds",
     "of_each_seed",

@@ -16,6 +16,7 @@ from fpbook.synthetic.model_classes import (
     run_low_complexity,
     run_widths,
 )
+from fpbook.synthetic.null_tests import synthetic_nulls
 from fpbook.synthetic.power_laws import exponent_picks, exponents, power_law
 from fpbook.synthetic.protocol import (
     SYNTHETIC,
@@ -68,4 +69,5 @@ __all__ = [
     "run_synthetic",
     "run_widths",
     "soundness",
+    "synthetic_nulls",
 ]
