@@ -1,56 +1,103 @@
 """Figures of laws in d and k, and of what a class of models can do at most."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fpbook.figures.style import CLEAN, CONTROL, GREY, decades, guide
+from fpbook.figures.style import CLEAN, CONTROL, DENSE, GREY, PURIFIED, decades, guide
 from fpbook.results.columns import select
 from fpbook.synthetic.protocol import SyntheticExperiment
 from fpcore.theory.class_bounds import linear_bound
 from fpcore.theory.scores import Sizes
 
-# A law's abscissa: what is predicted to be proportional, of d and k; and how it is written.
-Predicted = tuple[Callable[[pd.Series, pd.Series], pd.Series], str]
+
+@dataclass(frozen=True)
+class LawPanel:
+    """A quantity over what the theory says it is proportional to.
+
+    title:    of the panel
+    networks: {network: colour}
+    abscissa: what it is predicted to be proportional to, of d and k
+    xlabel:   how that is written
+    slope:    of a grey line, in the logarithms; None: no line
+    """
+
+    title: str
+    networks: Mapping[str, str]
+    abscissa: Callable[[pd.Series, pd.Series], pd.Series]
+    xlabel: str
+    slope: float | None = 1.0
 
 
-def law_panels(
-    shown: Mapping[str, pd.DataFrame],
-    laws: Mapping[str, tuple[str, Mapping[str, str], Predicted]],
-    slope: float | None = 1.0,
-) -> Figure:
-    """Measured quantities over what a law says they are proportional to, one panel a law.
+PREDICTED = {
+    "dense_coefficient": LawPanel(
+        title="dense coefficient",
+        networks={"clean": DENSE},
+        abscissa=lambda d, k: k / d,
+        xlabel="$k/d$",
+    ),
+    "broken_radius": LawPanel(
+        title="breaking radius",
+        networks={"clean": CLEAN},
+        abscissa=lambda d, k: d**0.5 / k**2,
+        xlabel=r"$\sqrt{d}/k^2$",
+    ),
+    "certified_radius": LawPanel(
+        title="certified radius",
+        networks={"purified": PURIFIED},
+        abscissa=lambda d, k: k**-0.5,
+        xlabel=r"$1/\sqrt{k}$",
+    ),
+    "active_share": LawPanel(
+        title="share of neurons active",
+        networks={"clean": CLEAN, "purified": PURIFIED},
+        abscissa=lambda d, k: k / d,
+        xlabel="$k/d$",
+    ),
+    "steps_to_robust": LawPanel(
+        title="FGM steps to 90% robust",
+        networks={"purified": PURIFIED},
+        abscissa=lambda d, k: d,
+        xlabel="$d$",
+        slope=None,
+    ),
+}
 
-    shown  {title: records of runs over d and k}; the first are dots, the others rings
-    laws   {label: (quantity, {network: colour}, the law's abscissa)}
-    slope  of a grey line through the middle of each panel, in the logarithms; None: no line
+
+def law_panels(shown: Mapping[str, pd.DataFrame], quantities: Sequence[str]) -> Figure:
+    """Measured quantities over what they are predicted to be proportional to, a panel each.
+
+    shown       {title: records of runs over d and k}, a dot a run; the last are rings, if several
+    quantities  names in PREDICTED
 
     Runs beyond the regime, k >= sqrt(d), are crosses.
     """
-    figure, axes = plt.subplots(1, len(laws), figsize=(2.6 * len(laws), 2.9), squeeze=False)
-    for axis, (label, (quantity, networks, (abscissa, xlabel))) in zip(axes[0], laws.items()):
+    width = 2.6 * max(2.5, len(quantities))
+    figure, axes = plt.subplots(1, len(quantities), figsize=(width, 2.9), squeeze=False)
+    for axis, quantity in zip(axes[0], quantities):
+        law = PREDICTED[quantity]
         for i, some in enumerate(shown.values()):
-            for network, color in networks.items():
+            for network, color in law.networks.items():
                 line = select(some, quantity=quantity, network=network)
                 d, k = line["d"].astype(float), line["k"].astype(float)
-                inside = k < d**0.5
-                for kind, marker in ((inside, "o"), (~inside, "X")):
+                for kind, marker in ((k < d**0.5, "o"), (k >= d**0.5, "X")):
                     face = "none" if i else color
                     look = {"color": color, "markerfacecolor": face, "markersize": 5}
-                    at = abscissa(d, k)[kind]
+                    at = law.abscissa(d, k)[kind]
                     axis.plot(at, line["value"][kind], marker, **look, alpha=0.8 if i else 1.0)
-        axis.set(xlabel=xlabel, title=label)
+        axis.set(xlabel=law.xlabel, title=law.title)
         decades(axis)
-        if slope is not None:
-            guide(axis, slope)
-    figure.legend(handles=_kinds([*shown], slope), loc="outside lower center", ncols=4)
+        if law.slope is not None:
+            guide(axis, law.slope)
+    figure.legend(handles=_kinds([*shown]), loc="outside lower center", ncols=4)
     return figure
 
 
-def _kinds(titles: list[str], slope: float | None) -> list[Line2D]:
+def _kinds(titles: list[str]) -> list[Line2D]:
     """What dots, rings, crosses and the line stand for."""
     plain = {"linestyle": "", "color": "black", "markersize": 5}
     found = [
@@ -58,8 +105,7 @@ def _kinds(titles: list[str], slope: float | None) -> list[Line2D]:
         for i, title in enumerate(titles)
     ]
     found.append(Line2D([], [], marker="X", label=r"$k = \sqrt{d}$ or more", **plain))
-    if slope is not None:
-        found.append(Line2D([], [], color=GREY, linewidth=1, label="as predicted"))
+    found.append(Line2D([], [], color=GREY, linewidth=1, label="as predicted"))
     return found
 
 
