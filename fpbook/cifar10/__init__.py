@@ -5,7 +5,6 @@ from fpbook.cifar10.features import measure_activity, measure_coding
 from fpbook.cifar10.few_images import few_images, publish_images, published_images
 from fpbook.cifar10.layers import measure_explained, measure_relations, measure_two_seeds
 from fpbook.cifar10.low_rank_and_ntk import (
-    linearisations,
     low_rank_variants,
     measure_beside_scratch,
     measure_low_rank,
@@ -53,7 +52,6 @@ __all__ = [
     "autoattack_correct",
     "cifar_runs",
     "few_images",
-    "linearisations",
     "low_rank_variants",
     "measure_accuracies",
     "measure_activity",

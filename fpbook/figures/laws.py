@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -86,9 +87,9 @@ def law_panels(shown: Mapping[str, pd.DataFrame], quantities: Sequence[str]) -> 
                 d, k = line["d"].astype(float), line["k"].astype(float)
                 for kind, marker in ((k < d**0.5, "o"), (k >= d**0.5, "X")):
                     face = "none" if i else color
-                    look = {"color": color, "markerfacecolor": face, "markersize": 5}
+                    look: dict[str, Any] = {"color": color, "markerfacecolor": face}
                     at = law.abscissa(d, k)[kind]
-                    axis.plot(at, line["value"][kind], marker, **look, alpha=0.8 if i else 1.0)
+                    axis.plot(at, line["value"][kind], marker, markersize=5, **look)
         axis.set(xlabel=law.xlabel, title=law.title)
         decades(axis)
         if law.slope is not None:
@@ -99,7 +100,7 @@ def law_panels(shown: Mapping[str, pd.DataFrame], quantities: Sequence[str]) -> 
 
 def _kinds(titles: list[str]) -> list[Line2D]:
     """What dots, rings, crosses and the line stand for."""
-    plain = {"linestyle": "", "color": "black", "markersize": 5}
+    plain: dict[str, Any] = {"linestyle": "", "color": "black", "markersize": 5}
     found = [
         Line2D([], [], marker="o", markerfacecolor="none" if i else "black", label=title, **plain)
         for i, title in enumerate(titles)
