@@ -11,7 +11,6 @@ from fpbook.cifar10.few_images import (
 )
 from fpbook.cifar10.layers import measure_explained, measure_relations, measure_two_seeds
 from fpbook.cifar10.low_rank_and_ntk import (
-    linearisations,
     low_rank_variants,
     measure_beside_scratch,
     measure_low_rank,
@@ -61,7 +60,6 @@ __all__ = [
     "cifar_nulls",
     "cifar_runs",
     "few_images",
-    "linearisations",
     "low_rank_variants",
     "measure_accuracies",
     "measure_activity",
