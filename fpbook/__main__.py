@@ -5,6 +5,7 @@ python -m fpbook validate   replay the executed chapters, and compare
 python -m fpbook build      build the site from the executed chapters, in _build/html
 python -m fpbook pdf        build the site, and print it into _build/book.pdf
 python -m fpbook convert    convert results of earlier versions, and write the ledger anew
+python -m fpbook explorer   train and publish the networks behind the explorer of sizes
 python -m fpbook verify     check that published results are what their checksums say
 
 Each has its own --help.
@@ -21,6 +22,7 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "build": "fpbook.build.site:main",
     "pdf": "fpbook.build.site:main_pdf",
     "convert": "fpbook.results.convert:main",
+    "explorer": "fpbook.synthetic.explorer_data:main",
     "verify": "fpbook.results.verify:main",
 }
 
