@@ -199,6 +199,8 @@ def _ascend(
 def along(direction: Tensor, radius: float) -> Attack:
     """The attack x - y radius u along a unit vector u = `direction` (d,), for labels -1 and +1."""
     checks.finite("radius", radius)
+    if checks.tensor("direction", direction, "(d,)").ndim != 1:
+        raise ValueError(f"direction is {tuple(direction.shape)}: give a vector (d,)")
     length = direction.norm().item()
     if not abs(length - 1) < 1e-3:
         advice = "give a unit vector, direction / direction.norm()"
@@ -216,6 +218,8 @@ def transfer(source: nn.Module, ball: Ball, **options: Any) -> Attack:
     It finds what the gradient of that one hides, and does not stop where `source` breaks, since the
     other may break further out.
     """
+    checks.network("source", source)
+    checks.instance("ball", ball, Ball, 'Ball("l2", 0.5)')
     return lambda _, x, y: pgd(source, x, y, ball, **options, stop=False)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -96,10 +97,16 @@ def all_finite(name: str, value: Tensor) -> Tensor:
     return value
 
 
+def module(name: str, value: Any) -> nn.Module:
+    """Return `value` if it is a network, else raise ValueError."""
+    if not isinstance(value, nn.Module):
+        raise ValueError(f"{name} = {shown(value)}: give a torch.nn.Module, a network")
+    return value
+
+
 def network(name: str, value: Any) -> nn.Module:
     """Return `value` if it is a network whose weights have values, else raise ValueError."""
-    if not isinstance(value, nn.Module):
-        raise ValueError(f"{name} = {shown(value)}: give a network, a torch.nn.Module")
+    module(name, value)
     for own, weight in [*value.named_parameters(), *value.named_buffers()]:
         if weight.is_meta:
             found = f"{name}: {own} has no values (device meta)"
@@ -130,9 +137,16 @@ def storable(name: str, count: int) -> int:
     return count
 
 
+def path(name: str, value: Any) -> Path:
+    """Return `value` as a path, ~ made the user's folder, if it is one, else raise ValueError."""
+    if not isinstance(value, str | Path) or value == "":
+        raise ValueError(f"{name} = {shown(value)}: give a path, a str or pathlib.Path")
+    return Path(value).expanduser()
+
+
 def several(name: str, values: Collection[str]) -> Collection[str]:
     """Return `values`, or raise ValueError if they are one str: its letters would be the names."""
-    if isinstance(values, str):
+    if isinstance(values, str) or not isinstance(values, Collection):
         raise ValueError(f"{name} = {values!r}: give a list, [{values!r}]")
     return values
 

@@ -44,7 +44,12 @@ def loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tenso
         y = tracked(y)
         output = one_output_each(model(x), x)
         values = objective(output, y)
-        (grad,) = torch.autograd.grad(values.sum(), x)
+        grad = None
+        if values.requires_grad:
+            (grad,) = torch.autograd.grad(values.sum(), x, allow_unused=True)
+    if grad is None:
+        advice = "give one that computes it without torch.no_grad(), .detach() and numpy"
+        raise ValueError(f"the model's output has no gradient in x: {advice}")
     return output.detach(), values.detach().float(), grad  # scores are bfloat16 under autocast
 
 

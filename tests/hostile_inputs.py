@@ -4,7 +4,6 @@
 the kind of argument. Each ends in a right result, or in one error of ours.
 """
 
-import copy
 import re
 import traceback
 import warnings
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hostile_calls import good_calls
+from hostile_calls import Refused, good_calls
 from hostile_values import KINDS
 from torch import Tensor, nn
 
@@ -24,14 +23,25 @@ from fpcore.ball import Ball
 
 OURS = Path(fpcore.__file__).parent
 ERRORS = (ValueError, TypeError, FloatingPointError, FileNotFoundError)
-ADVICE = re.compile(r"\b(give|choose|wrap|make|load|leave|delete|return|train|call|needs)\b")
+ADVICE = re.compile(
+    r"\b(give|choose|wrap|make|load|leave|delete|return|train|call|needs|copy|save|did you mean)\b"
+    r"|invalid int value|the network's layers are"
+)
 # What an error may call an argument instead.
+FIRST, SECOND = ("first network", "one network only", "same architecture"), ("second network",)
 ALSO = {
-    "model": ("the network", "net", "parameters", "weight"),
-    "net": ("model", "the network", "parameters", "weight"),
-    "x": ("samples", "images", "box"),
-    "w_adv": ("w",),
-    "clean": ("network", "model", "layer"),
+    "model": ("the network", "net", "weight", "layer", *FIRST),
+    "net": ("model", "the network", "weight", "layer"),
+    "one": FIRST,
+    "clean": ("path", *FIRST),
+    "other": (*SECOND, *FIRST[1:]),
+    "purified": (*SECOND, *FIRST[1:]),
+    "adversarial": ("path", "purified", *SECOND, *FIRST[1:]),
+    "x": ("images", "box", "batch"),
+    "held": ("the network",),
+    "data": ("batch", "spec"),
+    "output": ("scores",),
+    "images": ("(x, y)",),
 }
 # Wrong by kind, and yet right for some: what they return is judged as a result.
 TAKEN = {
@@ -52,6 +62,7 @@ class Case:
     ball: Ball | None
     x: Tensor | None
     may_pass: bool
+    also: tuple[str, ...] = ()  # what else an error may call the value
 
     @property
     def name(self) -> str:
@@ -75,6 +86,7 @@ def cases(folder: Path) -> Iterator[Case]:
                     call=lambda good=good, given=given: good.call(**given),
                     ball=given["ball"] if isinstance(given.get("ball"), Ball) else None,
                     x=given["x"] if isinstance(given.get("x"), Tensor) else None,
+                    also=(str(bad),) if kind == "path" and bad else (),
                     may_pass=wrong in TAKEN.get(kind, ()) or wrong in good.may_pass,
                 )
 
@@ -85,6 +97,8 @@ def verdict(case: Case) -> str | None:
         warnings.simplefilter("always")
         try:
             found = case.call()
+        except Refused as error:
+            return _of_words(case, str(error))
         except ERRORS as error:
             return _of_error(case, error)
         except Exception as error:
@@ -92,7 +106,7 @@ def verdict(case: Case) -> str | None:
     if strange := [one for one in said if not issubclass(one.category, EvaluationWarning)]:
         return f"a {strange[0].category.__name__} from inside: {strange[0].message}"
     if not (case.may_pass or said):
-        return f"was taken in silence, and gave {str(found)[:80]!r}"
+        return f"was taken in silence, and gave a {type(found).__name__}"
     return _of_result(case, found)
 
 
@@ -100,8 +114,11 @@ def _of_error(case: Case, error: Exception) -> str | None:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     if not Path(frame.filename).is_relative_to(OURS):
         return f"{type(error).__name__} of {frame.filename}: {error}"
-    text = str(error)
-    names = (case.argument, *ALSO.get(case.argument, ()))
+    return _of_words(case, str(error))
+
+
+def _of_words(case: Case, text: str) -> str | None:
+    names = (case.argument, *ALSO.get(case.argument, ()), *case.also)
     if not any(re.search(rf"(?<![a-z]){re.escape(name)}(?![a-z])", text) for name in names):
         return f"does not name {case.argument}: {text}"
     return None if ADVICE.search(text) else f"does not say what to give: {text}"
@@ -134,8 +151,3 @@ def _tensors(found: Any) -> Iterator[Tensor]:
     elif is_dataclass(found):
         for field in fields(found):
             yield from _tensors(getattr(found, field.name))
-
-
-def copied(value: Any) -> Any:
-    """A value that a call may change."""
-    return copy.deepcopy(value) if isinstance(value, nn.Module) else value

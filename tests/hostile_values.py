@@ -68,6 +68,11 @@ def of_x(x):
     yield "float16", x.half()
 
 
+def of_outputs(x):
+    """Outputs that are none; what is not finite in them is not finite in their losses."""
+    yield from ((wrong, value) for wrong, value in of_x(x) if wrong not in ("nan", "inf"))
+
+
 def of_signs(y):
     """Labels that are not -1 and +1, one a sample."""
     yield from of_labels(y)
@@ -104,6 +109,14 @@ def of_labels(y):
     yield "meta", y.to("meta")
 
 
+def of_boxed(x):
+    """Samples that are none, or outside the box (0, 1)."""
+    yield from of_x(x)
+    yield "above the box", 255 * x
+    yield "below the box", x - 1
+    yield "huge", 1e38 * x
+
+
 def of_network(net):
     """Networks that are none, or that do what none should."""
     yield "None", None
@@ -135,6 +148,8 @@ def of_attacked(net):
     """Those, and one that has no gradient."""
     yield from of_network(net)
     yield "no gradient", Constant(net)
+    yield "random", Wrapped(net, lambda out, x: out + torch.randn_like(out))
+    yield "batch", Wrapped(net, lambda out, x: out - out.mean(0))
 
 
 def of_layers_network(net):
@@ -174,6 +189,12 @@ def of_count(value):
     yield "zero", 0
 
 
+def of_size(value):
+    """What is no whole number of at least 1 of which there can be a matrix."""
+    yield from of_count(value)
+    yield "huge", 10**15
+
+
 def of_whole(value):
     """What is no whole number of at least 0."""
     yield "negative", -1
@@ -204,6 +225,11 @@ def of_real(value):
     yield "tensor", torch.tensor(0.1)
     yield "numpy", np.float32(0.1)
     yield "complex", 1j
+
+
+def of_signed(value):
+    """What is no finite number."""
+    yield from ((wrong, bad) for wrong, bad in of_real(value) if wrong != "negative")
 
 
 def of_rng(value):
@@ -285,8 +311,9 @@ def of_layer(value):
     yield "number", 3
 
 
-def of_path(folder):
+def of_path(value):
     """Files that are not there, or hold something else."""
+    folder = value if value.is_dir() else value.parent
     yield "absent", folder / "absent.pt"
     yield "nowhere", "/nowhere/at all"
     yield "empty text", ""
@@ -310,6 +337,28 @@ def of_path(folder):
     empty = folder / "an empty folder"
     empty.mkdir(exist_ok=True)
     yield "empty folder", empty
+
+
+def of_word(value):
+    yield "other", "nonsense"
+    yield "empty", ""
+    yield "number", "7"
+    yield "injected", "a; rm -rf /"
+
+
+def of_threat(value):
+    for wrong in ("l2", "l1:0.1", "l2:", "l2:x", "l2:-1", "l2:nan", "l2:inf", "l2:1/0", ":", ""):
+        yield wrong, wrong
+
+
+def of_integer(value):
+    for wrong in ("-1", "1.5", "x", "", "nan", "1e3"):
+        yield wrong, wrong
+
+
+def of_digits(value):
+    yield from of_integer(value)
+    yield "0", "0"
 
 
 class Evil:

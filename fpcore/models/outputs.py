@@ -63,7 +63,7 @@ def _classes(output: Tensor, y: Tensor, found: str) -> None:
 def one_label_each(output: Tensor, y: Tensor) -> None:
     """Raise ValueError unless y is (n,) for outputs (n, ...): another shape would be broadcast."""
     if y.shape != output.shape[:1]:
-        wanted = tuple(output.shape[:1])
+        wanted = f"{tuple(output.shape[:1])}, as the output {tuple(output.shape)} has rows"
         raise ValueError(f"y is {tuple(y.shape)}: give one label a sample, {wanted}")
 
 
@@ -111,7 +111,8 @@ def labels_for(output: Tensor, y: Tensor) -> None:
     _classes(output, y, "the model gives outputs")
     if len(y) and not 0 <= y.min() <= y.max() < output.shape[1]:
         found = f"y holds classes {y.min():g} to {y.max():g}"
-        raise ValueError(f"{found}: the network has scores of 0 to {output.shape[1] - 1}")
+        has = f"the network has scores of 0 to {output.shape[1] - 1}, its output's columns"
+        raise ValueError(f"{found}: {has}, give labels of these")
 
 
 def samples(x: Tensor, y: Tensor) -> None:
@@ -123,7 +124,8 @@ def samples(x: Tensor, y: Tensor) -> None:
     if x.ndim < 2 or (len(x) and not x.numel()):
         raise ValueError(f"x is {tuple(x.shape)}: give samples (n, ...), x[None] if it is one")
     if y.shape != x.shape[:1]:
-        raise ValueError(f"y is {tuple(y.shape)}: give one label a sample, ({len(x)},)")
+        wanted = f"({len(x)},), as x has {len(x)}"
+        raise ValueError(f"y is {tuple(y.shape)}: give one label a sample, {wanted}")
     if x.device != y.device:
         raise ValueError(f"x is on {x.device} and y on {y.device}: give both on one device")
     bad = ~x.isfinite().flatten(1).all(1)
