@@ -6,6 +6,7 @@ python -m fpbook build      build the site from the executed chapters, in _build
 python -m fpbook pdf        build the site, and print it into _build/book.pdf
 python -m fpbook convert    convert results of earlier versions, and write the ledger anew
 python -m fpbook verify     check that published results are what their checksums say
+python -m fpbook numerics   train in several arithmetics, and compare what is concluded
 
 Each has its own --help.
 """
@@ -22,6 +23,7 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "pdf": "fpbook.build.site:main_pdf",
     "convert": "fpbook.results.convert:main",
     "verify": "fpbook.results.verify:main",
+    "numerics": "fpbook.synthetic.precisions:main",
 }
 
 

@@ -45,6 +45,9 @@ ABSCISSAE: dict[str, Abscissa] = {
     "factor": Abscissa("what the power is of", kind=str),
     "sizes": Abscissa("sizes that a power law is fitted to", kind=str),
     "architecture": Abscissa("architecture of the network", kind=str),
+    "precision": Abscissa("what products are computed in", kind=str),
+    "threads": Abscissa("threads that compute", "threads", kind=int),
+    "check": Abscissa("what was tried", kind=str),
 }
 
 KINDS = {

@@ -105,6 +105,7 @@ QUANTITIES: dict[str, Quantity] = {
     "pairs": Quantity("samples times radii", unit="pairs"),
     "certified": Quantity("certified of these", unit="pairs"),
     "broken": Quantity("certified, and yet broken by an attack", unit="pairs"),
+    "margin_over_rounding": Quantity("smallest certified margin, over what float64 may miss"),
 }
 
 
