@@ -7,6 +7,7 @@ python -m fpbook pdf        build the site, and print it into _build/book.pdf
 python -m fpbook convert    convert results of earlier versions, and write the ledger anew
 python -m fpbook verify     check that published results are what their checksums say
 python -m fpbook numerics   train in several arithmetics, and compare what is concluded
+python -m fpbook trust      try much, count what stood: the page How far to trust this
 
 Each has its own --help.
 """
@@ -24,6 +25,7 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "convert": "fpbook.results.convert:main",
     "verify": "fpbook.results.verify:main",
     "numerics": "fpbook.synthetic.precisions:main",
+    "trust": "fpbook.build.trust:main",
 }
 
 

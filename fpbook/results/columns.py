@@ -48,6 +48,7 @@ ABSCISSAE: dict[str, Abscissa] = {
     "precision": Abscissa("what products are computed in", kind=str),
     "threads": Abscissa("threads that compute", "threads", kind=int),
     "check": Abscissa("what was tried", kind=str),
+    "seeds_of_a_result": Abscissa("seeds that an interval is of", "seeds", kind=int),
 }
 
 KINDS = {
