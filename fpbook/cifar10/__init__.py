@@ -11,7 +11,6 @@ from fpbook.cifar10.few_images import (
 )
 from fpbook.cifar10.layers import measure_explained, measure_relations, measure_two_seeds
 from fpbook.cifar10.low_rank_and_ntk import (
-    linearisations,
     low_rank_variants,
     measure_beside_scratch,
     measure_low_rank,
@@ -36,6 +35,7 @@ from fpbook.cifar10.networks import (
     published_networks,
     setting,
 )
+from fpbook.cifar10.null_tests import cifar_nulls, measure_sparsity
 from fpbook.cifar10.own_networks import (
     OWN,
     OwnExperiment,
@@ -57,9 +57,9 @@ __all__ = [
     "OwnExperiment",
     "Variant",
     "autoattack_correct",
+    "cifar_nulls",
     "cifar_runs",
     "few_images",
-    "linearisations",
     "low_rank_variants",
     "measure_accuracies",
     "measure_activity",
@@ -72,6 +72,7 @@ __all__ = [
     "measure_own",
     "measure_relations",
     "measure_removal",
+    "measure_sparsity",
     "measure_tangent",
     "measure_two_seeds",
     "of_each_seed",
