@@ -83,11 +83,22 @@ def _report(options: argparse.Namespace) -> None:
             seed=options.seed,
             attacked=options.attacked,
             described=described,
+            command=_words(options),
         ),
         options.out,
     )
     print(found.summary)
     print(f"The report: {report_folder(options.out)}/report.html")
+
+
+def _words(options: argparse.Namespace) -> tuple[str, ...]:
+    """The words that give these options, but for the folder."""
+    words = ["fpcore", options.command, str(options.clean), str(options.adversarial)]
+    for name, value in vars(options).items():
+        if value is not None and name not in ("command", "clean", "adversarial", "out"):
+            for one in value if isinstance(value, list) else [value]:
+                words.append(f"--{name}={one}")
+    return (*words, "--out=DIR")
 
 
 def read_ball(text: str) -> Ball:

@@ -2,6 +2,7 @@
 
 from fpbook.cifar10.experiment import CIFAR, THREATS, CifarExperiment
 from fpbook.cifar10.features import measure_activity, measure_coding
+from fpbook.cifar10.few_images import few_images, publish_images, published_images
 from fpbook.cifar10.layers import measure_explained, measure_relations, measure_two_seeds
 from fpbook.cifar10.low_rank_and_ntk import (
     linearisations,
@@ -51,6 +52,7 @@ __all__ = [
     "Variant",
     "autoattack_correct",
     "cifar_runs",
+    "few_images",
     "linearisations",
     "low_rank_variants",
     "measure_accuracies",
@@ -70,7 +72,9 @@ __all__ = [
     "open_cifar10",
     "own_arrays",
     "pgd_accuracy",
+    "publish_images",
     "publish_networks",
+    "published_images",
     "published_networks",
     "published_own",
     "removal_variants",

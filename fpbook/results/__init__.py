@@ -5,6 +5,7 @@ from fpbook.results.intervals import Interval, interval
 from fpbook.results.ledger import claims, ledger_sources, ledger_table
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
+from fpbook.results.sources import source_of
 from fpbook.results.store import (
     publish_arrays,
     publish_figure,
@@ -37,6 +38,7 @@ __all__ = [
     "rows",
     "select",
     "show",
+    "source_of",
     "summarise",
     "summary_table",
     "table",

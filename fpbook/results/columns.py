@@ -27,11 +27,14 @@ class Abscissa:
 
 ABSCISSAE: dict[str, Abscissa] = {
     "radius": Abscissa("radius of the attack", "l2 norm"),
+    "norm": Abscissa("norm of the attack", kind=str),
+    "steps": Abscissa("steps of the attack", kind=int),
     "threat": Abscissa("norm and radius of the attack", kind=str),
     "d": Abscissa("number of features", kind=int),
     "k": Abscissa("active features of a sample", kind=int),
     "width": Abscissa("hidden neurons", "neurons", kind=int),
     "width_factor": Abscissa("width", "times the network's"),
+    "head": Abscissa("head of attention", kind=int),
     "rank": Abscissa("rank of the update", kind=int),
     "alpha": Abscissa("share of the vector that is taken out"),
     "epoch": Abscissa("epoch of training", "epochs", kind=int),

@@ -36,6 +36,7 @@ QUANTITIES: dict[str, Quantity] = {
     "cos_chance": Quantity("|cos| of two random vectors"),
     # accuracies
     "clean_accuracy": _share("clean accuracy"),
+    "accuracy_without": _share("clean accuracy without a block"),
     "robust_accuracy": _share("robust accuracy", bound="upper"),
     "gradient_accuracy": _share("robust accuracy, by the gradient alone", bound="upper"),
     "pgd_accuracy": _share("robust accuracy under PGD", bound="upper"),

@@ -196,6 +196,9 @@ def _notes(modules: Mapping[str, nn.Module], unmet: list[str], order: str) -> tu
             notes.append(f"{name} is a {type(module).__name__}: its weights cannot be read")
         elif rows_of(module) and own_forward(module):
             notes.append(f"{name} is a {type(module).__name__}: its forward may change its weights")
+        for own, buffer in module.named_buffers(recurse=False):
+            if buffer.ndim > 1 and buffer.is_floating_point() and not rows_of(module):
+                notes.append(f"{name}.{own} is a buffer and no parameter: it is not counted")
     return tuple(notes)
 
 

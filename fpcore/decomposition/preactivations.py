@@ -1,5 +1,7 @@
-"""What a layer gives before normalisation and activation, neuron by neuron."""
+"""What layers give before normalisation and activation, neuron by neuron."""
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -29,22 +31,60 @@ def preactivation(net: nn.Module, layer: str, x: Any, held: Neurons | None = Non
     held = neurons(net, x) if held is None else held
     if layer not in held:
         raise ValueError(f"layer = {layer!r}: the network's layers are {[*held]}")
-    module = held.module(layer)
-    seen: list[Tensor] = []
+    seen, why = preactivations(net, [layer], x, held)
+    if layer not in seen:
+        raise NotObservedError(why[layer])
+    return seen[layer]
 
-    def note(_: nn.Module, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
-        if not seen:
-            seen.append(_response(held, layer, args, kwargs, out))
 
-    hook = _owner(held, layer, module).register_forward_hook(note, with_kwargs=True)
+def preactivations(
+    net: nn.Module, layers: Iterable[str], x: Any, held: Neurons
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """`preactivation` of several layers in one pass: {layer: (n, neurons, ...)} of those seen.
+
+    net     the network
+    layers  names in `neurons`
+    x       what the network is called with
+    held    its `neurons`
+
+    And of those not seen why: {layer: a sentence}.
+    """
+    seen: dict[str, Tensor] = {}
+    why = {layer: f"data do not meet layer {layer}" for layer in layers}
+    hooks = []
+    for layer in why:
+        try:
+            owner = _owner(held, layer, held.module(layer))
+        except NotObservedError as error:
+            why[layer] = str(error)
+            continue
+        note = partial(_note, held, layer, seen, why)
+        hooks.append(owner.register_forward_hook(note, with_kwargs=True))
     try:
         with evaluating(net):
             called(held.model, x)
     finally:
-        hook.remove()
-    if not seen:
-        raise NotObservedError(f"data do not meet layer {layer}")
-    return seen[0]
+        for hook in hooks:
+            hook.remove()
+    return seen, {layer: said for layer, said in why.items() if layer not in seen}
+
+
+def _note(
+    held: Neurons,
+    layer: str,
+    seen: dict[str, Tensor],
+    why: dict[str, str],
+    _: nn.Module,
+    args: tuple,
+    kwargs: dict[str, Any],
+    out: Any,
+) -> None:
+    """A forward hook that keeps what a layer gives in the first call of its owner."""
+    if layer not in seen:
+        try:
+            seen[layer] = _response(held, layer, args, kwargs, out)
+        except NotObservedError as error:
+            why[layer] = str(error)
 
 
 def _owner(held: Neurons, layer: str, module: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fpcore import seeding
 from fpcore.decomposition.filter_spectra import scrambled
 from fpcore.decomposition.layers import neurons, paired, switched_on
-from fpcore.decomposition.preactivations import NotObservedError, preactivation
+from fpcore.decomposition.moments import moments, watched
 from fpcore.decomposition.purification import at_least_float32, cosine
 
 
@@ -111,46 +111,22 @@ def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict
 
     Returns the share of the variance, {layer: (neurons,)}, of preactivations, position by position,
     of the neurons switched on, in each layer but the last. Random neurons explain something, too:
-    compare. A `LeftOutWarning` names the layers whose preactivations are not seen, or that have
-    more neurons than x has positions to fit them on.
+    compare. A neuron that gives one value on all of `held` has no variance: NaN. A `LeftOutWarning`
+    names the layers whose preactivations are not seen, or that have more neurons than x has
+    positions to fit them on. Each network runs once over x and once over `held`.
     """
-    hidden = [*paired(one, other, x)][:-1]
+    pairs = paired(one, other, x)
     for name, images in {"x": x, "held": held}.items():
         if isinstance(images, Tensor) and not images.isfinite().all():
             raise ValueError(f"{name} is not finite (NaN or infinity): give images of numbers")
-    nets = {net: (neurons(net, x), switched_on(net, x)) for net in (one, other)}
-
-    def rows(net: nn.Module, layer: str, images: Tensor) -> Tensor:
-        """The preactivations (n h w, neurons)."""
-        held_by, on = nets[net]
-        maps = preactivation(net, layer, images, held_by)[:, on[layer]]
-        return maps.movedim(1, -1).flatten(0, -2).double()
-
-    found, left_out = {}, []
-    for layer in hidden:
-        try:
-            a, b = rows(one, layer, x), rows(other, layer, x)
-        except NotObservedError:
-            left_out.append(layer)
-            continue
-        if not len(a) > a.shape[1]:
-            left_out.append(layer)
-            continue
-        held_rows = rows(one, layer, held), rows(other, layer, held)
-        found[layer] = _explained(a, b, *held_rows)
+    hidden = [*pairs][:-1]
+    nets = watched(one, x), watched(other, x)
+    fitted, left_out = moments(*nets, hidden, x)
+    left_out |= {name for name, of in fitted.items() if of.n <= int(nets[0].on[name].sum())}
+    there = [layer for layer in hidden if layer not in left_out]
+    test, _ = moments(*nets, there, held)
     if left_out:
+        named = ", ".join(layer for layer in hidden if layer in left_out)
         why = "what they give is not seen, or x has fewer positions than they have neurons"
-        warnings.warn(f"nothing is said of {', '.join(left_out)}: {why}", LeftOutWarning, 3)
-    return found
-
-
-def _explained(a: Tensor, b: Tensor, a_held: Tensor, b_held: Tensor) -> Tensor:
-    """The share of the variance of the columns of b that a linear map of a's explains, held out."""
-    # Least squares of the deviations from the mean; a ridge, since neurons may depend on each
-    # other.
-    here, there = a - a.mean(0), b - b.mean(0)
-    gram = here.T @ here
-    ridge = 1e-9 * gram.diagonal().sum() * torch.eye(len(gram)).to(gram)
-    linear = torch.linalg.solve(gram + ridge, here.T @ there)
-    missed = b_held - b.mean(0) - (a_held - a.mean(0)) @ linear
-    return 1 - missed.square().sum(0) / (b_held - b_held.mean(0)).square().sum(0)
+        warnings.warn(f"nothing is said of {named}: {why}", LeftOutWarning, 3)
+    return {layer: test[layer].explained(*fitted[layer].linear()) for layer in there}

@@ -171,6 +171,7 @@ def _about(subjects: Subjects, split: Shares | None, seconds: float) -> dict[str
         "data": None,
         "ball": None,
         "attack": ATTACK if ball else None,
+        "command": list(subjects.command),
     }
     if data is not None and split is not None:
         scores = outputs(subjects.clean, data.x[:2])

@@ -135,10 +135,19 @@ def layer_table(content: Mapping[str, Any], measured: Measured) -> dict[str, Any
         rows.append({
             **layer,
             "cos": cos[i],
+            "by_head": _by_head(measured, layer),
             "bins": drawing.histogram(own, _in_words(own)) if own else None,
             "cells": [(one["values"][i], one["form"], one["more"]) for one in columns],
         })  # fmt: skip
     return {"columns": columns, "rows": rows}
+
+
+def _by_head(measured: Measured, layer: Mapping[str, Any]) -> list[tuple[int, float]]:
+    """The heads of attention with the lowest and the highest median cosine, with it."""
+    cos = functools.partial(measured.value, "cos_to_clean", network="purified", layer=layer["name"])
+    each = [(head, cos(head=head)) for head in range(layer.get("heads", 1))]
+    there = sorted((value, head) for head, value in each if is_number(value))
+    return [(head, value) for value, head in (there[0], there[-1])] if len(there) > 1 else []
 
 
 def _in_words(bins: Mapping[str, Sequence[int]]) -> str:

@@ -18,7 +18,8 @@ Pairs = Mapping[str, Mapping[str, tuple[Tensor, Tensor]]]
 class Layout:
     """The layers of an architecture, as the report tells of them.
 
-    table     one row a layer: name, type, neurons, fan_in, weights, head
+    table     one row a layer: name, type, neurons, fan_in, weights, head (gives the score),
+              heads (of attention; 1 elsewhere)
     head      the layer whose output is the score
     kernels   {layer: (channels, h, w)} of convolutions over images whose kernel is no point
     coverage  how much of the network's matrices the layers hold, and what is left out
@@ -33,6 +34,10 @@ class Layout:
     def names(self) -> list[str]:
         """The layers' names, in order."""
         return [row["name"] for row in self.table]
+
+    def heads(self, layer: str) -> int:
+        """How many heads of attention the neurons of a layer are shared out to; 1: none."""
+        return next(row["heads"] for row in self.table if row["name"] == layer)
 
     def share(self, layer: str) -> float:
         """The share of a layer in the weights of all layers."""
@@ -63,6 +68,7 @@ def layout(net: nn.Module, x: Tensor | None) -> Layout:
                 "fan_in": fan_in,
                 "weights": count * fan_in,
                 "head": name == rows.head,
+                "heads": rows.rows[name].heads,
             }
         )
     shapes = {name: rows.kernel(name) for name in rows}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fpcore.reporting.lookup import found
+from fpcore.reporting.shown import interval_of_share
 
 NEAR = 0.05  # a control's median cosine so little above that of w' is comparable
 SMALL = 30  # fan-in below which even random vectors have a sizeable |cos|
@@ -114,17 +115,10 @@ def _of_accuracies(content: Mapping[str, Any]) -> list[str]:
     before, after = (found(records, "robust_accuracy", role) for role in ("clean", "purified"))
     if before is not None and after is not None:
         n = data["attacked"]
-        if _interval(after, n)[0] <= _interval(before, n)[1]:
+        own, its = interval_of_share(after, n), interval_of_share(before, n)
+        if own is None or its is None or own[0] <= its[1]:
             said.append(
                 f"w' was not shown to be more robust than w ({after:.1%} against {before:.1%} of "
                 f"{n} images): what was taken from w says nothing about robustness here."
             )
     return said
-
-
-def _interval(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share of n independent images."""
-    from scipy.stats import binomtest  # here: it is slow to import
-
-    ends = binomtest(round(share * n), n).proportion_ci(method="wilson")
-    return float(ends.low), float(ends.high)

@@ -68,7 +68,7 @@ def page(content: Mapping[str, Any]) -> str:
         "accuracies": accuracies(content, measured),
         "removed_chart": removed_parts(content, measured),
         "spectra": spectra(content, measured),
-        "command": _command(content),
+        "command": shlex.join(about["command"]) if about.get("command") else None,
         "duration": _duration(about.get("seconds")),
     }
     return _template().render(content=content, colors=drawing.COLORS, **view)
@@ -197,24 +197,6 @@ def _split(measured: Measured) -> float | None:
     """cos^2 of the median neuron: the share of its squared length that beta w' has."""
     cos = measured.value("cos_to_clean", network="purified")
     return cos * cos if is_number(cos) and 0 <= cos <= 1 else None
-
-
-def _command(content: Mapping[str, Any]) -> str | None:
-    """The command that makes the report anew; None if it was made in Python, of no architecture."""
-    about = content["about"]
-    if not about.get("architecture"):
-        return None
-    source = {name: network["source"] for name, network in about["networks"].items()}
-    words = ["fpcore", "report", source["clean"], source["purified"]]
-    words += ["--arch", about["architecture"]]
-    if data := about.get("data"):
-        words += ["--data", data["name"]]
-    if ball := about.get("ball"):
-        words += ["--ball", f"{ball['norm']}:{ball['radius']}"]
-    for name in ("init", "control", "scratch"):
-        words += [f"--{name}", source[name]] if name in source else []
-    words += ["--seed", f"{about['seed']}", "--out", "DIR"]
-    return shlex.join(words)
 
 
 def _duration(seconds: float | None) -> str:

@@ -37,6 +37,7 @@ class Parts:
             if path.exists():
                 _check_same(path, content)
             else:
+                _check_free(path.parent.parent)
                 write_atomically(path, json.dumps(content).encode())
 
     def measured(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -82,6 +83,14 @@ def _check_same(path: Path, ours: Mapping[str, Any]) -> None:
     if differing:
         found = f"{path.parent.parent} is of another report"
         raise ValueError(f"{found} ({', '.join(differing)}): {BEGIN_ANEW}")
+
+
+def _check_free(out: Path) -> None:
+    """Raise ValueError if a folder holds a report whose parts are not kept: it would be lost."""
+    for name in ("report.json", "report.html"):
+        if (out / name).exists():
+            found = f"out = '{out}' holds a {name} that did not begin here"
+            raise ValueError(f"{found}: give another folder, or move it away")
 
 
 def _close(said: Mapping[str, list], says: Mapping[str, list], role: str) -> bool:

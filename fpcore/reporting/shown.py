@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 from markupsafe import Markup
 
-KEYS = ("quantity", "network", "layer", "rank", "alpha", "threat")
+KEYS = ("quantity", "network", "layer", "rank", "alpha", "threat", "head")
 IN_SYMBOLS = {
     "clean": Markup("w"),
     "purified": Markup("w′"),
@@ -26,7 +26,7 @@ FORMS = {
 
 
 class Measured:
-    """The records of a report, found by quantity, network, layer, rank, alpha and threat."""
+    """The records of a report, found by quantity, network, layer, rank, alpha, threat and head."""
 
     def __init__(self, records: Iterable[Mapping[str, Any]]):
         self.values: dict[tuple, Any] = {}

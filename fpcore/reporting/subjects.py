@@ -37,6 +37,7 @@ class Subjects:
     seed       of random vectors and random starts
     attacked   number of images on which variants are attacked
     described  {role: {"source": where it is from, "notes": what to know of it}}
+    command    the words of the command line that makes the report anew; none: it was a call
     """
 
     networks: dict[str, nn.Module]
@@ -46,6 +47,7 @@ class Subjects:
     seed: int = 0
     attacked: int = 200
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
 
     @property
     def clean(self) -> nn.Module:

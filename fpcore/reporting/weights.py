@@ -100,9 +100,11 @@ def _relations(
         if not both.any():
             part["notes"].append(f"{layer}: no neuron is switched on in both clean and {role}")
             continue
-        cos = cosine(w, other)[both]
+        every = cosine(w, other)
+        cos = every[both]
         part["cos"][role] = cos.tolist()
         part["records"] += _of_cosines(cos, role, layer, record)
+        part["records"] += _by_head(every, both, layout.heads(layer), role, layer, record)
         if layer != layout.head:
             part["own"][role] = _own_ancestors(w, other, on["clean"][layer], both)
     if "init" in pairs:
@@ -116,12 +118,25 @@ def _relations(
                 part["records"].append(record("cos_to_init", cos.median(), role, layer))
 
 
-def _of_cosines(cos: Tensor, role: str, layer: str | None, record: Record) -> list[dict[str, Any]]:
+def _of_cosines(
+    cos: Tensor, role: str, layer: str | None, record: Record, **over: Any
+) -> list[dict[str, Any]]:
     """Of cosines with w the median, and the share with |beta w'| > |v|, which is cos^2 > 1/2."""
     return [
-        record("cos_to_clean", cos.median(), role, layer),
-        record("share_dominant", (cos**2 > 0.5).double().mean(), role, layer),
+        record("cos_to_clean", cos.median(), role, layer, **over),
+        record("share_dominant", (cos**2 > 0.5).double().mean(), role, layer, **over),
     ]
+
+
+def _by_head(
+    cos: Tensor, both: Tensor, heads: int, role: str, layer: str, record: Record
+) -> list[dict[str, Any]]:
+    """`_of_cosines` of each head of attention whose neurons are on in both; none without heads."""
+    if heads == 1:
+        return []
+    each = enumerate(zip(cos.chunk(heads), both.chunk(heads)))
+    found = [(head, own[there]) for head, (own, there) in each if there.any()]
+    return [row for head, own in found for row in _of_cosines(own, role, layer, record, head=head)]
 
 
 def _own_ancestors(w: Tensor, other: Tensor, on: Tensor, both: Tensor) -> list[int]:

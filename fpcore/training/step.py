@@ -21,13 +21,15 @@ from fpcore.training.processes import Processes
 Loss = Callable[[nn.Module, Tensor, Tensor, Ball], Tensor]
 
 # What may be not finite in a step, and the fix. A step has the first of them that applies.
-LOSS, DATA, GRADIENT = 1, 2, 3
+LOSS, DATA, GRADIENT, OWN_LOSS = 1, 2, 3, 4
 FAULTS = {
     0: "give a smaller lr than {lr}",
     LOSS: "give a smaller lr than {lr}",
     DATA: "the data hold numbers that are not finite (NaN or infinity), give data without them",
     GRADIENT: "the network's gradient in x is not finite, so there is no adversarial example: "
     "give a network that is differentiable there, or radius=0",
+    OWN_LOSS: "the loss that was given is not finite on the very first batch, of finite weights "
+    "and data: give one that is",
 }
 
 
@@ -99,7 +101,8 @@ class Step:
         self.processes.take_first(self.net.buffers())
         # A network that has diverged has no gradient either: there it is the loss that tells.
         diverged = (fault != DATA) & ~value.detach().isfinite()
-        self.fault = torch.where(self.fault == 0, torch.where(diverged, LOSS, fault), self.fault)
+        why = OWN_LOSS if self.loss is not None and step == 0 else LOSS
+        self.fault = torch.where(self.fault == 0, torch.where(diverged, why, fault), self.fault)
         self.total += share * value.detach()
 
     def mean_loss(self, steps: int, done: int) -> float:

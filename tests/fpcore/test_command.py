@@ -61,6 +61,8 @@ def test_it_measures_saves_and_prints_ten_lines(loaders, tmp_path, capsys):
     assert about["data"]["notes"] == ["noise"] and about["seed"] == 3
     assert {r["layer"] for r in content["records"] if "layer" in r} == {"0", "9"}
     assert loaders[-1] == ("noise", 12) and ("w.pt", "mine:net") in loaders
+    assert command.main([*about["command"][1:-1], f"--out={tmp_path}"]) == 0  # it goes on there
+    assert json.loads((tmp_path / "report.json").read_text()) == content
 
 
 def test_without_data_it_is_of_weights_alone(tmp_path, capsys):
@@ -113,6 +115,7 @@ def test_a_ball_is_read(text, ball):
 
 
 def test_it_is_a_module_that_runs():
-    code = "import runpy, sys; sys.argv = ['fpcore', '--help']; runpy.run_module('fpcore')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "fpcore", "--help"], capture_output=True, text=True
+    )
     assert done.returncode == 0 and "report" in done.stdout

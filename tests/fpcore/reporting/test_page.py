@@ -267,23 +267,28 @@ def test_two_records_of_the_same_thing_are_refused():
             draw(content)
 
 
-def test_the_command_repeats_it():
-    (command,) = [t for _, _, t in Parsed(page(CASES["all of it, 10 layers"])).all("pre")]
-    words = shlex.split(command)
-    folder = "runs/cifar10 resnet18"
-    assert words[:2] == ["fpcore", "report"]
-    assert words[2:4] == [f"{folder}/clean.safetensors", f"{folder}/purified.safetensors"]
-    options = dict(zip(words[4::2], words[5::2]))
-    assert options == {
-        "--arch": "torchvision:resnet18",
-        "--data": "cifar10",
-        "--ball": "l2:0.5",
-        "--init": f"{folder}/init.safetensors",
-        "--control": f"{folder}/control.safetensors",
-        "--scratch": f"{folder}/scratch.safetensors",
-        "--seed": "0",
-        "--out": "DIR",
-    }
+def test_the_command_is_the_one_that_was_given():
+    content = copy.deepcopy(CASES["all of it, 10 layers"])
+    given = ["fpcore", "report", "my runs/w.pt", "w'.pt", "--arch=torchvision:resnet18"]
+    content["about"]["command"] = given
+    (command,) = [t for _, _, t in Parsed(page(content)).all("pre")]
+    assert shlex.split(command) == given
+
+
+def test_of_a_call_there_is_no_command():
+    content = copy.deepcopy(CASES["all of it, 10 layers"])
+    content["about"]["command"] = []
+    assert not Parsed(page(content)).all("pre")
+    assert "of modules that no command can name" in page(content)
+
+
+def test_heads_of_attention_are_told_apart():
+    content = copy.deepcopy(CASES["all of it, 10 layers"])
+    layer = content["layers"][3]
+    layer["heads"] = 3
+    of = {"quantity": "cos_to_clean", "network": "purified", "layer": layer["name"], "seed": 0}
+    content["records"] += [{**of, "head": h, "value": v} for h, v in enumerate((0.9, 0.7, 0.8))]
+    assert "3 heads: 0.700 (head 1) to 0.900 (head 0)" in page(content)
 
 
 def luminance(color):

@@ -39,7 +39,7 @@ def test_it_keeps_the_contract(whole):
     assert {*content["coverage"]} == {"share", "left_out", "tied", "order", "notes"}
     assert content["coverage"]["share"] == 1
     for row in content["layers"]:
-        assert {*row} == {"name", "type", "neurons", "fan_in", "weights", "head"}
+        assert {*row} == {"name", "type", "neurons", "fan_in", "weights", "head", "heads"}
     assert [row["name"] for row in content["layers"] if row["head"]] == ["9"]
     for layers in content["histograms"]["cos_to_clean"].values():
         assert all(len(counts) == 40 for counts in layers.values())

@@ -122,6 +122,15 @@ def test_equal_weights_with_other_code_are_another_report(tmp_path):
         report(one, other, images(8), out=tmp_path, progress=False)
 
 
+@pytest.mark.parametrize("name", ["report.json", "report.html"])
+def test_a_folder_with_a_report_that_did_not_begin_there_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("another's")
+    with pytest.raises(ValueError, match=f"holds a {name} that did not begin here: give another"):
+        report(**changed(), out=tmp_path, progress=False)
+    assert [*tmp_path.iterdir()] == [tmp_path / name]
+    assert (tmp_path / name).read_text() == "another's"
+
+
 def test_a_damaged_part_is_named(tmp_path):
     report(**changed(), out=tmp_path, progress=False)
     (part,) = (tmp_path / "parts").glob("layer-1-*.json")

@@ -26,6 +26,41 @@ def lower_median(values):
     return np.sort(values)[(len(values) - 1) // 2]
 
 
+class Attending(nn.Module):
+    """Attention of two heads over four tokens, and a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+
+def test_attention_is_told_of_head_by_head():
+    torch.manual_seed(0)
+    clean = Attending().eval()
+    other = copy.deepcopy(clean)
+    with torch.no_grad():  # the second head's keys are turned, of three neurons of six
+        other.attention.in_proj_weight[9:12] = torch.randn(3, 6)
+    made = report(clean, other, images=(torch.rand(8, 4, 6), torch.arange(8) % 3), progress=False)
+    w, w_adv = (
+        net.attention.in_proj_weight.detach()[6:12].double().numpy() for net in (clean, other)
+    )
+    expected = [lower_median(cosines(w[h], w_adv[h])) for h in (slice(0, 3), slice(3, 6))]
+    found = [
+        row["value"]
+        for row in made.records
+        if row["quantity"] == "cos_to_clean"
+        and row.get("layer") == "attention.key"
+        and "head" in row
+    ]
+    assert found == pytest.approx(expected, abs=1e-6) and found[0] == pytest.approx(1)
+    assert not any("head" in row for row in made.records if row.get("layer") == "head")
+    assert {row["name"]: row["heads"] for row in made.content["layers"]}["attention.value"] == 2
+
+
 @pytest.fixture(scope="module", params=[convolutional, perceptron])
 def pair(request):
     nets = five(request.param)

@@ -120,6 +120,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_within_the_interval(bad, every,
         train(network(), data, QUICK, loss=breaking, every=every)
 
 
+def test_a_loss_that_is_never_finite_is_told_from_a_step_that_is_too_large(data):
+    with pytest.raises(FloatingPointError, match="not finite on the very first batch") as caught:
+        train(network(), data, QUICK, loss=lambda *given: plain(*given) * math.nan)
+    assert "smaller lr" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "field", [{"attack_steps": 3}, {"attack_step_size": 0.5}, {"random_start": True}]
 )
