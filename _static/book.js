@@ -27,6 +27,11 @@ new MutationObserver(() => {
   }
 }).observe(document, { childList: true, subtree: true });
 
+// What a control says aloud is what is written on it.
+addEventListener("DOMContentLoaded", () => {
+  for (const one of document.querySelectorAll("details > summary[aria-label], button.search-button-field[aria-label]")) one.removeAttribute("aria-label");
+});
+
 // A formula in the text that is wider than its line scrolls in itself, as displayed ones do.
 addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;

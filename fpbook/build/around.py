@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import fpcore
+from fpbook.results.files import ROOT
 
 WORDS_A_MINUTE = 200  # of a text with formulas
 LISTING = "measured.json"  # of the statements that are measured, in the book's order
@@ -48,9 +48,15 @@ def reading_time(body: str) -> str:
     return "1 minute" if minutes == 1 else f"{minutes} minutes"
 
 
+def edition() -> str:
+    """The number of this edition: the newest in the list of changes."""
+    newest = re.search(r"^## (\S+):", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    return newest[1] if newest else "unnumbered"
+
+
 def edition_link(up: str) -> str:
     """The edition of the book, a link to the list of changes; `up` leads to the site's root."""
-    return f'<a href="{up}pages/changes.html">edition {fpcore.__version__}</a>'
+    return f'<a href="{up}pages/changes.html">edition {edition()}</a>'
 
 
 def citation(title: str, page: str, url: str, year: str) -> str:
@@ -65,7 +71,7 @@ def citation(title: str, page: str, url: str, year: str) -> str:
     lines = {
         "author": "{The fpcore authors}",
         "title": f"{title}. In: Feature Purification, an executable book",
-        "edition": fpcore.__version__,
+        "edition": edition(),
         "year": year,
         "url": html.escape(url),
     }

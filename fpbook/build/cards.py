@@ -12,7 +12,7 @@ _ROW = re.compile(r"^\| *(\$.*?) *\| *(.*?) *\| *(.*?) *\|$", re.M)
 _MATH = re.compile(r"(\$[^$]+\$)")
 
 
-def cards(glossary: str, notation: str) -> str:
+def cards_script(glossary: str, notation: str) -> str:
     """A script that gives the pages the glossary's terms and the symbols of the notation.
 
     glossary: the page of that name, in Markdown
@@ -27,7 +27,7 @@ def cards(glossary: str, notation: str) -> str:
         for term, meaning in _TERM.findall(glossary.split(":::{glossary}")[-1].split("\n:::")[0])
     ]
     symbols = {
-        plain(symbol[1:-1]): f"{symbol}: {as_html(meaning)}"
+        without_spaces(symbol[1:-1]): f"{symbol}: {as_html(meaning)}"
         for named, _, meaning in _ROW.findall(notation)
         for symbol in _MATH.findall(named)
     }
@@ -35,7 +35,7 @@ def cards(glossary: str, notation: str) -> str:
     return f"window.bookCards = {content};\n"
 
 
-def plain(formula: str) -> str:
+def without_spaces(formula: str) -> str:
     """A formula without what does not show: spaces, and braces around a single sign."""
     return re.sub(r"\{(\w)\}", r"\1", re.sub(r"\s+", "", formula))
 
@@ -58,7 +58,7 @@ def write_cards(source: Path) -> None:
     """Write the script beside the pages that are built, which all load it."""
     glossary, notation = (source / "pages" / f"{name}.md" for name in ("glossary", "notation"))
     if glossary.exists() and notation.exists():
-        script = cards(glossary.read_text(), notation.read_text())
+        script = cards_script(glossary.read_text(), notation.read_text())
         (source / "_static" / "cards.js").write_text(script)
 
 

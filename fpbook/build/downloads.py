@@ -1,4 +1,4 @@
-"""All published results to take away: the files themselves, and a table of each for spreadsheets."""
+"""All published results to take away: the files, and tables of them for spreadsheets."""
 
 import shutil
 from pathlib import Path

@@ -15,7 +15,7 @@ from fpcore.decomposition.purification import decompose, live
 from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 
-PUBLISHED = "headline"  # the name of the published neuron, and of its picture
+HEADLINE = "headline"  # the name of the published neuron, and of its picture
 PARTS = {  # {part: (its title, colour)}
     "clean": ("a clean neuron", CLEAN),
     "purified": ("after adversarial training", PURIFIED),
@@ -63,10 +63,10 @@ def neuron_in_parts(parts: Mapping[str, Tensor]) -> Figure:
 def publish_neuron(run: SyntheticRun) -> None:
     """Write the typical neuron of a run to the results, as numbers and as a picture."""
     parts = neuron_parts(run.clean, run.purified, run.data)
-    publish_arrays(PUBLISHED, {f"neuron/{name}": part for name, part in parts.items()})
-    publish_figure(PUBLISHED, neuron_in_parts(parts))
+    publish_arrays(HEADLINE, {f"neuron/{name}": part for name, part in parts.items()})
+    publish_figure(HEADLINE, neuron_in_parts(parts))
 
 
 def published_neuron() -> dict[str, Tensor]:
     """What `publish_neuron` wrote; FileNotFoundError if that was never published."""
-    return published_arrays(PUBLISHED)["neuron"]
+    return published_arrays(HEADLINE)["neuron"]
