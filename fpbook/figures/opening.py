@@ -67,6 +67,9 @@ def publish_neuron(run: SyntheticRun) -> None:
     publish_figure(HEADLINE, neuron_in_parts(parts))
 
 
-def published_neuron() -> dict[str, Tensor]:
-    """What `publish_neuron` wrote; FileNotFoundError if that was never published."""
-    return published_arrays(HEADLINE)["neuron"]
+def published_neuron() -> dict[str, Tensor] | None:
+    """What `publish_neuron` wrote; None if it never did."""
+    try:
+        return published_arrays(HEADLINE)["neuron"]
+    except FileNotFoundError:
+        return None

@@ -26,6 +26,7 @@ def test_the_parts_add_up_to_a_neuron_of_length_one_whose_feature_is_positive(ru
 
 
 def test_what_was_published_is_drawn_again(run, results):
+    assert opening.published_neuron() is None
     opening.publish_neuron(run)
     assert (results / "headline.png").exists()
     parts = opening.neuron_parts(run.clean, run.purified, run.data)
