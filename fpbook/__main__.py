@@ -8,6 +8,8 @@ python -m fpbook convert    convert results of earlier versions, and write the l
 python -m fpbook explorer   train and publish the networks behind the explorer of sizes
 python -m fpbook frames     attack some images, and publish the explorer of images
 python -m fpbook verify     check that published results are what their checksums say
+python -m fpbook numerics   train in several arithmetics, and compare what is concluded
+python -m fpbook trust      try much, count what stood: the page How far to trust this
 
 Each has its own --help.
 """
@@ -26,6 +28,8 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "explorer": "fpbook.synthetic.explorer_data:main",
     "frames": "fpbook.widgets.image_frames:main",
     "verify": "fpbook.results.verify:main",
+    "numerics": "fpbook.synthetic.precisions:main",
+    "trust": "fpbook.build.trust:main",
 }
 
 
