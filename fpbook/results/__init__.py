@@ -6,7 +6,7 @@ from fpbook.results.intervals import Interval, interval
 from fpbook.results.ledger import claims, ledger_sources, verdict_counts
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
-from fpbook.results.sources import source_of
+from fpbook.results.sources import quoted, source_of
 from fpbook.results.store import (
     publish_arrays,
     publish_figure,
@@ -35,6 +35,7 @@ __all__ = [
     "published",
     "published_arrays",
     "published_with_arrays",
+    "quoted",
     "record",
     "result_csv",
     "rows",
