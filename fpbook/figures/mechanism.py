@@ -219,6 +219,6 @@ def pulled_to(
         axis.plot(grid, measured, mark, color=color, label=f"{label}, gradient")
     axis.plot(grid, grid, ":", color="black", linewidth=1, label="at rest")
     landmark(axis, data.k / math.sqrt(data.d), r"$k/\sqrt{d}$", "center")
-    axis.set(xlabel="mixture $r$ of the network", ylabel="mixture pulled to", ylim=(-0.1, 0.75))
-    axis.legend(loc="upper left", ncols=2)
+    axis.set(xlabel="mixture $r$ of the network", ylabel="mixture pulled to", ylim=(-0.1, 0.6))
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
