@@ -8,6 +8,7 @@ import yaml
 from nbformat import NotebookNode
 
 from fpbook.build.rooms import ROOMS, modules, room_imports
+from fpbook.build.trust_tables import trust_page
 from fpbook.results.files import ROOT
 from fpbook.results.tables import markdown_table
 
@@ -30,6 +31,7 @@ def generate(source: Path, notebooks: dict[Path, NotebookNode], root: Path = ROO
         "status": lambda: status(runs),
         "rooms": rooms,
         "reference": reference,
+        "trust": trust_page,
     }
     for page in source.glob("pages/*.md"):
         lines = re.compile(r"^% generated: (\w+)$", re.M)
