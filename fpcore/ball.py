@@ -35,7 +35,7 @@ class Ball:
 
     def check(self, x: Tensor) -> None:
         """Raise ValueError if x leaves the box: to be clipped, it would have to leave the ball."""
-        if self.box is not None and x.numel():
+        if checks.tensor("x", x).numel() and self.box is not None:
             low, high = self.box
             least, most = (value.item() for value in x.detach().aminmax())
             slack = 1e-5 * (high - low)

@@ -1,16 +1,11 @@
-"""What attacks raise, its gradient in x, and the warning where there is none."""
-
-import warnings
+"""What attacks raise, its gradient in x, and what is said where there is none."""
 
 import torch
 from torch import Tensor, nn
 
+from fpcore.alerts import GradientWarning, warn
 from fpcore.ball import Ball
 from fpcore.models.outputs import one_label_each, one_output_each
-
-
-class GradientWarning(UserWarning):
-    """An attack had no finite gradient for some samples: what it finds bounds nothing for them."""
 
 
 def warn_of_lost(lost: Tensor, ball: Ball) -> None:
@@ -19,7 +14,7 @@ def warn_of_lost(lost: Tensor, ball: Ball) -> None:
     if count:
         found = f"for {count} of {len(lost)} samples the network's gradient in x is not finite"
         advice = "the attack missed them, so that a robust accuracy may be too high"
-        warnings.warn(f"{found}: {advice}", GradientWarning, stacklevel=3)
+        warn(f"{found}: {advice}", GradientWarning, stacklevel=3)
 
 
 def objective(output: Tensor, y: Tensor) -> Tensor:
@@ -49,7 +44,12 @@ def loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tenso
         y = tracked(y)
         output = one_output_each(model(x), x)
         values = objective(output, y)
-        (grad,) = torch.autograd.grad(values.sum(), x)
+        grad = None
+        if values.requires_grad:
+            (grad,) = torch.autograd.grad(values.sum(), x, allow_unused=True)
+    if grad is None:
+        advice = "give one that computes it without torch.no_grad(), .detach() and numpy"
+        raise ValueError(f"the model's output has no gradient in x: {advice}")
     return output.detach(), values.detach().float(), grad  # scores are bfloat16 under autocast
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from fpbook.results.columns import rows, select
+from fpbook.results.intervals import interval
 from fpbook.results.ledger import Evidence, stated_claims
 from fpbook.results.tables import markdown_table
 
@@ -50,7 +51,7 @@ def conclusions(measured: pd.DataFrame) -> tuple[int, int]:
 
 
 def _meets(evidence: Evidence, value: float) -> bool:
-    return value > evidence.bound if evidence.sign == ">" else value < evidence.bound
+    return bool(interval([value]).meets(evidence.sign, evidence.bound))
 
 
 def arithmetics_table(measured: pd.DataFrame) -> str:

@@ -5,12 +5,12 @@ And what chance alone does to many verdicts at once.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
-from fpbook.results.intervals import Interval, interval
+from fpbook.results.intervals import Bound, Interval, interval
 from fpbook.results.ledger import Entry
 
 LEVEL = 0.025  # chance that a 95% interval lies wholly on the wrong side of its mean
@@ -37,26 +37,27 @@ def coverage(data: str, n: int, trials: int, seed: int = 0) -> float:
     rng = np.random.default_rng([seed, n, len(data)])
     hits = 0
     for _ in range(trials):
-        low, high = interval(draw(rng, n), share=data.startswith("share")).ends
+        low, high = interval([*draw(rng, n)], share=data.startswith("share")).ends
         hits += low <= mean <= high
     return hits / trials
 
 
-def p_value(number: Interval, sign: str, bound: float) -> float | None:
+def p_value(number: Interval, sign: str, bound: Bound) -> float | None:
     """The chance of such a mean, or one further inside the bound, were the true mean the bound.
 
     number: a mean with its interval; of a single value there is no chance, but None
-    sign:   ">" or "<"
-    bound:  what the mean must be above or below
+    sign:   ">", "<" or "in"
+    bound:  what the mean must be above, below or between
 
-    Below 0.025 exactly where the whole interval meets the bound. One-sided, Student's t.
+    Below 0.025 exactly where the whole interval meets the bound. One-sided, Student's t; of a range
+    the larger of those of its two ends.
     """
     if number.low is None or number.high is None or number.n < 2:
         return None
     # an interval that is cut to [0, 1] keeps one end
     half = max(number.high - number.value, number.value - number.low)
     error = half / float(stats.t.ppf(1 - LEVEL, number.n - 1))
-    inside = number.value - bound if sign == ">" else bound - number.value
+    inside, _ = replace(number, low=None, high=None).slack(sign, bound)
     if error == 0:
         return 0.0 if inside > 0 else 1.0
     return float(stats.t.sf(inside / error, number.n - 1))

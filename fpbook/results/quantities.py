@@ -64,6 +64,7 @@ QUANTITIES: dict[str, Quantity] = {
     "share_live": _share("neurons with a norm above a tenth of the largest"),
     "share_switched_on": _share("hidden neurons that weight decay has not switched off"),
     "active_share": _share("neurons active on a sample"),
+    "active_ratio": Quantity("neurons active on a sample, over those of w"),
     "opens": Quantity("where the ReLU opens", unit="standard deviations"),
     "purity": _share("purity of the live neurons, median"),
     "dense_part": _share("dense part of the live neurons, median"),

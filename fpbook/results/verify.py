@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fpbook.results.checksums import sha256
+from fpbook.results.explorers import published_explorers, read_explorer
 from fpbook.results.files import LEDGER, DamagedError, folder
 from fpbook.results.ledger_file import RENEWED, ledger_file
 from fpbook.results.store import BINARY, WAY_OUT, check_folder, load, read_checked
@@ -31,6 +32,8 @@ def _check() -> int:
     digests = _each(files, lambda file: sha256(read_checked(where / file)), wrong)
     names = {path.stem for path in where.glob("*.json")} - {LEDGER}
     results = _each(names, load, wrong)
+    explorers = published_explorers()
+    _each(explorers, read_explorer, wrong)
     for name, result in results.items():
         arrays = f"{name}.safetensors"
         if result and result.arrays != digests.get(arrays, ""):
@@ -40,7 +43,7 @@ def _check() -> int:
         wrong.append(f"{ledger} is not what the results say: {RENEWED}")
     if wrong:
         raise DamagedError("\n".join(wrong))
-    return len(files) + len(names) + 1
+    return len(files) + len(names) + len(explorers) + 1
 
 
 def _each(names: Iterable[str], read: Callable[[str], Any], wrong: list[str]) -> dict[str, Any]:
