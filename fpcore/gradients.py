@@ -7,7 +7,7 @@ from fpcore.alerts import GradientWarning, SaturatedWarning, ZeroGradientWarning
 from fpcore.ball import Ball
 from fpcore.models.outputs import evaluating, one_label_each, one_output_each
 
-FEW = 8  # of fewer outputs nobody can say what they are
+FEW_OUTPUTS = 8  # of fewer outputs nobody can say what they are
 LOOKED_AT = 100  # survivors: a small part of what the attack has cost
 
 
@@ -22,7 +22,7 @@ def warn_of_lost(lost: Tensor, ball: Ball) -> None:
 
 def warn_of_probabilities(output: Tensor, y: Tensor) -> None:
     """Warn if outputs (n,) or (n, classes) of samples of labels y are probabilities, no scores."""
-    if len(output) < FEW or not ((output >= 0) & (output <= 1)).all():
+    if len(output) < FEW_OUTPUTS or not ((output >= 0) & (output <= 1)).all():
         return
     sums = output.double().sum(1) - 1 if output.ndim > 1 else (y < 0).any().double() - 1
     if sums.abs().max() < 1e-2:

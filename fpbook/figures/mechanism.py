@@ -106,7 +106,7 @@ def three_neurons(w: Tensor, held: Features, which: Tensor, data: SparseCoding) 
     return figure
 
 
-def spectrum(mixtures: Tensor, random: Tensor) -> Figure:
+def mixture_spectrum(mixtures: Tensor, random: Tensor) -> Figure:
     """Singular values of the mixtures (n,), as dots, and of random vectors as long, as a line."""
     figure, axis = plt.subplots(figsize=(7.2, 2.5))
     axis.plot(mixtures.cpu(), ".", color=DENSE, label="mixtures, clean network")

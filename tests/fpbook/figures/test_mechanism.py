@@ -10,7 +10,7 @@ from fpbook.figures.mechanism import (
     pulled_to,
     purity_and_removed,
     removal,
-    spectrum,
+    mixture_spectrum,
     three_neurons,
     two_bases,
     window,
@@ -63,7 +63,7 @@ def test_three_neurons_stand_in_the_order_given_with_what_they_hold(sparse):
 
 
 def test_a_spectrum_is_shown_beside_the_random_one():
-    (axis,) = spectrum(torch.tensor([3.0, 1.0]), torch.tensor([1.5, 1.4])).axes
+    (axis,) = mixture_spectrum(torch.tensor([3.0, 1.0]), torch.tensor([1.5, 1.4])).axes
     mixtures, random = drawn(axis).values()
     assert mixtures == [3.0, 1.0] and random == pytest.approx([1.5, 1.4])
 
