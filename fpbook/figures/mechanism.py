@@ -156,8 +156,8 @@ def accuracy_rows(summary: pd.DataFrame, networks: Mapping[str, str], radius: fl
     spans = at["certified_accuracy"], at["robust_accuracy"]
     axis.hlines(rows, *spans, color=GREY, linewidth=3, alpha=0.4)
     for quantity, (label, color, mark) in ACCURACY_MARKS.items():
-        look = {"color": color, "marker": mark, "label": label, "clip_on": False}
-        axis.scatter(at[quantity], rows, s=26, zorder=3, **look)
+        drawn = axis.scatter(at[quantity], rows, s=26, color=color, marker=mark, label=label)
+        drawn.set(zorder=3, clip_on=False)
     axis.set(yticks=rows, yticklabels=networks, xlim=(0, 1), xlabel="accuracy")
     axis.set_xticks([0, 0.5, 1], ["0", "50%", "100%"])
     axis.set_title(rf"$\ell_2$ radius $\tau$ = {radius:.3f}")
