@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from fpbook.results.cache import kept
-from fpbook.synthetic.precisions import measure_in
+from fpbook.results.coverage import coverage
 from fpbook.synthetic.protocol import SYNTHETIC, run_synthetic
 
 CONTEXT = multiprocessing.get_context("forkserver")  # children of a process without threads
@@ -16,10 +16,10 @@ TINY = dataclasses.replace(
     SYNTHETIC["quick"],
     d=40,
     k=4,
-    width=80,
+    width=40,
     seeds=1,
-    clean_steps=24,
-    adversarial_steps=24,
+    clean_steps=12,
+    adversarial_steps=12,
     batch=32,
     margin=1.2,
     test_samples=20,
@@ -38,6 +38,5 @@ def sweep(where: Path, ready=None) -> dict[str, torch.Tensor | float]:
         run = run_synthetic(TINY, seed, torch.device("cpu"), progress=False)
         for name, net in run.networks.items():
             found |= {f"{seed} {name} {key}": value for key, value in net.state_dict().items()}
-        for row in kept(measure_in, TINY, seed, "float32", 1, 1):
-            found[f"{seed} {row['quantity']} {row.get('network')}"] = row["value"]
+        found[f"{seed} coverage"] = kept(coverage, "normal", 3, 100, seed)
     return found
