@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from fpcore import checks
+from fpcore.alerts import GradientWarning as GradientWarning
 from fpcore.ball import Ball, finite_rows
-from fpcore.gradients import GradientWarning as GradientWarning
+from fpcore.extra_attacks import Attack, check_extra, kept_to
+from fpcore.extra_attacks import along as along
 from fpcore.gradients import (
     loss_alone,
     loss_and_grad,
     not_of_inference,
     objective,
-    tracked,
+    warn_of_flat,
     warn_of_lost,
+    warn_of_probabilities,
 )
-from fpcore.models.outputs import correct, evaluating, one_output_each, ready, some
-
-# (model, x, y) -> adversarial x of the same shape
-Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
+from fpcore.models.outputs import answers, correct, evaluating, one_output_each, ready, some
 
 
 def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None = None) -> Tensor:
@@ -42,14 +42,28 @@ def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None 
     Source: Goodfellow et al. (2015); for l2, Allen-Zhu & Li (2020), section 2.
     """
     if lost is None:
-        ball.check(x)
-        ready(model, x, y)
-    not_of_inference(model)
+        before_attack(model, x, y, ball)
     missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
     moved = one_step(model, x, y, ball, missed)
     if lost is None:
         warn_of_lost(missed, ball)
     return moved
+
+
+def before_attack(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, probe: int = 2) -> None:
+    """The checks of an attack: raise ValueError that names what is wrong, before any work.
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    ball   the threat
+    probe  as in `ready`
+    """
+    checks.instance("ball", ball, Ball, 'Ball("l2", 0.5)')
+    checks.network("model", model)
+    ball.check(x)
+    not_of_inference(model)
+    ready(model, x, y, probe)
 
 
 def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor) -> Tensor:
@@ -101,11 +115,12 @@ def pgd(
     """
     checks.positive_int("steps", steps)
     checks.positive_int("restarts", restarts)
+    checks.random_numbers("rng", rng)
+    if step_size is not None and not checks.finite("step_size", step_size) and ball.radius:
+        raise ValueError("step_size = 0: give a number above 0, or None for 2.5 radius / steps")
     if lost is None:
-        ball.check(x)
-        ready(model, x, y, probe=1 if stop else 2)
-    not_of_inference(model)
-    size = 2.5 * ball.radius / steps if step_size is None else checks.finite("step_size", step_size)
+        before_attack(model, x, y, ball, probe=1 if stop else 2)
+    size = 2.5 * ball.radius / steps if step_size is None else step_size
     met = _Met(
         best=x.detach().clone(),
         worst_loss=torch.full((len(x),), -torch.inf, device=x.device),
@@ -190,44 +205,15 @@ def _ascend(
             delta = ball.project(delta + size * ball.steepest(grad), x)
 
 
-def along(direction: Tensor, radius: float) -> Attack:
-    """The attack x - y radius u along a unit vector u = `direction` (d,), for labels -1 and +1."""
-    checks.finite("radius", radius)
-    length = direction.norm().item()
-    if not abs(length - 1) < 1e-3:
-        advice = "give a unit vector, direction / direction.norm()"
-        raise ValueError(f"|direction| = {length:g}: {advice}")
-
-    def attack(_, x: Tensor, y: Tensor) -> Tensor:
-        return x - radius * y[:, None] * direction
-
-    return attack
-
-
 def transfer(source: nn.Module, ball: Ball, **options: Any) -> Attack:
     """PGD on the network `source`, with `options`, tried on another.
 
     It finds what the gradient of that one hides, and does not stop where `source` breaks, since the
     other may break further out.
     """
+    checks.network("source", source)
+    checks.instance("ball", ball, Ball, 'Ball("l2", 0.5)')
     return lambda _, x, y: pgd(source, x, y, ball, **options, stop=False)
-
-
-def _kept_to(ball: Ball, attack: Attack) -> Callable[..., Tensor]:
-    """A user's attack as textbooks write it, which raises ValueError where it leaves the ball."""
-
-    def kept(model: nn.Module, x: Tensor, y: Tensor, _: Tensor) -> Tensor:
-        with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
-            moved = attack(model, tracked(x), tracked(y)).detach()
-        gone = ball.size(moved - x)
-        rounding = 4 * torch.finfo(x.dtype).eps * ball.size(x)  # of x + delta
-        if not (gone <= (1 + 1e-4) * ball.radius + rounding).all():
-            found = f"an extra attack moved x by {gone.max():g}"
-            raise ValueError(f"{found}: give one of radius {ball.radius:g}")
-        ball.check(moved)
-        return moved
-
-    return kept
 
 
 @torch.no_grad()
@@ -259,31 +245,37 @@ def robust_correct(
     `GradientWarning` says how many survivors had no finite gradient.
     """
     checks.positive_int("chunk", chunk)
-    ball.check(x)
-    ready(model, x, y, probe=1)
+    checks.positive_int("steps", steps)
+    checks.positive_int("restarts", restarts)
+    checks.random_numbers("rng", rng)
+    check_extra(extra)
+    before_attack(model, x, y, ball, probe=1)
     attacks: list[Callable[..., Tensor]] = [
-        lambda a, b, _: a,
         lambda a, b, lost: fgm(model, a, b, ball, lost),
-        *(partial(_kept_to(ball, attack), model) for attack in extra),
+        *(partial(kept_to(ball, attack), model) for attack in extra),
         lambda a, b, lost: pgd(model, a, b, ball, steps, restarts, rng=rng, lost=lost),
     ]
-    survived = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    output = answers(model, x, y, chunk)
+    warn_of_probabilities(output, y)
+    right_at_first = correct(output, y)
+    survived = torch.zeros_like(right_at_first)
     lost = torch.zeros_like(survived)
-    for todo in torch.arange(len(x), device=x.device).split(chunk):
-        for number, attack in enumerate(attacks):
+    for part in torch.arange(len(x), device=x.device).split(chunk):
+        todo = part[right_at_first[part]]
+        for attack in attacks:
             if len(todo):
                 missed = torch.zeros_like(survived[todo])
                 adversarial = attack(x[todo], y[todo], missed)
                 with evaluating(model):
                     output = one_output_each(model(adversarial), adversarial)
-                right = correct(output, y[todo])
-                if number:  # what is not a number is wrong by itself, and no success of an attack
-                    unknown = objective(output, y[todo]).isnan()
-                    right, missed = right | unknown, missed | unknown
+                unknown = objective(output, y[todo]).isnan()  # no success of an attack
+                right, missed = correct(output, y[todo]) | unknown, missed | unknown
                 lost[todo] |= missed
                 todo = todo[right]
         survived[todo] = True
     warn_of_lost(lost & survived, ball)
+    known = survived & ~lost
+    warn_of_flat(model, x[known], y[known], ball)
     return survived
 
 

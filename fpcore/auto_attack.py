@@ -15,9 +15,18 @@ from fpcore.ball import Ball
 from fpcore.checkpoint import write_atomically
 from fpcore.gradients import not_of_inference, tracked
 from fpcore.images import digest
-from fpcore.models.outputs import correct, evaluating, labels_for, one_output_each, samples
+from fpcore.models.outputs import (
+    answer,
+    correct,
+    evaluating,
+    labels_for,
+    samples,
+    some,
+    steady,
+)
 
 NORMS = {"l2": "L2", "linf": "Linf"}
+SMALLEST = 8  # pixels a side; in fewer the squares of Square attack may not fit
 PROBED = 64  # images whose scores tell one network from another
 
 
@@ -45,18 +54,31 @@ def autoattack(
     find is judged in the network's own precision; the mean is an upper bound on robust accuracy.
     """
     checks.positive_int("chunk", chunk)
-    checks.positive_int("number of images", len(x))
+    checks.whole("seed", seed)
+    checks.instance("ball", ball, Ball, 'Ball("l2", 0.5, (0.0, 1.0))')
+    checks.network("net", net)
+    some(x)
     if ball.box != (0.0, 1.0):
         raise ValueError(f"box = {ball.box}: AutoAttack works in (0.0, 1.0)")
     ball.check(x)
-    y = y.long()
     samples(x, y)
+    if x.ndim != 4 or min(x.shape[2:]) < SMALLEST:
+        wanted = f"images (n, c, h, w) of {SMALLEST} x {SMALLEST} pixels at least"
+        raise ValueError(f"x is {tuple(x.shape)}: give {wanted}, Square attack needs them")
+    if y.dtype == torch.bool:
+        raise ValueError("y is torch.bool: give class numbers, torch.int64")
+    y = y.long()
     not_of_inference(net)
     scores = _scores(net, x[:PROBED])
     if scores.ndim != 2 or scores.shape[1] < 4:
         found = f"the network gives {tuple(scores.shape)}"
-        raise ValueError(f"{found}: AutoAttack wants scores of 4 classes or more, (n, classes)")
-    labels_for(one_output_each(scores, x[:PROBED]), y)
+        raise ValueError(f"{found}: give one with scores of 4 classes or more, (n, classes)")
+    labels_for(scores, y)
+    with torch.no_grad(), evaluating(net):
+        steady(net, x, scores)
+    if scores.isnan().any():
+        found = "the network gives outputs that are no numbers (NaN)"
+        raise ValueError(f"{found}: give images scaled as in its training, or other weights")
     path = None if keep is None else Path(keep)
     subject = _subject(net, x, y, ball, chunk, seed) if path else {}
     done = _kept(path, subject) if path and path.exists() else []
@@ -80,7 +102,11 @@ def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tens
         # Its targeted attacks try nine wrong classes, of which there may be fewer.
         wrong = min(9, twin(x[:1].float()).shape[1] - 1)
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = wrong
-        found, _ = attack.run_standard_evaluation(x.float(), y, batch_size=len(x))
+        with torch.no_grad():
+            some_right = bool(correct(twin(x.float()), y).any())
+        found = x  # the library divides by the number of those that are right
+        if some_right:
+            found, _ = attack.run_standard_evaluation(x.float(), y, batch_size=len(x))
         found = found.to(x.dtype)
         found = x + ball.project(found - x, x)  # inside ball and box, whatever its rounding
         with torch.no_grad(), evaluating(net):
@@ -105,7 +131,7 @@ def frozen(net: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _scores(net: nn.Module, x: Tensor) -> Tensor:
     with evaluating(net):
-        return net(x)
+        return answer(net, x)
 
 
 def _subject(

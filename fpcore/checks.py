@@ -2,9 +2,13 @@
 
 import math
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
+MOST = 2**36  # numbers in one tensor: no machine that this is for holds more
 
 
 def whole(name: str, value: int, low: int = 0) -> int:
@@ -42,16 +46,114 @@ def _shown(name: str, value: Any) -> str:
     return f"{name} = {value!r} ({type(value).__name__}): give a Python int or float, a"
 
 
+def shown(value: Any) -> str:
+    """A value in a few words: large ones by their type alone."""
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.dtype}"
+    small = value is None or isinstance(value, (bool, int, float, str))
+    return repr(value)[:60] if small else type(value).__name__
+
+
+def tensor(name: str, value: Any, form: str = "(n, ...)") -> Tensor:
+    """Return `value` if it is a tensor of real numbers that has values, else raise ValueError.
+
+    name   what the error calls it
+    value  anything
+    form   its shape, in words
+    """
+    if not isinstance(value, Tensor):
+        advice = f"give a tensor {form}, torch.as_tensor({name}) makes one of numbers"
+        raise ValueError(f"{name} = {shown(value)}: {advice}")
+    if value.is_meta:
+        raise ValueError(f"{name} has no values (device meta): give a tensor that has")
+    if value.layout != torch.strided:
+        raise ValueError(f"{name} is {value.layout}: give {name}.to_dense()")
+    if value.is_complex() or value.is_quantized:
+        raise ValueError(f"{name} is {value.dtype}: give real numbers, {name}.real say")
+    return value
+
+
+def rows(name: str, value: Any, form: str = "(n, d)") -> Tensor:
+    """Return `value` if it is a matrix of floats that has values, else raise ValueError.
+
+    name   what the error calls it
+    value  anything
+    form   its shape, in words
+    """
+    found = tensor(name, value, form)
+    if found.ndim != 2:
+        raise ValueError(f"{name} is {tuple(found.shape)}: give a matrix {form}")
+    if not found.is_floating_point():
+        raise ValueError(f"{name} is {found.dtype}: give floats, {name}.float()")
+    return found
+
+
+def all_finite(name: str, value: Tensor) -> Tensor:
+    """Return `value` if all its numbers are finite, else raise ValueError."""
+    bad = value.numel() - int(value.isfinite().sum())
+    if bad:
+        found = f"{name} is not finite (NaN or infinity) in {bad} of {value.numel()} entries"
+        raise ValueError(f"{found}: give numbers")
+    return value
+
+
+def module(name: str, value: Any) -> nn.Module:
+    """Return `value` if it is a network, else raise ValueError."""
+    if not isinstance(value, nn.Module):
+        raise ValueError(f"{name} = {shown(value)}: give a torch.nn.Module, a network")
+    return value
+
+
+def network(name: str, value: Any) -> nn.Module:
+    """Return `value` if it is a network whose weights have values, else raise ValueError."""
+    module(name, value)
+    for own, weight in [*value.named_parameters(), *value.named_buffers()]:
+        if weight.is_meta:
+            found = f"{name}: {own} has no values (device meta)"
+            raise ValueError(f"{found}: give it its weights first, load them")
+    return value
+
+
+def instance(name: str, value: Any, kind: type, example: str) -> Any:
+    """Return `value` if it is of a type, else raise ValueError with an example of one."""
+    if not isinstance(value, kind):
+        found = shown(value)
+        raise ValueError(f"{name} = {found}: give a {kind.__name__}, such as {example}")
+    return value
+
+
+def random_numbers(name: str, value: Any) -> torch.Generator | None:
+    """Return `value` if it is a torch.Generator or None, else raise ValueError."""
+    if value is not None and not isinstance(value, torch.Generator):
+        found = f"{name} = {shown(value)}"
+        raise ValueError(f'{found}: give a torch.Generator, such as fpcore.generator(0, "a word")')
+    return value
+
+
+def storable(name: str, count: int) -> int:
+    """Return `count` if so many numbers may fit into memory, else raise ValueError."""
+    if count > MOST:
+        raise ValueError(f"{name} makes {count:g} numbers, more than memory holds: give less")
+    return count
+
+
+def path(name: str, value: Any) -> Path:
+    """Return `value` as a path, ~ made the user's folder, if it is one, else raise ValueError."""
+    if not isinstance(value, str | Path) or value == "":
+        raise ValueError(f"{name} = {shown(value)}: give a path, a str or pathlib.Path")
+    return Path(value).expanduser()
+
+
 def several(name: str, values: Collection[str]) -> Collection[str]:
     """Return `values`, or raise ValueError if they are one str: its letters would be the names."""
-    if isinstance(values, str):
+    if isinstance(values, str) or not isinstance(values, Collection):
         raise ValueError(f"{name} = {values!r}: give a list, [{values!r}]")
     return values
 
 
 def choice(name: str, value: str, options: Collection[str]) -> str:
     """Return `value` if it is one of `options`, else raise ValueError that lists them."""
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} = {value!r}: choose one of {', '.join(map(repr, options))}")
     return value
 

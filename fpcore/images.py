@@ -16,6 +16,7 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from fpcore import checks, seeding
+from fpcore.data_checksums import check_data_file
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 COUNTS = {"train": 50_000, "test": 10_000}
@@ -54,7 +55,8 @@ class Images:
     flip: bool = True
 
     def __post_init__(self):
-        x, y = self.x, self.y
+        x, y = checks.tensor("x", self.x), checks.tensor("y", self.y, "(n,)")
+        checks.whole("shift", self.shift)
         if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point() or not len(x):
             found = f"x is {tuple(x.shape)} {x.dtype}"
             raise ValueError(f"{found}: give images (n, 3, h, w), floats in [0, 1]")
@@ -64,7 +66,10 @@ class Images:
             raise ValueError(f"x spans {low:g} to {high:g}: {advice}")
         if y.shape != x.shape[:1] or y.dtype != torch.int64:
             found = f"y is {tuple(y.shape)} {y.dtype}"
-            raise ValueError(f"{found}: give class numbers ({len(x)},), torch.int64")
+            advice = f"give class numbers ({len(x)},), torch.int64, one for each of x"
+            raise ValueError(f"{found}: {advice}")
+        if y.min() < 0:
+            raise ValueError(f"y holds the class {int(y.min())}: give class numbers from 0")
 
     def __repr__(self) -> str:
         what = f"{self.name}, {len(self)} images, digest={self.digest}"
@@ -83,6 +88,9 @@ class Images:
 
         Every epoch visits a new permutation.
         """
+        checks.positive_int("size", size)
+        checks.whole("seed", seed)
+        checks.whole("step", step)
         per_epoch = max(1, len(self) // size)
         epoch, position = divmod(step, per_epoch)
         order = torch.randperm(len(self), generator=seeding.generator(seed, "epoch", epoch))
@@ -92,6 +100,7 @@ class Images:
 
     def steps(self, epochs: int, size: int) -> int:
         """Number of mini-batches in so many epochs."""
+        checks.positive_int("size", size)
         return checks.positive_int("epochs", epochs) * max(1, len(self) // size)
 
 
@@ -166,6 +175,8 @@ def find_cifar10(folder: str | Path | None = None, download: bool = False) -> Pa
 
     With `download`, files in the download folder that are missing or wrong are fetched anew.
     """
+    if folder is not None:
+        checks.path("folder", folder)
     named = folder or os.environ.get("FPCORE_DATA")
     root = Path(named).expanduser() if named else download_folder()
     ours = not named and download
@@ -206,7 +217,8 @@ def _read_parquet(root: Path, split: str, count: int) -> tuple[np.ndarray, list[
         missing = PARQUET.format(split=split)
         raise DataCorruptError(f"{root} holds no {missing}: fetch both parquet files")
     try:
-        table = pq.read_table(path, columns=["img", "label"])
+        check_data_file(path)
+        table = pq.read_table(path, columns=["img", "label"], page_checksum_verification=True)
         if len(table) != COUNTS[split]:
             raise ValueError(f"it has {len(table)} rows, not {COUNTS[split]}")
         encoded = stored_images(table["img"], range(count))

@@ -6,6 +6,7 @@ So a resumed run repeats an unbroken one.
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -41,8 +42,10 @@ def seeded(*entropy: int | str, device: torch.device) -> Iterator[None]:
 
 def _mixed(entropy: tuple[int | str, ...]) -> int:
     """One seed made of integers >= 0 and words."""
+    for one in entropy:
+        whole = isinstance(one, Integral) and not isinstance(one, bool)
+        if not isinstance(one, str) and not (whole and one >= 0):
+            raise ValueError(f"seed = {entropy!r}: give whole numbers of at least 0, and words")
     words = [zlib.crc32(e.encode()) if isinstance(e, str) else int(e) for e in entropy]
-    if any(word < 0 for word in words):
-        raise ValueError(f"seed = {entropy!r}: give whole numbers of at least 0")
     # numpy's SeedSequence mixes well; torch's CPU generator reads 32 bits of a seed.
     return int(np.random.SeedSequence(words).generate_state(1)[0])

@@ -59,6 +59,8 @@ class SparseCoding:
 
         `rng` lives on the same device.
         """
+        checks.storable("n", checks.positive_int("n", n) * self.d)
+        checks.random_numbers("rng", rng)
         # How many of the non-zeros agree in sign with w*, and how many disagree: from their joint
         # law given the margin, by inversion.
         uniform = torch.rand(n, generator=rng, dtype=torch.float64, device=self.device)
@@ -76,7 +78,6 @@ class SparseCoding:
 
     def sample(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw n samples x (n, d) and labels y (n,), -1. or +1.; `rng` lives on the same device."""
-        checks.positive_int("n", n)
         z = self.codes(n, rng)
         y = (z @ self.w_star).sign()
         xi = torch.randn(n, self.d, generator=rng, device=self.device)
@@ -84,10 +85,14 @@ class SparseCoding:
 
     def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """The fresh mini-batch of training step `step`: a pure function of (seed, step)."""
+        checks.positive_int("size", size)
+        checks.whole("seed", seed)
+        checks.whole("step", step)
         return self.sample(size, seeding.generator(seed, "batch", step, device=self.device))
 
     def test_set(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """n held-out samples from a stream that no training step uses."""
+        checks.whole("seed", seed)
         return self.sample(n, seeding.generator(seed, "test", device=self.device))
 
 
@@ -101,6 +106,7 @@ def check_sizes(d: int, k: int, margin: float, noise: float) -> tuple[int, int, 
     """
     checks.positive_int("d", d)
     checks.positive_int("k", k)
+    checks.storable("d times d", d * d)
     if k > d:
         raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
     # <w*, z> has standard deviation 1: of a margin far in its tail (almost) nothing is left.

@@ -21,6 +21,7 @@ from fpbook.synthetic.model_classes import (
     model_accuracies,
     smoothed_pgd,
 )
+from fpbook.synthetic.null_tests import synthetic_nulls
 from fpbook.synthetic.power_laws import exponent_picks, exponents, power_law
 from fpbook.synthetic.protocol import (
     SYNTHETIC,
@@ -78,4 +79,5 @@ __all__ = [
     "run_synthetic",
     "smoothed_pgd",
     "soundness",
+    "synthetic_nulls",
 ]

@@ -6,7 +6,8 @@ d, k, margin and threshold is kept once it is measured, so that the command goes
 
 import argparse
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fpbook.results.cache import kept
+from fpbook.results.explorers import read_explorer, write_explorer
+from fpbook.results.provenance import provenance
 from fpbook.synthetic.many_at_once import Grid, run_grid
 from fpbook.synthetic.measures import robust_correct_with_dense
 from fpbook.synthetic.neurons import coefficients
 from fpbook.synthetic.protocol import SyntheticExperiment, SyntheticRun
-from fpbook.synthetic.sweeps import at_size
 from fpcore import checks
 from fpcore.certificates.certificate import certify
 from fpcore.decomposition.purification import cosine, live
@@ -28,7 +30,7 @@ from fpcore.theory.class_bounds import dense_accuracy
 
 MEASURED_AT = (0.0, 0.15, 0.3, 0.45, 0.6, 0.9)  # radii of attacks and certificates, in 1/sqrt(k)
 MOVED = tuple(i / 10 for i in range(13))  # distances along the dense direction, in 1/sqrt(k)
-SAMPLES = 200  # of the test set, on which all is measured
+SAMPLES = 150  # of the test set, on which all is measured
 STEMS = 32  # features of a neuron that are kept: its own, and others evenly over the rest
 BINS = 24  # of the histogram of cosines, from -0.2 to 1
 
@@ -45,8 +47,8 @@ class Sliders:
     reach:      radius of FGM training, in units of 1/sqrt(k); at 0 clean training goes on
     """
 
-    d: tuple[int, ...] = (200, 400)
-    k: tuple[int, ...] = (7, 9, 12)
+    d: tuple[int, ...] = (200, 300)
+    k: tuple[int, ...] = (7, 10)
     margin: tuple[float, ...] = (1.5, 2.0, 2.5)
     threshold: tuple[float, ...] = (0.5, 0.62)
     width: tuple[float, ...] = (1.0, 2.0)
@@ -62,8 +64,18 @@ class Sliders:
 
 def slider_experiment(d: int, k: int, margin: float, threshold: float) -> SyntheticExperiment:
     """The protocol at one group's sizes: half a batch and 300 steps, otherwise that of the book."""
-    base = replace(at_size(d, k, 300), batch=256)
-    return replace(base, margin=margin, last_threshold=threshold)
+    return SyntheticExperiment(
+        d=d,
+        k=k,
+        width=4 * d,
+        seeds=1,
+        clean_steps=250,
+        adversarial_steps=300,
+        margin=margin,
+        last_threshold=threshold,
+        batch=256,
+        test_samples=300,
+    )
 
 
 def measure_group(
@@ -192,11 +204,56 @@ def measured_sliders(sliders: Sliders, seed: int, device: str) -> dict[str, Any]
     return found
 
 
+def publish_sliders(sliders: Sliders, groups: dict[str, Any], seed: int, device: str) -> Path:
+    """Write the published file of the explorer, with its provenance and checksum; its path.
+
+    sliders  what they offer
+    groups   what `measured_sliders` found
+    seed     of all networks
+    device   that they were trained on
+    """
+    experiment = asdict(slider_experiment(*sliders.groups[0]))
+    varied = ("d", "k", "width", "margin", "last_threshold", "training_reach", "seeds", "reach")
+    protocol = {name: one for name, one in experiment.items() if name not in varied}
+    source = provenance("explorer", torch.device(device), [seed])
+    content = {
+        "provenance": source | {"samples": SAMPLES, "protocol": protocol},
+        "sliders": {name: [*values] for name, values in asdict(sliders).items()},
+        "groups": groups,
+    }
+    return write_explorer("sizes", content)
+
+
+def published_sliders() -> tuple[Sliders, dict[str, Any], dict[str, Any]] | None:
+    """What is published for the explorer: (sliders, groups, provenance); None if nothing is."""
+    if (content := read_explorer("sizes")) is None:
+        return None
+    sliders = Sliders(**{name: tuple(values) for name, values in content["sliders"].items()})
+    return sliders, content["groups"], content["provenance"]
+
+
+def shown_sliders(seed: int, device: str) -> tuple[Sliders, dict[str, Any], dict[str, Any]]:
+    """What is published for the explorer; where nothing is, a few networks trained now.
+
+    seed    of networks that are trained now
+    device  to train on
+    """
+    if (found := published_sliders()) is not None:
+        return found
+    few = Sliders((200,), (7,), (2.5,), (0.62,), (1.0,), (0.0, 0.3, 0.65))
+    return few, measured_sliders(few, seed, device), provenance("now", torch.device(device), [seed])
+
+
 def main(arguments: list[str]) -> None:
-    """The command `explorer`: measure what is missing."""
+    """The command `explorer`: measure what is missing, and publish."""
     parser = argparse.ArgumentParser(prog="python -m fpbook explorer", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    for name, values in asdict(Sliders()).items():
+        kind = type(values[0])
+        parser.add_argument(f"--{name}", type=kind, nargs="+", default=[*values])
     options = parser.parse_args(arguments)
-    device = checks.resolve_device(options.device)
-    measured_sliders(Sliders(), options.seed, str(device))
+    device = str(checks.resolve_device(options.device))
+    given = {name: tuple(sorted(getattr(options, name))) for name in asdict(Sliders())}
+    groups = measured_sliders(sliders := Sliders(**given), options.seed, device)
+    print(f"published: {publish_sliders(sliders, groups, options.seed, device)}")

@@ -149,8 +149,12 @@ def _check(model: TwoLayer, x: Tensor, y: Tensor) -> None:
     if not isinstance(model, TwoLayer):
         found = f"model is a {type(model).__name__}"
         raise ValueError(f"{found}: give a TwoLayer, certificates are of no other network")
+    checks.network("model", model)
     samples(x, y)
     signs(y)
+    if x.ndim != 2 or x.shape[1] != model.weight.shape[1]:
+        wanted = f"(n, {model.weight.shape[1]}), as the network takes them"
+        raise ValueError(f"x is {tuple(x.shape)}: give samples {wanted}")
     storable("model.weight", model.weight)
     storable("model.threshold", model.threshold)
     storable("x", x)

@@ -107,7 +107,7 @@ def storable(name: str, value: Tensor) -> None:
     value  the tensor of them
     """
     if value.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"{name} is {value.dtype}: certificates are of float32 and float64")
+        raise ValueError(f"{name} is {value.dtype}: give float32 or float64, {name}.float()")
     single = value.float()
     if not single.isfinite().all():
         raise ValueError(f"{name} is not finite, or beyond float32: no certificate is of that")

@@ -9,7 +9,7 @@ from fpcore import checks
 from fpcore.decomposition.layers import neurons, paired
 from fpcore.decomposition.purification import at_least_float32, decompose, norms
 from fpcore.models.acting import merged
-from fpcore.models.batch_norm import recalibrated
+from fpcore.models.batch_norm import calibrated
 
 
 @torch.no_grad()
@@ -46,9 +46,8 @@ def removed(
     written = neurons(twin)
     controls = paired(clean, control) if isinstance(control, nn.Module) else {}
     chosen = [*pairs] if layers is None else list(checks.several("layers", layers))
-    unknown = set(chosen) - set(pairs)
-    if unknown:
-        raise ValueError(f"layers = {sorted(unknown)}: the network's layers are {[*pairs]}")
+    for name in chosen:
+        checks.choice("layers", name, pairs)
     for name in chosen:
         w, w_adv = pairs[name]
         v = decompose(w, w_adv).residual
@@ -57,7 +56,7 @@ def removed(
         elif controls:
             v = _as_long_as(v, decompose(*controls[name]).residual)
         written.write(name, w - alpha * v)
-    return twin if calibration is None else recalibrated(twin, calibration)
+    return twin if calibration is None else calibrated(twin, calibration, name="calibration")
 
 
 def random_like(v: Tensor, away: Tensor, rng: torch.Generator, dealt: bool = False) -> Tensor:
@@ -93,7 +92,7 @@ def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Mo
     written = neurons(twin)
     for name, (_, w_adv) in pairs.items():
         written.write(name, w_adv)
-    return recalibrated(twin, calibration)
+    return calibrated(twin, calibration, name="calibration")
 
 
 @torch.no_grad()
@@ -112,7 +111,7 @@ def truncated(clean: nn.Module, purified: nn.Module, rank: int, calibration: Ten
         start, target = (at_least_float32(w) for w in pair)
         u, s, v = torch.linalg.svd(target - start, full_matrices=False)
         written.write(name, start + (u[:, :rank] * s[:rank]) @ v[:rank])
-    return recalibrated(twin, calibration)
+    return calibrated(twin, calibration, name="calibration")
 
 
 def update_spectra(clean: nn.Module, purified: nn.Module) -> dict[str, Tensor]:
@@ -133,5 +132,9 @@ def effective_rank(spectrum: Tensor) -> float:
 
     Source: Roy and Vetterli (2007).
     """
+    checks.all_finite("spectrum", checks.tensor("spectrum", spectrum, "(k,)"))
+    if spectrum.ndim != 1 or spectrum.min() < 0 or not spectrum.sum():
+        found = f"spectrum is {checks.shown(spectrum)}"
+        raise ValueError(f"{found}: give singular values (k,), of which one is above 0")
     share = spectrum / spectrum.sum()
     return torch.exp(-(share * share.clamp(min=1e-30).log()).sum()).item()

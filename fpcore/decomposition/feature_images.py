@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fpcore import checks, seeding
-from fpcore.decomposition.layers import live_channels
+from fpcore.decomposition.layers import live_channels, neurons
 from fpcore.decomposition.preactivations import preactivation
 from fpcore.models.outputs import evaluating
+from fpcore.models.readable import check_values
 
 
 def maximise(
@@ -91,9 +92,21 @@ def exciting(
     count   how many of them, the strongest first
     chunk   images at a time
     """
+    checks.positive_int("count", count)
+    checks.positive_int("chunk", chunk)
+    checks.whole("neuron", neuron)
+    checks.all_finite("x", checks.tensor("x", x))
+    if x.ndim < 2 or not x.numel():
+        raise ValueError(f"x is {tuple(x.shape)}: give images (n, 3, h, w)")
+    held = neurons(net, x[:1])
+    if layer in held:
+        check_values(f"layer {layer}", held[layer])
+        there = len(held[layer])
+        if neuron >= there:
+            raise ValueError(f"neuron = {neuron}: give one of the {there} of {layer}, from 0")
     if not 1 <= count <= len(x):
         raise ValueError(f"count = {count}: there are {len(x)} images, give at most so many")
-    maps = (preactivation(net, layer, part)[:, neuron] for part in x.split(chunk))
+    maps = (preactivation(net, layer, part, held)[:, neuron] for part in x.split(chunk))
     peaks = torch.cat([part.flatten(1).amax(1) for part in maps])
     return x[peaks.topk(count).indices]
 
@@ -150,6 +163,12 @@ def patches(x: Tensor, size: int, count: int, seed: int = 0) -> Tensor:
 
     The mean of each channel is removed.
     """
+    checks.positive_int("count", count)
+    checks.positive_int("size", size)
+    checks.whole("seed", seed)
+    checks.all_finite("x", checks.tensor("x", x, "(n, 3, h, w)"))
+    if x.ndim != 4 or not x.numel() or not x.is_floating_point():
+        raise ValueError(f"x is {checks.shown(x)}: give images (n, 3, h, w), floats")
     if not 1 <= size <= min(x.shape[-2:]):
         raise ValueError(f"size = {size}: give 1 to {min(x.shape[-2:])}, the images' side")
     rng = seeding.generator(seed, "patches")
@@ -171,6 +190,11 @@ def coding_error(dictionary: Tensor, rows: Tensor, atoms: int) -> float:
     from sklearn.linear_model import orthogonal_mp  # here, because it takes seconds to import
 
     checks.positive_int("atoms", atoms)
+    for name, matrix in (("dictionary", dictionary), ("rows", rows)):
+        checks.all_finite(name, checks.rows(name, matrix))
+    if dictionary.shape[1] != rows.shape[1] or not rows.any():
+        found = f"dictionary is {tuple(dictionary.shape)} and rows {tuple(rows.shape)}"
+        raise ValueError(f"{found}: give rows of as many numbers as an atom, not all of them 0")
     unit = F.normalize(dictionary.double(), dim=1).cpu().numpy()
     target = rows.double().cpu().numpy()
     code = orthogonal_mp(unit.T, target.T, n_nonzero_coefs=min(atoms, *unit.shape))

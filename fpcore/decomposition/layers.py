@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fpcore import checks
 from fpcore.decomposition.data_flow import REGISTERED, data_flow
 from fpcore.decomposition.lazily import Lazily
 from fpcore.decomposition.purification import Decomposition, decompose, norms
@@ -215,9 +216,7 @@ def neurons(model: nn.Module, x: Any = None) -> Neurons:
     the scores is the last. `coverage` says what is left out. `fpcore.models.add_layer_type` adds a
     type.
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model = {type(model).__name__}: give a torch.nn.Module")
-    check_readable(model)
+    check_readable(checks.module("model", model))
     return Neurons(model, x)
 
 
@@ -226,6 +225,8 @@ def paired(one: nn.Module, other: nn.Module, x: Any = None) -> Mapping[str, tupl
 
     ValueError unless they are of one architecture.
     """
+    checks.network("the first network", one)
+    checks.network("the second network", other)
     return _paired(neurons(one, x), neurons(other, x))
 
 

@@ -30,7 +30,7 @@ def preactivation(net: nn.Module, layer: str, x: Any, held: Neurons | None = Non
     """
     held = neurons(net, x) if held is None else held
     if layer not in held:
-        raise ValueError(f"layer = {layer!r}: the network's layers are {[*held]}")
+        raise ValueError(f"layer = {layer!r}: the network's layers are {[*held]}, give one")
     seen, why = preactivations(net, [layer], x, held)
     if layer not in seen:
         raise NotObservedError(why[layer])

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fpcore import checks
 from fpcore.models.two_layer import TwoLayer
 
 
@@ -35,6 +36,8 @@ def decompose(w: Tensor, w_adv: Tensor) -> Decomposition:
     do; half-precision ones give float32.
     Source: Allen-Zhu & Li (2020), equation (1.1).
     """
+    checks.tensor("w", w, "(m, d)")
+    checks.tensor("w_adv", w_adv, "(m, d)")
     if w.shape != w_adv.shape or w.ndim != 2:
         found = f"w is {tuple(w.shape)} and w_adv {tuple(w_adv.shape)}"
         flat = ", w.flatten(1) and w_adv.flatten(1)" if w.ndim > 2 else ""
@@ -60,6 +63,9 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     It lies in [-1, 1] at every scale. Half-precision rows give float32.
     """
     a, b = _matrix("a", a), _matrix("b", b)
+    if a.shape[1] != b.shape[1] or (len(a) != len(b) and 1 not in (len(a), len(b))):
+        found = f"a is {tuple(a.shape)} and b {tuple(b.shape)}"
+        raise ValueError(f"{found}: give two matrices of the same shape, or one row of it")
     cos = F.cosine_similarity(a, b, dim=1, eps=1e-30)
     if len(rows := (_out_of_range(a) | _out_of_range(b)).nonzero().flatten()):
         one, other = (_unit(part.expand(len(cos), -1)[rows])[0] for part in (a, b))
@@ -70,6 +76,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 def _matrix(name: str, w: Tensor) -> Tensor:
     """Rows in float32 at least, or ValueError if they are not finite."""
+    checks.rows(name, w, "(m, d)")
     if not w.isfinite().all():
         row = int((~w.isfinite()).flatten(1).any(1).nonzero()[0])
         advice = "give weights that are numbers, of a training run that has not diverged"
@@ -108,7 +115,7 @@ def norms(w: Tensor) -> Tensor:
 
 def chance_cosine(d: int) -> float:
     """The chance level of |cos|: its standard deviation 1/sqrt(d) for random directions in R^d."""
-    return 1 / math.sqrt(d)
+    return 1 / math.sqrt(checks.positive_int("d", d))
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,10 @@ def features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
     neurons give float32.
     """
     w, m = _matrix("w", w), _matrix("m", m)
+    _check_features(w, m)
+    if checks.tensor("u_star", u_star, "(d,)").shape != w.shape[1:]:
+        raise ValueError(f"u_star is {tuple(u_star.shape)}: give a vector {tuple(w.shape[1:])}")
+    checks.all_finite("u_star", u_star)
     held = _features(w, m.to(w.dtype), u_star.to(w.dtype))
     if len(rows := _out_of_range(w).nonzero().flatten()):
         unit, size = _unit(w[rows])
@@ -141,6 +152,14 @@ def features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
     return held
 
 
+def _check_features(w: Tensor, m: Tensor) -> None:
+    """Raise ValueError unless the features m are as many as inputs of the neurons w."""
+    d = w.shape[1]
+    if m.shape != (d, d):
+        found = f"w is {tuple(w.shape)} and m {tuple(m.shape)}"
+        raise ValueError(f"{found}: give neurons w (n, d) and features m (d, d)")
+
+
 def _features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
     """`features` of rows whose squares neither under- nor overflow."""
     scores = w @ m  # (n, d) <w_i, M_j>
@@ -152,14 +171,25 @@ def _features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
 
 
 def top_part(w: Tensor, m: Tensor) -> Tensor:
-    """Each neuron of w (n, d) reduced to its top feature, <w_i, M_j> M_j: no mixture is left."""
-    scores = w @ m
+    """Each neuron of w (n, d) reduced to its top feature, <w_i, M_j> M_j: no mixture is left.
+
+    The features M_j are the columns of m (d, d). Rows of any finite size will do.
+    """
+    w, m = _matrix("w", w), _matrix("m", m)
+    _check_features(w, m)
+    scores = w @ m.to(w.dtype)
     top = scores.abs().argmax(1, keepdim=True)
-    return torch.zeros_like(scores).scatter(1, top, scores.gather(1, top)) @ m.T
+    part = torch.zeros_like(scores).scatter(1, top, scores.gather(1, top)) @ m.T.to(w.dtype)
+    if len(rows := (_out_of_range(w) & (w != 0).any(1)).nonzero().flatten()):
+        unit, size = _unit(w[rows])
+        part = part.index_put((rows,), (top_part(unit, m.double()) * size[:, None]).to(part))
+    return part
 
 
 def replaced(model: TwoLayer, weight: Tensor) -> TwoLayer:
     """A copy of a two-layer network with other weights (m, d): an intervention, no training."""
+    checks.network("model", checks.instance("model", model, TwoLayer, "fpcore.TwoLayer(40, 80)"))
+    checks.all_finite("weight", checks.rows("weight", weight, "(m, d)"))
     if weight.shape != model.weight.shape:
         raise ValueError(f"weight is {tuple(weight.shape)}: give {tuple(model.weight.shape)}")
     twin = copy.deepcopy(model)
@@ -169,7 +199,9 @@ def replaced(model: TwoLayer, weight: Tensor) -> TwoLayer:
 
 def live(net: TwoLayer, share: float = 0.1) -> Tensor:
     """Neurons with a norm above `share` of the largest: they carry the function. (m,), bool."""
-    norm = net.weight.detach().norm(dim=1)
+    checks.network("net", checks.instance("net", net, TwoLayer, "fpcore.TwoLayer(40, 80)"))
+    checks.finite("share", share, high=1.0)
+    norm = norms(_matrix("net.weight", net.weight.detach()))
     return norm > share * norm.max()
 
 

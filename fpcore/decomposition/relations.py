@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fpcore import seeding
+from fpcore import checks, seeding
 from fpcore.decomposition.filter_spectra import scrambled
 from fpcore.decomposition.layers import neurons, paired, switched_on
 from fpcore.decomposition.moments import moments, watched
 from fpcore.decomposition.purification import at_least_float32, cosine
+from fpcore.models.readable import check_values
 
 
 class LeftOutWarning(UserWarning):
@@ -81,14 +82,22 @@ def matched(one: nn.Module, other: nn.Module, layer: str, draws: int = 20) -> tu
     is the mean over `draws` of matching the other network's filters with their phases scrambled, of
     which only colours and frequencies are left.
     """
+    checks.positive_int("draws", draws)
+    for which, net in (("one", one), ("other", other)):
+        held = neurons(checks.network(which, net))
+        checks.choice("layer", layer, held)
+        check_values(f"layer {layer} of {which}", held[layer])
     a, b = (at_least_float32(neurons(net)[layer])[switched_on(net)[layer]] for net in (one, other))
-    found = _matched(a, b)
+    if a.shape[1] != b.shape[1]:
+        found = f"layer {layer} has {a.shape[1]} weights a neuron in one, {b.shape[1]} in other"
+        raise ValueError(f"{found}: give two networks whose filters are of one size")
+    relation = _matched(a, b)
     weight = other.get_submodule(layer).weight
     assert isinstance(weight, Tensor)
     filters = b.unflatten(1, weight.shape[1:])
     rng = seeding.generator(0, "matching", device=b.device)
     chance = [_matched(a, scrambled(filters, rng).flatten(1)) for _ in range(draws)]
-    return found, sum(chance) / draws
+    return relation, sum(chance) / draws
 
 
 def _matched(a: Tensor, b: Tensor) -> float:
@@ -98,6 +107,13 @@ def _matched(a: Tensor, b: Tensor) -> float:
     size = (F.normalize(a, dim=1) @ F.normalize(b, dim=1).T).abs().cpu()  # (m, n)
     rows, columns = linear_sum_assignment(size.numpy(), maximize=True)
     return size[rows, columns].median().item()
+
+
+def _check_images(name: str, images: Tensor) -> None:
+    """Raise ValueError unless these are some samples (n, ...) that have values."""
+    checks.tensor(name, images)
+    if images.ndim < 2 or not images.numel():
+        raise ValueError(f"{name} is {tuple(images.shape)}: give images (n, ...)")
 
 
 @torch.no_grad()
@@ -117,6 +133,8 @@ def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict
     """
     pairs = paired(one, other, x)
     for name, images in {"x": x, "held": held}.items():
+        if isinstance(images, Tensor):
+            _check_images(name, images)
         if isinstance(images, Tensor) and not images.isfinite().all():
             raise ValueError(f"{name} is not finite (NaN or infinity): give images of numbers")
     hidden = [*pairs][:-1]

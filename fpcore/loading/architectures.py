@@ -29,7 +29,7 @@ def build_network(arch: str, classes: int | None = None) -> nn.Module:
     installed, a module or function that is not there or fails.
     """
     kind, _, name = str(arch).partition(":")
-    if not kind or not name:
+    if not isinstance(arch, str) or not kind or not name:
         raise ValueError(f"arch = {arch!r}: give {WAYS_TO_NAME}")
     if kind not in BUILDERS:
         if classes is not None:

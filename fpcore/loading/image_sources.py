@@ -45,7 +45,7 @@ def load_images(
     checks.positive_int("count", count)
     if size is not None:
         checks.positive_int("size", size)
-    data = _read(str(spec), count, size)
+    data = _read(str(checks.path("spec", spec) and spec), count, size)
     if classes is not None and data.y.max() >= classes:
         found = f"{data.name}: y holds the class {int(data.y.max())}"
         raise ValueError(f"{found}: the network has {classes}, 0 to {classes - 1}")

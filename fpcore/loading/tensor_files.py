@@ -11,6 +11,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from fpcore import checks
+
 TENSOR_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 SAVE_STATE = "save tensors alone, torch.save(model.state_dict(), 'weights.pt'), or safetensors"
 
@@ -23,7 +25,7 @@ def read_tensor_file(path: str | Path) -> tuple[Any, dict[str, str]]:
     Raises FileNotFoundError, or ValueError that names the file and the way out: for a file that
     is damaged, wants to run code, or holds tensors that are larger than itself or have no values.
     """
-    path = Path(path).expanduser()
+    path = checks.path("path", path)
     kinds = ", ".join(TENSOR_SUFFIXES)
     if path.is_dir():
         raise ValueError(f"{path} is a folder: give a file in it, {kinds}")

@@ -5,7 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from fpcore.models.batch_norm import recalibrated
+from fpcore import checks
+from fpcore.models.batch_norm import calibrated
 
 
 class Linearised(nn.Module):
@@ -19,7 +20,8 @@ class Linearised(nn.Module):
 
     def __init__(self, net: nn.Module, calibration: Tensor):
         super().__init__()
-        self.net = recalibrated(net, calibration).requires_grad_(False)
+        checks.network("net", net)
+        self.net = calibrated(net, calibration, name="calibration").requires_grad_(False)
         self.delta = nn.ParameterList(torch.zeros_like(p) for p in self.net.parameters())
 
     def forward(self, x: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
     """
     checks.whole("rank", rank)
     checks.whole("seed", seed)
-    check_readable(model)
+    check_readable(checks.network("model", model))
     twin = copied(unwrapped(model))
     modules = {name: module for name, module in named_modules(twin) if rows_of(module)}
     if not modules:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fpcore import checks
+from fpcore.alerts import BatchWarning, RandomWarning, warn
 
 
 def loss(output: Tensor, y: Tensor) -> Tensor:
@@ -12,7 +13,7 @@ def loss(output: Tensor, y: Tensor) -> Tensor:
 
     Logistic for one logit and y in {-1, +1}, cross-entropy for class scores.
     """
-    one_label_each(output, y)
+    _fits(output, y)
     if output.ndim == 1:
         return F.softplus(-y * output)
     return F.cross_entropy(output, y, reduction="none")
@@ -20,17 +21,49 @@ def loss(output: Tensor, y: Tensor) -> Tensor:
 
 def correct(output: Tensor, y: Tensor) -> Tensor:
     """Which samples are classified right, shape (n,), bool; a tie counts as wrong."""
-    one_label_each(output, y)
+    _fits(output, y)
     if output.ndim == 1:
         return y * output > 0
     index = y[:, None]
     return output.gather(1, index).squeeze(1) > output.scatter(1, index, -torch.inf).amax(1)
 
 
+def _fits(output: Tensor, y: Tensor) -> None:
+    """Raise ValueError unless y are labels for `output`; a GPU is not waited for, to see values.
+
+    output  (n,) or (n, classes)
+    y       (n,)
+    """
+    checks.tensor("output", output, "(n,) or (n, classes)")
+    checks.tensor("y", y, "(n,)")
+    _scores(output, "output is")
+    one_label_each(output, y)
+    if output.ndim != 1:
+        _classes(output, y, "output is")
+    if output.device.type == "cpu" and not torch.compiler.is_compiling():
+        labels_for(output, y)
+
+
+def _scores(output: Tensor, found: str) -> None:
+    """Raise ValueError for numbers that are no scores: of another type, or rounded to a class."""
+    if not output.is_floating_point():
+        advice = "it must give scores, floats, and not the class that is largest"
+        raise ValueError(f"{found} {output.dtype}: {advice}")
+
+
+def _classes(output: Tensor, y: Tensor, found: str) -> None:
+    """Raise ValueError unless outputs are (n, classes), and y class numbers by their type."""
+    if output.ndim != 2 or output.shape[1] < 2:
+        advice = "it must give one logit a sample, (n,), or scores, (n, classes)"
+        raise ValueError(f"{found} {tuple(output.shape)}: {advice}")
+    if y.dtype != torch.int64:
+        raise ValueError(f"y is {y.dtype}: give class numbers, torch.int64 (y.long())")
+
+
 def one_label_each(output: Tensor, y: Tensor) -> None:
     """Raise ValueError unless y is (n,) for outputs (n, ...): another shape would be broadcast."""
     if y.shape != output.shape[:1]:
-        wanted = tuple(output.shape[:1])
+        wanted = f"{tuple(output.shape[:1])}, as the output {tuple(output.shape)} has rows"
         raise ValueError(f"y is {tuple(y.shape)}: give one label a sample, {wanted}")
 
 
@@ -39,6 +72,7 @@ def one_output_each(output: Tensor, x: Tensor) -> Tensor:
     if not isinstance(output, Tensor):
         found = f"the model gives a {type(output).__name__}"
         raise ValueError(f"{found}: wrap it in a module that returns the scores alone")
+    _scores(output, "the model gives outputs")
     if output.shape[:1] != x.shape[:1]:
         found = f"the model gives outputs {tuple(output.shape)} for {len(x)} samples"
         advice = "make it give one row a sample (.squeeze() also drops a batch of one"
@@ -74,24 +108,26 @@ def labels_for(output: Tensor, y: Tensor) -> None:
     if output.ndim == 1:
         signs(y)
         return
-    if output.ndim != 2 or output.shape[1] == 1:
-        found = f"the model gives outputs {tuple(output.shape)}"
-        raise ValueError(f"{found}: it must give one logit a sample, (n,), or scores, (n, classes)")
-    if y.dtype != torch.int64:
-        raise ValueError(f"y is {y.dtype}: give class numbers, torch.int64 (y.long())")
+    _classes(output, y, "the model gives outputs")
     if len(y) and not 0 <= y.min() <= y.max() < output.shape[1]:
         found = f"y holds classes {y.min():g} to {y.max():g}"
-        raise ValueError(f"{found}: the network has scores of 0 to {output.shape[1] - 1}")
+        has = f"the network has scores of 0 to {output.shape[1] - 1}, its output's columns"
+        raise ValueError(f"{found}: {has}, give labels of these")
 
 
 def samples(x: Tensor, y: Tensor) -> None:
     """Raise ValueError unless x (n, ...) are finite floats and y (n,) one label each."""
+    checks.tensor("x", x)
+    checks.tensor("y", y, "(n,)")
     if not x.is_floating_point():
         raise ValueError(f"x is {x.dtype}: give floats (x.float(), and / 255 if they are bytes)")
-    if x.ndim < 2:
+    if x.ndim < 2 or (len(x) and not x.numel()):
         raise ValueError(f"x is {tuple(x.shape)}: give samples (n, ...), x[None] if it is one")
     if y.shape != x.shape[:1]:
-        raise ValueError(f"y is {tuple(y.shape)}: give one label a sample, ({len(x)},)")
+        wanted = f"({len(x)},), as x has {len(x)}"
+        raise ValueError(f"y is {tuple(y.shape)}: give one label a sample, {wanted}")
+    if x.device != y.device:
+        raise ValueError(f"x is on {x.device} and y on {y.device}: give both on one device")
     bad = ~x.isfinite().flatten(1).all(1)
     if bad.any():
         found = f"x is not finite (NaN or infinity) in {int(bad.sum())} of {len(x)} samples"
@@ -100,8 +136,26 @@ def samples(x: Tensor, y: Tensor) -> None:
 
 def some(x: Tensor) -> None:
     """Raise ValueError for no samples: a share of them would not be a number."""
-    if not len(x):
+    if not len(checks.tensor("x", x).flatten()):
         raise ValueError("x holds 0 samples: a share of them needs one at least")
+
+
+def answer(model: nn.Module, x: Tensor) -> Tensor:
+    """What `model` gives for x (n, ...), one row a sample, or ValueError that says what it is.
+
+    model  in evaluation mode
+    x      samples
+    """
+    try:
+        output = model(x)
+    except (torch.OutOfMemoryError, Warning):
+        raise
+    except Exception as error:  # whatever its code makes of these samples
+        line = str(error).strip().split("\n")[0]
+        found = f"the model cannot read x, {checks.shown(x)} ({type(error).__name__}: {line})"
+        advice = "give samples of the shape, type and device that it takes"
+        raise ValueError(f"{found}: {advice}") from error
+    return one_output_each(output, x)
 
 
 @torch.no_grad()
@@ -112,15 +166,64 @@ def ready(model: nn.Module, x: Tensor, y: Tensor, probe: int = 2) -> None:
     x      samples (n, ...)
     y      their labels (n,)
     probe  on so many samples it is tried out: 1 where the work may come down to one
+
+    A model that is random, or looks at other samples of the batch, is a warning.
     """
+    checks.network("model", model)
     samples(x, y)
     if len(x):
         with evaluating(model):
-            output = one_output_each(model(x[:probe]), x[:probe])
-        labels_for(output, y)
+            output = answer(model, x[:probe])
+            labels_for(output, y)
+            steady(model, x, output)
+
+
+def steady(model: nn.Module, x: Tensor, output: Tensor) -> None:
+    """Warn if `model`, asked again, answers otherwise: alone, or with another sample beside.
+
+    model   in evaluation mode
+    x       samples (n, ...)
+    output  what it gave for the first of them
+    """
+    first = len(output)
+    rounding = 16 * torch.finfo(output.dtype).eps
+    if not _alike(answer(model, x[:first]), output, rounding):
+        warn("the model gives another output each time that it is asked", RandomWarning)
+    elif len(x) > 1:
+        other = answer(model, x[:2] if first == 1 else x[:1])
+        if not _alike(other[:1], output[:1], 2**10 * rounding):
+            warn("the model's output depends on the other samples of its batch", BatchWarning)
+
+
+def _alike(one: Tensor, other: Tensor, slack: float) -> bool:
+    """Whether outputs are the same up to a share of the largest."""
+    size = other.nan_to_num().abs().max()
+    return torch.allclose(one, other, rtol=0, atol=slack * size.item(), equal_nan=True)
 
 
 @torch.no_grad()
+def answers(model: nn.Module, x: Tensor, y: Tensor, chunk: int) -> Tensor:
+    """What `model`, in evaluation mode, gives for x: (n,) or (n, classes).
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    chunk  samples at a time
+
+    Raises ValueError where it gives no number, and for what are no samples or labels.
+    """
+    checks.positive_int("chunk", chunk)
+    checks.network("model", model)
+    samples(x, y)
+    parts = zip(x.split(chunk), y.split(chunk))
+    with evaluating(model):
+        output = torch.cat([fitting(answer(model, one), labels) for one, labels in parts])
+    if unknown := int(output.isnan().sum()):
+        found = f"the model gives outputs that are no numbers (NaN), {unknown} of them"
+        raise ValueError(f"{found}: give samples scaled as in its training, or other weights")
+    return output
+
+
 def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Tensor:
     """Which samples `model`, in evaluation mode, classifies right: (n,), bool.
 
@@ -128,12 +231,10 @@ def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Ten
     x      samples (n, ...)
     y      their labels (n,)
     chunk  samples at a time
+
+    Raises ValueError where it gives no number.
     """
-    checks.positive_int("chunk", chunk)
-    samples(x, y)
-    parts = zip(x.split(chunk), y.split(chunk))
-    with evaluating(model):
-        return torch.cat([correct(fitting(one_output_each(model(a), a), b), b) for a, b in parts])
+    return correct(answers(model, x, y, chunk), y)
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> float:

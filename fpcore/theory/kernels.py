@@ -108,7 +108,9 @@ def polynomial(*coefficients: float) -> Kernel:
 
     All polynomials whose degrees have a positive coefficient.
     """
-    if not coefficients or min(coefficients) < 0:
+    for c in coefficients:
+        checks.finite(f"coefficients = {coefficients!r}: one of them", c)
+    if not coefficients:
         raise ValueError(f"coefficients = {coefficients!r}: give at least one, none negative")
 
     def kernel(x: Tensor, centres: Tensor) -> Tensor:

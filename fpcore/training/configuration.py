@@ -25,12 +25,14 @@ class Schedule:
     points: tuple[tuple[float, float], ...]
 
     def __init__(self, *points: tuple[float, float]):
+        for point in points:
+            if not isinstance(point, tuple | list) or len(point) != 2:
+                raise ValueError(f"point {point!r} of a schedule: give (progress, value), numbers")
+            checks.finite(f"progress of point {point!r} of a schedule", point[0], high=1.0)
+            checks.finite(f"value of point {point!r} of a schedule", point[1])
         object.__setattr__(self, "points", tuple((float(a), float(b)) for a, b in points))
         if not self.points or sorted(self.points, key=lambda p: p[0]) != list(self.points):
             raise ValueError(f"Schedule{self.points}: give points in the order of progress")
-        for at, value in self.points:
-            checks.finite("progress of a schedule", at, high=1.0)
-            checks.finite("value of a schedule", value)
 
     def __call__(self, progress: float) -> float:
         at, values = zip(*self.points)

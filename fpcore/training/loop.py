@@ -56,6 +56,10 @@ def train(
     weights and data not at all, so its path must be theirs alone.
     """
     checks.positive_int("every", every)
+    checks.instance("config", config, Training, "fpcore.Training(steps=100, lr=0.1)")
+    if measure is not None and not callable(measure):
+        raise ValueError(f"measure = {measure!r}: give a function of the model, or None")
+    checks.network("model", model)
     indexed = is_indexed(data)
     net, processes = without_reducer(model), Processes.running()
     _check_trainable(net)
@@ -82,7 +86,7 @@ def _check_trainable(net: nn.Module) -> None:
     """Raise ValueError unless there are parameters to train, with values."""
     if not any(parameter.requires_grad for parameter in net.parameters()):
         found = f"model = {type(net).__name__}, no parameter of which requires a gradient"
-        raise ValueError(f"{found}: model.requires_grad_(True), or nothing is trained")
+        raise ValueError(f"{found}: call model.requires_grad_(True), or nothing is trained")
     for name, parameter in net.named_parameters():
         check_values(name, parameter.detach())
 

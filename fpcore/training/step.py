@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from fpcore.attacks import one_step, pgd
 from fpcore.ball import Ball, finite_rows
-from fpcore.models.outputs import fitting, one_output_each, samples
+from fpcore.models.outputs import (
+    answer,
+    evaluating,
+    fitting,
+    labels_for,
+    one_output_each,
+    samples,
+)
 from fpcore.models.outputs import loss as usual_loss
 from fpcore.seeding import seeded
 from fpcore.training.batches import at
@@ -57,7 +64,7 @@ class Step:
             advice = "its own loss has its own adversary, leave these of Training"
             raise ValueError(f"attack_steps, attack_step_size or random_start: {advice}")
         self.net, self.config, self.descent, self.loss = net, config, descent, loss
-        self.processes = processes
+        self.processes, self.tried = processes, False
         self.weights, self.products = weights_in(net), products_in(net, config.precision)
         self.device = next(net.parameters()).device
         # On the device: no step waits for it.
@@ -128,8 +135,22 @@ class Step:
         try:
             samples(x, y if self.loss is None else y.new_empty(y.shape[:1]))
             Ball(self.config.norm, 0.0, self.config.box).check(x)
+            if self.loss is None and not self.tried:
+                self._try(x, y)
+                self.tried = True
         except ValueError as error:
             raise ValueError(f"{at(step)}: {error}") from None
+
+    @torch.no_grad()
+    def _try(self, x: Tensor, y: Tensor) -> None:
+        """Raise ValueError unless the network has outputs for two samples, of such labels."""
+        x = x[:2].to(self.device, self.weights)
+        with seeded(self.config.seed, "tried", device=self.device), evaluating(self.net):
+            output = answer(self.net, x)
+        labels_for(output, y)
+        if output.isnan().any():
+            found = "the model gives outputs that are no numbers (NaN)"
+            raise ValueError(f"{found}: give samples of a scale that it can read, or other weights")
 
     def _usual(
         self, x: Tensor, y: Tensor, ball: Ball, labels: Tensor | None
