@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -91,9 +92,7 @@ def check_evaluation(
         "no gradient": trial.survivors(lambda a, b, _: random_search(model, a, b, ball, trial.rng)),
     }
     for number, attack in enumerate(others, 1):
-        alive[f"other attack {number}"] = trial.survivors(
-            lambda a, b, _, attack=attack: kept_to(ball, attack)(model, a, b, _)
-        )
+        alive[f"other attack {number}"] = trial.survivors(partial(kept_to(ball, attack), model))
     far = _where_others_are(output, x, ball)
     if far is not None:
         alive["another class inside"] = trial.pgd(far, steps)
