@@ -25,9 +25,10 @@ def warn_of_probabilities(output: Tensor, y: Tensor) -> None:
     if len(output) < FEW or not ((output >= 0) & (output <= 1)).all():
         return
     if output.ndim > 1:
-        found = (output.double().sum(1) - 1).abs().max() < 1e-2
+        found = bool((output.double().sum(1) - 1).abs().max() < 1e-2)
     else:  # a logit may be in [0, 1] by chance, but not on either side of 1/2 by its label
-        found = len(output) >= MANY and ((output > 0.5) == (y > 0)).double().mean() > 0.75
+        sides = ((output > 0.5) == (y > 0)).double().mean().item()
+        found = len(output) >= MANY and sides > 0.75
     if found:
         what = "the model gives probabilities, in which gradients vanish by rounding"
         warn(f"{what}: give the scores before its softmax or sigmoid", SaturatedWarning, 3)
