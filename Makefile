@@ -1,5 +1,6 @@
 # make book   install, execute every chapter, build the HTML       make test   install, test, validate the notebooks
 # make lab    JupyterLab on the chapters                           make full   the published sizes (a GPU helps)
+# make test-all   `make test`, then what takes too long for it: kills, many examples, known faults of what is installed
 # make pdf    the whole book in _build/book.pdf (needs Chromium)
 # Variables: PROFILE=quick|full DEVICE=auto|cpu|cuda SEED=0 PYTHON=python3
 
@@ -7,16 +8,26 @@ PYTHON  ?= python3
 PROFILE ?= quick
 DEVICE  ?= auto
 SEED    ?= 0
+FAULTS  ?= 200
+EXAMPLES ?= 200
+# LOCKED=1 installs by hash: Python 3.11 on Linux, x86-64
+REQUIRED := $(if $(LOCKED),--require-hashes --requirement requirements.lock,--requirement requirements.txt --constraint constraints.txt)
 BIN     := .venv/bin
 BOOK    := $(BIN)/python -m fpbook
 READY   := .venv/.ready
 
-.PHONY: book test lint lab full pdf execute clean
+.PHONY: book test test-all lint lab full pdf opening execute audit sbom clean
 
 book: execute
 	@$(BOOK) build --profile $(PROFILE)
 
-execute: $(READY)
+# Before the first book is there, its opening page is shown while the rest is executed.
+opening: $(READY)
+	@test -e _build/html/index.html || { \
+	  $(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED) --only intro && \
+	  $(BOOK) opening --profile $(PROFILE); }
+
+execute: opening
 	@$(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED)
 
 pdf: execute
@@ -25,6 +36,17 @@ pdf: execute
 test: lint book
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 	$(BOOK) validate --profile $(PROFILE)
+
+test-all: test
+	$(BOOK) verify
+	$(BOOK) trust --faults $(FAULTS) --examples $(EXAMPLES)
+	$(MAKE) audit sbom
+
+audit: $(READY)  # says so where the databases of known faults cannot be reached
+	$(BOOK) audit
+
+sbom: $(READY)
+	$(BOOK) sbom
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -41,7 +63,7 @@ full: $(READY)
 $(READY): requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python {v.major}.{v.minor} is too old: give make PYTHON=python3.11 or newer")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet $(REQUIRED)
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $(READY)
 

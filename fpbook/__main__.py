@@ -1,11 +1,16 @@
 """The commands of the book.
 
 python -m fpbook execute    execute the chapters whose inputs changed
+python -m fpbook opening    build the opening page alone, from its executed chapter
 python -m fpbook validate   replay the executed chapters, and compare
 python -m fpbook build      build the site from the executed chapters, in _build/html
 python -m fpbook pdf        build the site, and print it into _build/book.pdf
 python -m fpbook convert    convert results of earlier versions, and write the ledger anew
+python -m fpbook explorer   train and publish the networks behind the explorer of sizes
+python -m fpbook frames     attack some images, and publish the explorer of images
 python -m fpbook verify     check that published results are what their checksums say
+python -m fpbook numerics   train in several arithmetics, and compare what is concluded
+python -m fpbook trust      try much, count what stood: the page How far to trust this
 
 Each has its own --help.
 """
@@ -17,11 +22,16 @@ from fpbook.build.chapters import BookError
 
 COMMANDS = {  # their functions, imported when called: no command needs what another one does
     "execute": "fpbook.build.execute:main",
+    "opening": "fpbook.build.opening:main",
     "validate": "fpbook.build.validate:main",
     "build": "fpbook.build.site:main",
     "pdf": "fpbook.build.site:main_pdf",
     "convert": "fpbook.results.convert:main",
+    "explorer": "fpbook.synthetic.explorer_data:main",
+    "frames": "fpbook.widgets.image_frames:main",
     "verify": "fpbook.results.verify:main",
+    "numerics": "fpbook.synthetic.precisions:main",
+    "trust": "fpbook.build.trust:main",
 }
 
 

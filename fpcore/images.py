@@ -16,6 +16,7 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from fpcore import checks, seeding
+from fpcore.data_checksums import check_data_file
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 COUNTS = {"train": 50_000, "test": 10_000}
@@ -216,7 +217,8 @@ def _read_parquet(root: Path, split: str, count: int) -> tuple[np.ndarray, list[
         missing = PARQUET.format(split=split)
         raise DataCorruptError(f"{root} holds no {missing}: fetch both parquet files")
     try:
-        table = pq.read_table(path, columns=["img", "label"])
+        check_data_file(path)
+        table = pq.read_table(path, columns=["img", "label"], page_checksum_verification=True)
         if len(table) != COUNTS[split]:
             raise ValueError(f"it has {len(table)} rows, not {COUNTS[split]}")
         encoded = stored_images(table["img"], range(count))

@@ -2,12 +2,14 @@
 
 import copy
 import io
+import os
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from counting import count_examples
 from hypothesis import settings
 from PIL import Image
 
@@ -17,7 +19,10 @@ from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Training, train
 
 torch.set_num_threads(1)
-settings.register_profile("fpcore", deadline=None, max_examples=25, derandomize=True, database=None)
+EXAMPLES = int(os.environ.get("FPCORE_EXAMPLES", "25"))  # of each property
+settings.register_profile(
+    "fpcore", deadline=None, max_examples=EXAMPLES, derandomize=True, database=None
+)
 settings.load_profile("fpcore")
 
 
@@ -26,6 +31,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if " at 0x" in item.name or "tensor(" in item.name:
             raise pytest.UsageError(f"{item.nodeid}: give its parameters ids that stay the same")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Count the examples of a property that passed."""
+    report = yield
+    if call.when == "call" and report.passed:
+        count_examples(item)
+    return report
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_a_chapter_says_what_it_shows_and_closes_with_summary_exercises_next_and
         r"^\*\*Next:\*\* .*\*\*Sources:\*\* ", text.split("## Exercises")[1], re.M | re.S
     )
     exercises = re.findall(r"^:{3,}\{exercise\}.*\n:label: (\S+)", text, re.M)
-    hidden = re.findall(r"^:{3,}\{solution\} (\S+)\n:class: dropdown", text, re.M)
+    hidden = re.findall(r"^:{3,}\{solution(?:-start)?\} (\S+)\n:class: dropdown", text, re.M)
     assert exercises and hidden == exercises
 
 

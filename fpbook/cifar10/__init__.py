@@ -2,10 +2,15 @@
 
 from fpbook.cifar10.experiment import CIFAR, THREATS, CifarExperiment
 from fpbook.cifar10.features import measure_activity, measure_coding
-from fpbook.cifar10.few_images import few_images, publish_images, published_images
+from fpbook.cifar10.few_images import (
+    few_images,
+    publish_images,
+    publish_pictures,
+    published_images,
+    published_pictures,
+)
 from fpbook.cifar10.layers import measure_explained, measure_relations, measure_two_seeds
 from fpbook.cifar10.low_rank_and_ntk import (
-    linearisations,
     low_rank_variants,
     measure_beside_scratch,
     measure_low_rank,
@@ -30,6 +35,7 @@ from fpbook.cifar10.networks import (
     published_networks,
     setting,
 )
+from fpbook.cifar10.null_tests import cifar_nulls, measure_sparsity
 from fpbook.cifar10.own_networks import (
     OWN,
     OwnExperiment,
@@ -51,9 +57,9 @@ __all__ = [
     "OwnExperiment",
     "Variant",
     "autoattack_correct",
+    "cifar_nulls",
     "cifar_runs",
     "few_images",
-    "linearisations",
     "low_rank_variants",
     "measure_accuracies",
     "measure_activity",
@@ -66,6 +72,7 @@ __all__ = [
     "measure_own",
     "measure_relations",
     "measure_removal",
+    "measure_sparsity",
     "measure_tangent",
     "measure_two_seeds",
     "of_each_seed",
@@ -74,9 +81,11 @@ __all__ = [
     "pgd_accuracy",
     "publish_images",
     "publish_networks",
+    "publish_pictures",
     "published_images",
     "published_networks",
     "published_own",
+    "published_pictures",
     "removal_variants",
     "run_adversarial_scratch",
     "run_cifar",

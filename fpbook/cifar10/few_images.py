@@ -1,6 +1,9 @@
 """A few test images that are published with the results: pages have pictures without the data."""
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from fpbook.results.store import publish_arrays, published_arrays
 from fpcore import checks
@@ -40,3 +43,17 @@ def few_images(test: Images | None, device: torch.device | str = "cpu") -> Image
     if test is None:
         return published_images(device)
     return Images(test.x[:COUNT], test.y[:COUNT], test.name)
+
+
+def publish_pictures(name: str, rows: Mapping[str, Tensor]) -> None:
+    """Write rows of pictures to results/, atomically, as bytes.
+
+    name  of the file
+    rows  {network: pictures (n, 3, h, w), pixels in [0, 1]}
+    """
+    publish_arrays(name, {f"{label}/x": (255 * x).round().byte() for label, x in rows.items()})
+
+
+def published_pictures(name: str) -> dict[str, Tensor]:
+    """The rows of pictures published under a name, as `publish_pictures` takes them."""
+    return {label: found["x"].float() / 255 for label, found in published_arrays(name).items()}

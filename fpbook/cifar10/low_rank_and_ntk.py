@@ -1,7 +1,6 @@
 """Low-rank updates and linearisations of the CIFAR-10 networks, measured beside the networks."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,7 +9,7 @@ from torch import nn
 from fpbook.cifar10.experiment import CifarExperiment
 from fpbook.cifar10.measures import measure_accuracies, pgd_correct
 from fpbook.cifar10.networks import Variant, first_images
-from fpbook.cifar10.runs import run_linearised, run_low_rank
+from fpbook.cifar10.runs import run_low_rank
 from fpbook.results import number, record, select
 from fpcore.attacks import transfer
 from fpcore.ball import Ball
@@ -104,36 +103,6 @@ def smallest_rank(summary: pd.DataFrame, share: float = 0.8) -> int | None:
         if found and found.unfavourable(">") >= share:
             return int(rank)
     return None
-
-
-def linearisations(
-    config: CifarExperiment, data: Images, clean: nn.Module, seed: int, more: bool = False
-) -> tuple[dict[str, nn.Module], list[dict[str, Any]]]:
-    """A seed's linearisations, {name: model}, and the losses of their epochs, as records.
-
-    config  schedules
-    data    what they are trained on
-    clean   w, around which the "informed" one is; the others are at w0
-    seed    of the run
-    more    whether to train two that take longer: "NTK, longer" in four times as many steps, each
-            a quarter as long, and "NTK, PGD" on three steps of PGD
-    """
-    fitted = {
-        "NTK, clean": run_linearised(config, data, seed, attack=False),
-        "NTK, adversarial": run_linearised(config, data, seed),
-        "informed, adversarial": run_linearised(config, data, seed, clean),
-    }
-    if more:
-        epochs, lr = 4 * config.tangent_epochs, config.tangent_adversarial_lr / 4
-        longer = replace(config, tangent_epochs=epochs, tangent_adversarial_lr=lr)
-        fitted["NTK, longer"] = run_linearised(longer, data, seed)
-        fitted["NTK, PGD"] = run_linearised(replace(config, attack_steps=3), data, seed)
-    losses = [
-        record("loss", loss, name, epoch=epoch)
-        for name, (_, each) in fitted.items()
-        for epoch, loss in enumerate(each, 1)
-    ]
-    return {name: model for name, (model, _) in fitted.items()}, losses
 
 
 def measure_tangent(

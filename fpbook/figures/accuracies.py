@@ -58,7 +58,7 @@ def accuracy_bars(summary: pd.DataFrame, networks: Mapping[str, str], radius: fl
         at = [j + 0.27 * (i - 1) for j in range(len(networks))]
         bars = axis.bar(at, values, 0.25, color=shade, label=label)
         if few or i:
-            words = [f"{v:.{1 if few else 0}%}" for v in values]
+            words = [f"{v:.{1 if few else 0}%}".replace(".0%", "%") for v in values]
             axis.bar_label(bars, words, fontsize=8 if few else 6.8, padding=2)
     axis.set(
         xticks=range(len(networks)),
@@ -207,13 +207,11 @@ def over(
     return figure
 
 
-def sweep_panels(
-    summary: pd.DataFrame, homes: Mapping[str, Sequence[float]], columns: int = 4
-) -> Figure:
+def sweep_panels(summary: pd.DataFrame, homes: Mapping[str, float], columns: int = 4) -> Figure:
     """Small panels, one a sweep, of accuracies and purity over what is varied, with 95% intervals.
 
-    summary: of `run_limits`
-    homes:   {sweep: the protocol's own settings}, which are marked
+    summary: of `measure_limit` over sweep and setting
+    homes:   {sweep: the protocol's own setting}, which is marked
     columns: of panels
     """
     sweeps = [*dict.fromkeys(summary["sweep"])]
@@ -235,8 +233,8 @@ def sweep_panels(
             with_intervals(axis, range(len(settings)), _numbers(line), dashes, color, label)
         axis.set(xticks=range(len(settings)), xticklabels=[f"{v:g}" for v in settings])
         axis.set(xlabel=SWEEP_LABELS.get(sweep, sweep), ylim=(-0.03, 1.05))
-        for own in homes.get(sweep, ()):
-            place = settings.index(own)
+        if homes.get(sweep) in settings:
+            place = settings.index(homes[sweep])
             axis.axvline(place, color=GREY, linewidth=4, alpha=0.25, zorder=0)
     for axis in axes.flat[len(sweeps) :]:
         axis.set_axis_off()

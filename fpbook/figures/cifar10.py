@@ -22,6 +22,9 @@ from fpbook.results import Interval, Pick, pick, rows, select
 from fpbook.results.columns import ABSCISSAE
 from fpbook.results.summaries import interval_of
 
+# What AutoAttack leaves.
+CROSS: dict[str, Any] = {"marker": "x", "markersize": 7, "markeredgewidth": 1.8}
+
 
 def _along(summary: pd.DataFrame, over: str, of: Pick) -> dict[Any, Interval]:
     """Numbers that differ in one column alone, {its value: number}, in the order of its values.
@@ -157,49 +160,37 @@ def _points(
         axis.annotate(f"\u00d7{Fraction(at)}", place, (5, -10), **text)
 
 
-def over_steps(steps: Sequence[int], lines: Mapping[str, Sequence[float]]) -> Figure:
-    """Accuracy of networks over the number of steps of an attack, {network: values}."""
-    figure, axis = plt.subplots(figsize=(7.2, 2.6))
-    for name, values in lines.items():
-        axis.plot(steps, values, **_network_line(name))
-    axis.set(xlabel="steps of PGD", ylabel="accuracy", ylim=(-0.02, 1.02))
-    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return figure
-
-
-def _network_line(name: str) -> dict[str, Any]:
-    """How a network's accuracies are drawn."""
-    look = {"color": NETWORK_COLORS[name], "label": SYMBOLS[name]}
-    return look | {"marker": "o", "markersize": 3.5}
-
-
 def over_radius(
-    radii: Mapping[str, Sequence[float]],
-    lines: Mapping[str, Mapping[str, Sequence[float]]],
-    withstood: Mapping[str, Mapping[str, Tensor]],
+    shown: Mapping[str, pd.DataFrame], withstood: Mapping[str, Mapping[str, Tensor]]
 ) -> Figure:
-    """Accuracy over the radius of attacks, as lines, and under AutoAttack, as crosses.
+    """Accuracy over the radius of attacks, one panel a norm, and under AutoAttack, as crosses.
 
-    radii      {norm: radii}, one panel a norm
-    lines      {norm: {network: accuracies}}
+    shown      {title: summary}, of `pgd_accuracy` by norm and radius: the last of them as lines,
+               the others as pale points
     withstood  {network: {threat: which images AutoAttack left}}
     """
-    figure, axes = plt.subplots(1, len(radii), figsize=(7.6, 3.1), sharey=True, squeeze=False)
-    for axis, (norm, x) in zip(axes[0], radii.items()):
+    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.1), sharey=True, squeeze=False)
+    for axis, norm in zip(axes[0], ("l2", "linf")):
         scale, unit = (255, r"$\ell_\infty$, in 1/255") if norm == "linf" else (1, r"$\ell_2$")
-        for name, values in lines[norm].items():
-            axis.plot([scale * r for r in x], values, **_network_line(name))
+        for name in TRAINED:
+            color = NETWORK_COLORS[name]
+            for i, summary in enumerate(shown.values(), 1):
+                found = _along(summary, "radius", pick("pgd_accuracy", name, norm=norm))
+                at, values = [scale * r for r in found], [one.value for one in found.values()]
+                if i < len(shown):
+                    axis.plot(at, values, "o", color=color, alpha=0.35, markersize=3)
+                else:
+                    axis.plot(at, values, "o-", color=color, label=SYMBOLS[name], markersize=3.5)
             for threat, alive in withstood.get(name, {}).items():
                 kind, radius = THREATS[threat]
                 if kind == norm:
-                    cross = {"marker": "x", "markersize": 7, "markeredgewidth": 1.8}
                     left = alive.float().mean().item()
-                    axis.plot(scale * radius, left, color=NETWORK_COLORS[name], **cross)
+                    axis.plot(scale * radius, left, color=color, **CROSS)
         axis.set(xlabel=f"radius, {unit}", ylim=(-0.02, 1.02))
     axes[0, 0].set_ylabel("accuracy")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     if any(withstood.values()):
-        handles.append(Line2D([], [], marker="x", linestyle="", color="gray", markeredgewidth=1.8))
+        handles.append(Line2D([], [], linestyle="", color="gray", **CROSS))
         labels.append("AutoAttack")
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
     return figure

@@ -129,7 +129,7 @@ def _enlarge(figure: Figure) -> None:
         sides: tuple[tuple[Any, Literal["x", "y"]], ...]
         sides = ((axis.xaxis, "x"), (axis.yaxis, "y"))
         for side, name in sides:
-            sizes = [label.get_fontsize() for label in side.get_ticklabels()]
+            sizes = [float(label.get_fontsize()) for label in side.get_ticklabels()]
             if sizes and min(sizes) < LEAST_FONT:
                 axis.tick_params(axis=name, labelsize=LEAST_FONT)
     for text in figure.findobj(Text):
@@ -172,9 +172,8 @@ def _settle(
         for axis in axes:
             spec = axis.get_subplotspec()
             box = axis.get_window_extent()
-            target = (
-                _height(shapes[id(axis)], wide, pictures) if not pictures else box.height / inch
-            )
+            height = box.height / inch
+            target = height if pictures else _height(shapes[id(axis)], wide, pictures)
             lacking = target - height
             if spec is not None:
                 rows[spec.rowspan.start] = max(rows.get(spec.rowspan.start, -9.0), lacking)

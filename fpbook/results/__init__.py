@@ -1,11 +1,12 @@
 """Measured numbers: recorded, summarised, published, shown, and held against the claims."""
 
+from fpbook.results.cards import ledger_cards, verdict_badge
 from fpbook.results.columns import rows, select
 from fpbook.results.intervals import Interval, interval
-from fpbook.results.ledger import claims, ledger_sources, ledger_table
+from fpbook.results.ledger import claims, ledger_sources, verdict_counts
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
-from fpbook.results.sources import source_of
+from fpbook.results.sources import quoted, source_of
 from fpbook.results.store import (
     publish_arrays,
     publish_figure,
@@ -14,7 +15,7 @@ from fpbook.results.store import (
     published_with_arrays,
 )
 from fpbook.results.summaries import Pick, joined, number, pick, summarise, summary_table
-from fpbook.results.tables import beside, comparison, show
+from fpbook.results.tables import beside, comparison, result_csv, show
 
 __all__ = [
     "Interval",
@@ -24,8 +25,8 @@ __all__ = [
     "comparison",
     "interval",
     "joined",
+    "ledger_cards",
     "ledger_sources",
-    "ledger_table",
     "number",
     "pick",
     "publish",
@@ -34,7 +35,9 @@ __all__ = [
     "published",
     "published_arrays",
     "published_with_arrays",
+    "quoted",
     "record",
+    "result_csv",
     "rows",
     "select",
     "show",
@@ -42,4 +45,6 @@ __all__ = [
     "summarise",
     "summary_table",
     "table",
+    "verdict_badge",
+    "verdict_counts",
 ]

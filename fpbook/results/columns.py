@@ -45,6 +45,11 @@ ABSCISSAE: dict[str, Abscissa] = {
     "factor": Abscissa("what the power is of", kind=str),
     "sizes": Abscissa("sizes that a power law is fitted to", kind=str),
     "architecture": Abscissa("architecture of the network", kind=str),
+    "experiment": Abscissa("published result whose measures a stand-in is held against", kind=str),
+    "precision": Abscissa("what products are computed in", kind=str),
+    "threads": Abscissa("threads that compute", "threads", kind=int),
+    "check": Abscissa("what was tried", kind=str),
+    "seeds_of_a_result": Abscissa("seeds that an interval is of", "seeds", kind=int),
 }
 
 KINDS = {

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+Bound = float | tuple[float, float]  # for ">" and "<" a number; for "in" both ends of a range
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -34,10 +36,30 @@ class Interval:
         """The end that is furthest from meeting a bound ">" or "<"; of a single seed, its value."""
         return self.ends[0 if sign == ">" else 1]
 
-    def meets(self, sign: str, bound: float) -> bool | None:
-        """True if both ends meet a bound ">" or "<", False if neither does, None if one does."""
-        met = {end > bound if sign == ">" else end < bound for end in self.ends}
+    def meets(self, sign: str, bound: Bound) -> bool | None:
+        """Whether it meets a bound ">" or "<", or lies "in" a range, its ends excluded.
+
+        True if the whole interval does, False if no part of it does, None otherwise.
+        """
+        (low, high), one = self.ends, bound if isinstance(bound, tuple) else (bound, bound)
+        if sign == "in":
+            inside = one[0] < low and high < one[1]
+            outside = high <= one[0] or one[1] <= low
+            return True if inside else False if outside else None
+        met = {end > one[0] if sign == ">" else end < one[0] for end in (low, high)}
         return met.pop() if len(met) == 1 else None
+
+    def slack(self, sign: str, bound: Bound) -> tuple[float, float]:
+        """How far the unfavourable and the favourable end are on the good side of a bound.
+
+        Negative where they miss it. Of a range "in", an end's slack is that to the nearer end.
+        """
+        (low, high), ends = self.ends, bound if isinstance(bound, tuple) else (bound, bound)
+        if sign == "in":
+            each = [min(end - ends[0], ends[1] - end) for end in (low, high)]
+        else:
+            each = [end - ends[0] if sign == ">" else ends[0] - end for end in (low, high)]
+        return min(each), max(each)
 
 
 def interval(values: Sequence[float], share: bool = False, unit: str = "") -> Interval:

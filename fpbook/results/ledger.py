@@ -9,49 +9,59 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fpbook.results.columns import ABSCISSAE
-from fpbook.results.files import check_name
+from fpbook.results.claim import (
+    NULLS,
+    Claim,
+    Evidence,
+    Null,
+    check_null,
+    parse_claim,
+    parse_recipe,
+)
 from fpbook.results.intervals import Interval
-from fpbook.results.quantities import known
+from fpbook.results.quantities import PERCENT, quantity_of
 from fpbook.results.store import Published, check_folder, published
-from fpbook.results.summaries import Pick, pick
-from fpbook.results.tables import markdown_table, show
+from fpbook.results.tables import markdown_table
 
 CLAIMS = Path(__file__).with_name("claims.toml")
-_OF_A_CLAIM = ("id", "statement", "chapter", "figures")
-_BOUNDS = {"above": ">", "below": "<"}
-_OF_A_FIGURE = ("result", "quantity", "network", "layer", "seeds", *ABSCISSAE, *_BOUNDS)
+MILD = "holds, mild"
+VERDICTS = ("holds", MILD, "undecided", "fails", "not yet measured")
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """A number that a claim rests on.
+class NullTest:
+    """What a stand-in scores where a claim has bounds.
 
-    result: the published result that holds it
-    pick:   which of its numbers
-    sign:   ">" or "<" if the claim bounds it, else ""
-    bound:  what it must be above or below
+    null:    the stand-in
+    claim:   what it is tested on
+    numbers: one for each number of the claim's evidence: its own, or the claim's where it does not
+             stand in; None where it is not published
     """
 
-    result: str
-    pick: Pick
-    sign: str = ""
-    bound: float = 0.0
+    null: Null
+    claim: Claim
+    numbers: tuple[Interval | None, ...]
 
     @property
-    def required(self) -> str:
-        """The bound as text, such as "> 0.9"; "" if there is none."""
-        return f"{self.sign} {self.bound:g}" if self.sign else ""
+    def passes(self) -> bool | None:
+        """False if it clearly misses a bound of the claim; None while that is not measured.
 
+        Conditions do not count, nor do bounds on what it does not stand in for.
+        """
+        met = [
+            found and found.meets(evidence.sign, evidence.bound)
+            for evidence, found in self.scores()
+            if not evidence.condition
+        ]
+        if any(one is False for one in met):
+            return False
+        missing = any(found is None for evidence, found in self.scores() if not evidence.condition)
+        return None if missing else True
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper, and the numbers that would confirm it."""
-
-    id: str
-    statement: str
-    chapter: str
-    evidence: tuple[Evidence, ...]
+    def scores(self) -> list[tuple[Evidence, Interval | None]]:
+        """What it scores where it stands in and the claim has a bound."""
+        pairs = zip(self.claim.evidence, self.numbers)
+        return [(one, found) for one, found in pairs if one.sign and self.null.stands_in(one)]
 
 
 @dataclass(frozen=True)
@@ -61,11 +71,13 @@ class Entry:
     claim:      what is claimed
     numbers:    one for each number of its evidence; None where it is not published
     provenance: {result: where its numbers come from}, of the results that any was found in
+    nulls:      its null tests
     """
 
     claim: Claim
     numbers: tuple[Interval | None, ...]
     provenance: Mapping[str, Mapping[str, Any]]
+    nulls: tuple[NullTest, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -75,11 +87,64 @@ class Entry:
         favourable end of one misses it, otherwise "undecided"; "not yet measured" while a number
         that has a bound is missing, or none has one.
         """
-        bounded = [(e, n) for e, n in zip(self.claim.evidence, self.numbers) if e.sign]
+        bounded = self.bounded()
         if not bounded or any(found is None for _, found in bounded):
             return "not yet measured"
         met = [found.meets(evidence.sign, evidence.bound) for evidence, found in bounded if found]
         return "fails" if False in met else "undecided" if None in met else "holds"
+
+    @property
+    def mild(self) -> bool:
+        """Whether it holds, and so it would of a stand-in that knows nothing of it."""
+        return self.verdict == "holds" and any(test.passes for test in self.nulls)
+
+    @property
+    def judged(self) -> str:
+        """The verdict, one of VERDICTS: a claim that is mild "holds, mild"."""
+        return MILD if self.mild else self.verdict
+
+    def bounded(self) -> list[tuple[Evidence, Interval | None]]:
+        """The numbers that have a bound."""
+        return [pair for pair in zip(self.claim.evidence, self.numbers) if pair[0].sign]
+
+    def deciding(self) -> tuple[Evidence, Interval] | None:
+        """The number that decides: the one that misses its bound furthest, or is nearest to it.
+
+        In shares of the room that the bound leaves, from it to the best that can be. A condition
+        only where it is not met; None while nothing with a bound is measured.
+        """
+        found = [(evidence, number) for evidence, number in self.bounded() if number]
+        if not found:
+            return None
+        return min(found, key=lambda pair: _nearness(*pair))
+
+
+def _nearness(evidence: Evidence, number: Interval) -> tuple[int, bool, float]:
+    """What sorts numbers by how little they meet their bounds, conditions after the others."""
+    met = number.meets(evidence.sign, evidence.bound)
+    pessimistic, optimistic = number.slack(evidence.sign, evidence.bound)
+    slack = (optimistic if met is False else pessimistic) / _room(evidence)
+    return [False, None, True].index(met), evidence.condition, slack
+
+
+def _room(evidence: Evidence) -> float:
+    """From a bound to the best that can be: 1 for shares and cosines, 0 for what is bounded above.
+
+    What has no best is measured by its bound, and by 1 if that is 0.
+    """
+    if isinstance(evidence.bound, tuple):
+        return (evidence.bound[1] - evidence.bound[0]) / 2
+    quantity = evidence.pick.quantity
+    at_most_one = quantity_of(quantity).unit == PERCENT or quantity.startswith("cos_")
+    if evidence.sign == ">" and at_most_one and evidence.bound < 1:
+        return 1 - evidence.bound
+    return abs(evidence.bound) or 1.0
+
+
+def verdict_counts(entries: Iterable[Entry]) -> dict[str, int]:
+    """How many claims have each verdict of VERDICTS, {verdict: count}, those of none left out."""
+    found = [entry.judged for entry in entries]
+    return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
 
 
 def claims(
@@ -94,9 +159,14 @@ def claims(
         check_folder()
         read = published
     stated = stated_claims(path)
-    found = {e.result: read(e.result) for claim in stated for e in claim.evidence}
+    found = {name: read(name) for name in results_of(stated)}
     summaries = {name: result.summary for name, result in found.items() if result}
     return [_entry(claim, found, summaries) for claim in stated]
+
+
+def results_of(stated: Sequence[Claim]) -> list[str]:
+    """The names of the published results that decide claims, each once."""
+    return [*dict.fromkeys(name for claim in stated for name in claim.results)]
 
 
 def _entry(
@@ -109,7 +179,25 @@ def _entry(
         if result and number:
             sources[evidence.result] = result.provenance
         numbers.append(number)
-    return Entry(claim=claim, numbers=tuple(numbers), provenance=sources)
+    tests = [_tested(claim, null, numbers, summaries) for null in claim.nulls]
+    return Entry(claim=claim, numbers=tuple(numbers), provenance=sources, nulls=tuple(tests))
+
+
+def _tested(
+    claim: Claim, null: Null, numbers: Sequence[Interval | None], summaries: Mapping[str, Any]
+) -> NullTest:
+    """What a stand-in scores: in the claim's own result if it is there, else among the nulls."""
+    found = []
+    for evidence, number in zip(claim.evidence, numbers):
+        if null.stands_in(evidence):
+            places = (
+                (evidence.result, null.pick(evidence)),
+                (NULLS, null.pick(evidence, experiment=evidence.result)),
+            )
+            scores = [one.find(summaries[name]) for name, one in places if name in summaries]
+            number = next((score for score in scores if score), None)
+        found.append(number)
+    return NullTest(null=null, claim=claim, numbers=tuple(found))
 
 
 def stated_claims(path: Path | None = None) -> list[Claim]:
@@ -121,95 +209,29 @@ def stated_claims(path: Path | None = None) -> list[Claim]:
         raise ValueError(f"{path} is no TOML ({error}): correct it") from error
     stated = content.get("claim", [])
     if (
-        content.keys() - {"claim"}
+        content.keys() - {"claim", "recipe", "null"}
         or not isinstance(stated, list)
         or not all(isinstance(one, dict) for one in stated)
     ):
-        raise ValueError(f"{path}: give claims as [[claim]], and nothing else")
+        raise ValueError(
+            f"{path}: give claims as [[claim]], with [recipe.name] and [null.name], "
+            "and nothing else"
+        )
+    try:
+        recipes = {name: parse_recipe(name, one) for name, one in content.get("recipe", {}).items()}
+        nulls = {name: check_null(name, one) for name, one in content.get("null", {}).items()}
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}") from error
     found: dict[str, Claim] = {}
     for place, one in enumerate(stated, 1):
         try:
-            claim = _claim(one)
+            claim = parse_claim(one, recipes, nulls)
             if claim.id in found:
                 raise ValueError("its id is given to two claims")
         except ValueError as error:
             raise ValueError(f"{path}, claim {one.get('id', place)}: {error}") from error
         found[claim.id] = claim
     return [*found.values()]
-
-
-def _claim(stated: Mapping[str, Any]) -> Claim:
-    _check_keys(stated, _OF_A_CLAIM)
-    for name in _OF_A_CLAIM[:-1]:
-        if not isinstance(stated.get(name), str) or not stated[name]:
-            raise ValueError(f"{name} = {stated.get(name)!r}: give a text")
-    figures = stated.get("figures", [])
-    if not isinstance(figures, list) or not all(isinstance(one, dict) for one in figures):
-        raise ValueError("give its figures as a list of tables")
-    evidence = tuple(_evidence(one) for one in figures)
-    return Claim(**{name: stated[name] for name in _OF_A_CLAIM[:-1]}, evidence=evidence)
-
-
-def _evidence(stated: Mapping[str, Any]) -> Evidence:
-    _check_keys(stated, _OF_A_FIGURE)
-    for name in ("result", "quantity"):
-        if name not in stated:
-            raise ValueError(f"a figure without its {name}: {dict(stated)}")
-    result = check_name(stated["result"])
-    bounds = [
-        {"sign": sign, "bound": stated[word]} for word, sign in _BOUNDS.items() if word in stated
-    ]
-    if len(bounds) > 1:
-        raise ValueError(f"{stated['quantity']}: give one bound, above or below")
-    for given in bounds:
-        if isinstance(given["bound"], bool) or not isinstance(given["bound"], int | float):
-            raise ValueError(f"{stated['quantity']}: a bound of {given['bound']!r} is no number")
-    chosen = pick(**{k: v for k, v in stated.items() if k != "result" and k not in _BOUNDS})
-    return Evidence(result=result, pick=chosen, **(bounds[0] if bounds else {}))
-
-
-def _check_keys(stated: Mapping[str, Any], names: Sequence[str]) -> None:
-    for name in stated:
-        known("key", name, names)
-
-
-def ledger_table(entries: Iterable[Entry]) -> str:
-    """The ledger as a Markdown table: verdict, claim, figures, those with a bound first."""
-    rows = []
-    for entry in entries:
-        pairs = [*zip(entry.claim.evidence, entry.numbers)]
-        bounded_first = sorted(pairs, key=lambda pair: not pair[0].sign)
-        figures = [
-            _shown(evidence, number)
-            for evidence, number in bounded_first
-            if number or evidence.sign
-        ]
-        link = f"[{entry.claim.statement}]({Path(entry.claim.chapter).name})"
-        verdict = entry.verdict if entry.verdict == "not yet measured" else f"**{entry.verdict}**"
-        rows.append((entry.claim.id, verdict, link, "<br>".join(figures) or "-"))
-    return markdown_table(("id", "verdict", "claim", "measured, **required**"), rows)
-
-
-def _shown(evidence: Evidence, number: Interval | None) -> str:
-    """A figure of the table, such as "`cos_to_clean` purified, lowest layer: 0.870, **> 0.85**"."""
-    named = evidence.pick.columns()
-    quantity = named.pop("quantity")
-    words = ", ".join(_in_words(name, value) for name, value in named.items())
-    required = f", **{evidence.required}**" if evidence.sign else ""
-    return f"{f'`{quantity}` {words}'.strip()}: {show(number, percent=False)}{required}"
-
-
-def _in_words(column: str, value: Any) -> str:
-    """One column of a pick in words, such as "lowest layer", "held-out seeds" or "rank 16"."""
-    if column == "seeds":
-        return f"{value.replace(' ', '-')} seeds"
-    if value in ("lowest", "highest"):
-        return f"{value} layer"
-    return (
-        f"{column.replace('_', ' ')} {value}"
-        if column in ABSCISSAE and column != "threat"
-        else f"{value}"
-    )
 
 
 def ledger_sources(entries: Iterable[Entry]) -> str:

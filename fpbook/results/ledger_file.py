@@ -7,9 +7,10 @@ from typing import Any
 
 from fpbook.results import ledger
 from fpbook.results.checksums import encode_sealed, sha256
+from fpbook.results.claim import Evidence, Recipe
 from fpbook.results.files import LEDGER, DamagedError, folder
 from fpbook.results.intervals import Interval
-from fpbook.results.ledger import Entry, Evidence, claims, stated_claims
+from fpbook.results.ledger import Entry, NullTest, claims, results_of, stated_claims
 from fpbook.results.store import (
     FORMAT,
     Published,
@@ -42,33 +43,56 @@ def ledger_file(read: Callable[[str], Published | None] = load) -> bytes:
 
 
 def ledger_content(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """The claims of results/claims.json, each with its verdict, figures, bounds and runs."""
+    """The claims of results/claims.json, with verdict, figures, bounds, null tests and runs."""
     found = []
     for entry in entries:
         claim = entry.claim
-        head = {
-            "id": claim.id,
-            "statement": claim.statement,
-            "chapter": claim.chapter,
-            "verdict": entry.verdict,
-        }
+        texts = ("id", "statement", "plain", "source", "chapter", "fixed")
+        head = {name: getattr(claim, name) for name in texts if getattr(claim, name)}
         figures = [
             _figure(evidence, number) for evidence, number in zip(claim.evidence, entry.numbers)
         ]
+        rest = {
+            "nulls": [_null_test(test) for test in entry.nulls],
+            "notes": [*claim.notes],
+            "recipe": _recipe(claim.recipe) if claim.recipe else {},
+        }
+        verdict = {"verdict": entry.verdict, "mild": entry.mild}
         runs = {name: dict(source) for name, source in entry.provenance.items()}
-        found.append({**head, "figures": figures, "provenance": runs})
+        kept = {name: value for name, value in rest.items() if value}
+        found.append({**head, **verdict, "figures": figures, **kept, "provenance": runs})
     return found
 
 
 def _figure(evidence: Evidence, number: Interval | None) -> dict[str, Any]:
-    interval = {"value": number.value, "low": number.low, "high": number.high} if number else {}
     row = {
         "result": evidence.result,
         **evidence.pick.columns(),
-        **interval,
+        **_interval(number),
         "bound": evidence.required,
+        "condition": evidence.condition or None,
     }
     return {name: value for name, value in row.items() if value not in (None, "")}
+
+
+def _interval(number: Interval | None) -> dict[str, Any]:
+    if number is None:
+        return {}
+    return {"value": number.value, "low": number.low, "high": number.high, "n": number.n}
+
+
+def _null_test(test: NullTest) -> dict[str, Any]:
+    """What a stand-in scores, and whether it misses no bound; None while that is not measured."""
+    scores = [
+        {"in the place of": evidence.pick.columns(), "bound": evidence.required, **_interval(score)}
+        for evidence, score in test.scores()
+    ]
+    null = test.null
+    return {"name": null.name, "words": null.words, "passes": test.passes, "scores": scores}
+
+
+def _recipe(recipe: Recipe) -> dict[str, Any]:
+    return {"command": recipe.command, **dict(recipe.facts)}
 
 
 def published_claims() -> list[dict[str, Any]]:
@@ -97,6 +121,6 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _sources(where: Path) -> dict[str, str]:
     """The digests of the files that a ledger is made from, as they are now."""
-    names = {evidence.result for claim in stated_claims() for evidence in claim.evidence}
+    names = results_of(stated_claims())
     paths = [ledger.CLAIMS, *(path for name in names if (path := where / f"{name}.json").exists())]
     return {path.name: sha256(path.read_bytes()) for path in paths}

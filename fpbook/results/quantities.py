@@ -64,6 +64,7 @@ QUANTITIES: dict[str, Quantity] = {
     "share_live": _share("neurons with a norm above a tenth of the largest"),
     "share_switched_on": _share("hidden neurons that weight decay has not switched off"),
     "active_share": _share("neurons active on a sample"),
+    "active_ratio": Quantity("neurons active on a sample, over those of w"),
     "opens": Quantity("where the ReLU opens", unit="standard deviations"),
     "purity": _share("purity of the live neurons, median"),
     "dense_part": _share("dense part of the live neurons, median"),
@@ -105,6 +106,13 @@ QUANTITIES: dict[str, Quantity] = {
     "pairs": Quantity("samples times radii", unit="pairs"),
     "certified": Quantity("certified of these", unit="pairs"),
     "broken": Quantity("certified, and yet broken by an attack", unit="pairs"),
+    # how far all this can be trusted
+    "tried": Quantity("how many were tried", unit="cases"),
+    "wrong": Quantity("of these, how many went wrong", unit="cases"),
+    "interval_coverage": _share("95% intervals that contain the true mean"),
+    "adjusted_chance": Quantity("chance of such figures were the claim false, Holm-adjusted"),
+    "expected_wrong": Quantity("verdicts that chance may make wrong, at most", unit="verdicts"),
+    "margin_over_rounding": Quantity("smallest certified margin, over what float64 may miss"),
 }
 
 

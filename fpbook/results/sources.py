@@ -1,8 +1,10 @@
-"""Where what is shown comes from, in a few words."""
+"""What is published, in a few words: where it comes from, and single numbers of it."""
 
 from collections.abc import Sequence
 
 from fpbook.results.store import published
+from fpbook.results.summaries import Pick
+from fpbook.results.tables import show
 
 
 def source_of(name: str) -> str:
@@ -15,6 +17,17 @@ def source_of(name: str) -> str:
         return "not yet published"
     source = found.provenance
     return f"published: {_seeds(source['seeds'])}, commit {source['commit']}"
+
+
+def quoted(name: str, of: Pick, percent: bool = True) -> str:
+    """A published number as text, with its interval: "49.3% [48.2%, 50.4%]"; "-" for none.
+
+    name     of the result
+    of       which of its numbers
+    percent  whether a fraction is shown in percent
+    """
+    found = published(name)
+    return show(of.find(found.summary) if found else None, percent)
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -5,14 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from fpbook.results.cache import kept
-from fpbook.results.records import record, table
-from fpbook.results.summaries import joined
+from fpbook.results.records import record
 from fpbook.synthetic.measures import accuracy_bounds, robust_correct_with_dense
 from fpbook.synthetic.protocol import SyntheticExperiment, run_synthetic
 from fpcore import checks
@@ -35,6 +31,8 @@ from fpcore.theory.kernels import (
 )
 from fpcore.training import Schedule, Training, train
 
+# Of the side-by-side, in its order; "degree 2" to "infinite width" are kernel machines.
+MODELS = ("linear", "degree 2", "degree 3", "NTK, infinite width", "NTK, network's width")
 TRAININGS = ("clean", "adversarial")  # of each model
 Row = dict[str, Any]  # a record
 
@@ -44,7 +42,7 @@ class LowComplexity:
     """How long the low-complexity models train: one protocol for all sizes.
 
     Every step size follows from d, k and width. A tangent model is trained, and its witness built,
-    at each of `widths` by `run_widths`; the side-by-side has the network's own width alone.
+    at each of `widths`; the side-by-side has the network's own width alone.
     """
 
     seeds: int
@@ -165,41 +163,66 @@ def smoothed_pgd(model: Tangent, ball: Ball, temperature: float) -> Attack:
     return transfer(surrogate, ball)
 
 
-def measure_low_complexity(
-    config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
+def measure_model(
+    config: LowComplexity,
+    experiment: SyntheticExperiment,
+    seed: int,
+    device: torch.device,
+    name: str,
+    training: str,
 ) -> list[Row]:
-    """The three classes at the experiment's radius, for one seed: records.
+    """One of MODELS, trained in one way of TRAININGS, at the experiment's radius: records.
 
     config:     how the models train
     experiment: the protocol of the network beside them
     seed:       of data, initialization and samples
     device:     to train on
+    name:       of the model
+    training:   on clean or on FGM examples
 
-    Each model as "linear, clean" and "linear, adversarial", say, by its training. `class_bound` is
-    an upper bound on the whole class and `certified_accuracy` a lower bound on one member, "degree
-    3, witness", where they are known.
+    Of "linear, clean", say. `class_bound` is an upper bound on the whole class, where one is known.
+    """
+    checks.choice("name", name, MODELS)
+    checks.choice("training", training, TRAININGS)
+    data, tau = experiment.data(seed, device), experiment.radius
+    x, y = _attacked(config, experiment, data, seed)
+    radius = tau if training == "adversarial" else 0.0
+    if name == "linear":
+        model: nn.Module = config.linear(data, radius, seed)
+    elif name == "NTK, network's width":
+        model = config.tangent(experiment.network(seed, device), data, radius, seed)
+    else:
+        model = config.machine(compared_kernels(experiment)[name], data, radius, seed)
+    found = _records(f"{name}, {training}", model_accuracies(model, data, x, y, tau))
+    if name in ("linear", "degree 2"):
+        # No linear model exceeds the bound, and no quadratic one by more than chance (lem-even).
+        ceiling = linear_bound(experiment, tau)
+        bound = ceiling if name == "linear" else even_part_bound(ceiling)
+        found.append(record("class_bound", bound, f"{name}, {training}"))
+    return found
+
+
+def measure_witness(
+    config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
+) -> list[Row]:
+    """The cubic that knows the features, "degree 3, witness": records.
+
+    The arguments are those of `measure_model`. `certified_accuracy` is a lower bound on this one
+    member of its class, on all test samples.
     """
     data, tau = experiment.data(seed, device), experiment.radius
+    certified = cubic_accuracy(data, *data.test_set(experiment.test_samples, seed), tau)
+    x, y = _attacked(config, experiment, data, seed)
+    reached = model_accuracies(Cubic(data.features, data.w_star), data, x, y, tau)
+    return _records("degree 3, witness", reached | {"certified_accuracy": certified})
+
+
+def _attacked(
+    config: LowComplexity, experiment: SyntheticExperiment, data: SparseCoding, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The test samples that are attacked, the first ones."""
     x, y = data.test_set(experiment.test_samples, seed)
-    certified = cubic_accuracy(data, x, y, tau)
-    x, y = x[: config.attacked], y[: config.attacked]
-    # linear: no member of the class exceeds the bound; degree 2: nor half of the rest (lem-even)
-    ceiling = linear_bound(experiment, tau)
-    bounds = {"linear": ceiling, "degree 2": even_part_bound(ceiling)}
-    found = []
-    for how, radius in zip(TRAININGS, (0.0, tau)):
-        models: dict[str, nn.Module] = {"linear": config.linear(data, radius, seed)}
-        for name, kernel in compared_kernels(experiment).items():
-            models[name] = config.machine(kernel, data, radius, seed)
-        net = experiment.network(seed, device)
-        models["NTK, network's width"] = config.tangent(net, data, radius, seed)
-        for name, model in models.items():
-            found += _records(f"{name}, {how}", model_accuracies(model, data, x, y, tau))
-            if name in bounds:
-                found.append(record("class_bound", bounds[name], f"{name}, {how}"))
-    witness = Cubic(data.features, data.w_star)
-    reached = model_accuracies(witness, data, x, y, tau) | {"certified_accuracy": certified}
-    return [*found, *_records("degree 3, witness", reached)]
+    return x[: config.attacked], y[: config.attacked]
 
 
 def _records(network: str, numbers: Mapping[str, float]) -> list[Row]:
@@ -212,7 +235,7 @@ def measure_networks(
 ) -> list[Row]:
     """The two-layer network of the same seed on the same samples, "clean" and "purified": records.
 
-    The arguments are those of `measure_low_complexity`.
+    The arguments are those of `measure_model`.
     """
     run = run_synthetic(experiment, seed, device)
     few = replace(run, x=run.x[: config.attacked], y=run.y[: config.attacked])
@@ -223,29 +246,17 @@ def measure_networks(
     ]
 
 
-def run_low_complexity(
-    config: LowComplexity, experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> list[Row]:
-    """All records of the side-by-side for one seed, or what was found before.
-
-    The arguments are those of `measure_low_complexity`. A finished seed is kept beside the
-    checkpoints.
-    """
-    arguments = (config, experiment, seed, device)
-    return [*kept(measure_low_complexity, *arguments), *kept(measure_networks, *arguments)]
-
-
 def lower_bounds(measured: Sequence[Row], radius: float) -> list[Row]:
     """What claims L1 to L3 rest on, of one seed: records.
 
     Of each model, what the better of its two trainings reaches under attack; the class bounds; the
-    cubic's certificate. `measured` are records of `run_low_complexity`, at `radius`.
+    cubic's certificate. `measured` are records of all MODELS and of the witness, at `radius`.
     """
     numbers = {(row["quantity"], row["network"]): row["value"] for row in measured}
     models = ("linear", "degree 2", "degree 3", "NTK, network's width", "NTK, infinite width")
     best = {
         name: max(numbers["robust_accuracy", f"{name}, {how}"] for how in TRAININGS)
-        for name in models
+        for name in models  # in the order of what is published
     }
     witness = "degree 3, witness"
     return [
@@ -264,7 +275,7 @@ def measure_width(
 ) -> list[Row]:
     """An FGM-trained tangent model and an untrained witness at the experiment's width: records.
 
-    The arguments are those of `measure_low_complexity`.
+    The arguments are those of `measure_model`.
     """
     data, net = experiment.data(seed, device), experiment.network(seed, device)
     x, y = data.test_set(config.attacked, seed)
@@ -277,23 +288,3 @@ def measure_width(
         for name, model in models.items()
         for row in _records(name, model_accuracies(model, data, x, y, experiment.radius))
     ]
-
-
-def run_widths(
-    config: LowComplexity, experiment: SyntheticExperiment, seeds: list[int], device: torch.device
-) -> pd.DataFrame:
-    """`measure_width` over the widths of `config`: records over width and seed.
-
-    config:     how the tangent models train
-    experiment: the protocol, at the network's own width
-    seeds:      of data, initialization and samples
-    device:     to train on
-    """
-    found = []
-    for seed, times in tqdm(
-        [(s, w) for s in seeds for w in config.widths], desc="widths and seeds"
-    ):
-        wider = replace(experiment, width=round(times * experiment.width))
-        measured = kept(measure_width, config, wider, seed, device)
-        found.append(table(measured, width=wider.width, seed=seed))
-    return joined(*found)

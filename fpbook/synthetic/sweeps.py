@@ -1,26 +1,23 @@
-"""The protocol at other sizes and outside its regime: what scales with d and k, what breaks it."""
+"""The protocol at other sizes and outside its regime: what is measured of its runs there.
+
+The chapters hold the settings, and the loops over them.
+"""
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from fpbook.results.cache import kept
-from fpbook.results.records import record, table
-from fpbook.results.summaries import joined
+from fpbook.results.records import record
 from fpbook.synthetic.measures import accuracy_bounds, medians
-from fpbook.synthetic.protocol import SyntheticExperiment, SyntheticRun, run_synthetic
+from fpbook.synthetic.protocol import SyntheticExperiment, SyntheticRun
 from fpcore import checks
 from fpcore.certificates.certificate import certified_accuracy
 from fpcore.decomposition.purification import active_share, features, live
 from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
-from fpcore.theory.class_bounds import even_part_bound, linear_bound
 from fpcore.theory.cubic import cubic_accuracy
 
 # (d, k): along k = 0.45 sqrt(d), the regime of the published run, and across k at one d
@@ -46,121 +43,22 @@ def at_size(d: int, k: int, steps: int = 400, width: float = 4) -> SyntheticExpe
 
 
 def base_experiment(profile: str) -> SyntheticExperiment:
-    """The experiment that all sweeps of `limits` start from."""
+    """The experiment that all sweeps of the chapter on limits start from."""
     checks.choice("profile", profile, tuple(SCALING_SIZES))
     return at_size(196, 7, 300) if profile == "quick" else at_size(400, 9)
 
 
-def limits(profile: str) -> dict[str, dict[float, SyntheticExperiment]]:
-    """One sweep for each assumption, value -> experiment, around the one home that all share.
-
-    In the quick profile a sweep is home and one value more.
-    """
-    base = base_experiment(profile)
-    d, k = base.d, base.k
-    rates = {
-        c: replace(base, clean_lr=c * base.clean_lr, adversarial_lr=c * base.adversarial_lr)
-        for c in (0.01, 0.1, 1.0)
-    }
-    ks = (k, round(math.sqrt(d)), round(2 * math.sqrt(d)), d // 4)  # a margin of 2.5 needs k >= 7
-    radii = {
-        t: replace(base, reach=t, training_reach=round(t + 0.06, 2)) for t in (0.3, 0.59, 0.8, 1.0)
-    }
-    sweeps = {
-        # without weight decay, which would forget any initialization
-        "initial norm |w0|, no decay": {
-            s: replace(base, init_norm=s, decay=0.0) for s in (0.05, 1.0, 10.0)
-        },
-        "learning rate / ours": rates,
-        "active features k": {float(n): replace(base, k=n) for n in ks},
-        "width m / d": {w: replace(base, width=round(w * d)) for w in (0.25, 0.5, 1.0, 4.0)},
-        "noise": {s: replace(base, noise=s) for s in (0.2, 0.5, 1.0)},
-        "PGD steps in training (1: FGM)": {float(n): replace(base, attack_steps=n) for n in (1, 5)},
-        "radius * sqrt(k)": radii,
-        "margin": {g: replace(base, margin=g) for g in (0.5, 1.5, 2.0, 2.5)},
-    }
-    if profile == "full":
-        return sweeps
-    far = {
-        "initial norm |w0|, no decay": (0.05, 10.0),
-        "learning rate / ours": (0.1,),
-        "active features k": (round(2 * d**0.5),),
-        "width m / d": (0.5,),
-        "noise": (1.0,),
-        "PGD steps in training (1: FGM)": (5.0,),
-        "radius * sqrt(k)": (0.8,),
-        "margin": (1.5,),
-    }
+def home_settings(home: SyntheticExperiment) -> dict[str, float]:
+    """Where the protocol itself stands in the sweeps that it is in, {sweep: setting}."""
     return {
-        name: {v: e for v, e in sweep.items() if e == base or v in far[name]}
-        for name, sweep in sweeps.items()
+        "learning rate / ours": 1.0,
+        "active features k": float(home.k),
+        "width m / d": home.width / home.d,
+        "noise": home.noise,
+        "PGD steps in training (1: FGM)": float(home.attack_steps),
+        "radius * sqrt(k)": home.reach,
+        "margin": home.margin,
     }
-
-
-def run_limits(profile: str, seeds: list[int], device: torch.device) -> pd.DataFrame:
-    """`measure_limit` in all sweeps of `limits`: records over sweep, setting and seed.
-
-    With one progress bar.
-    """
-    todo = [
-        (name, value, experiment)
-        for name, sweep in limits(profile).items()
-        for value, experiment in sweep.items()
-    ]
-    return joined(
-        *(
-            table(kept(limit, experiment, s, device), sweep=name, setting=value, seed=s)
-            for name, value, experiment in tqdm(todo, desc="what breaks it")
-            for s in seeds
-        )
-    )
-
-
-def run_scaling(profile: str, seeds: list[int], device: torch.device) -> pd.DataFrame:
-    """`measure_scaling` at each size of the profile's grid: records over d, k and seed.
-
-    With a progress bar.
-    """
-    checks.choice("profile", profile, tuple(SCALING_SIZES))
-    todo = [(d, k, s) for d, k in SCALING_SIZES[profile] for s in seeds]
-    return joined(
-        *(
-            table(kept(scaling, at_size(d, k), s, device), d=d, k=k, seed=s)
-            for d, k, s in tqdm(todo, desc="sizes and seeds")
-        )
-    )
-
-
-def run_separation(profile: str, seeds: list[int], device: torch.device) -> pd.DataFrame:
-    """The purified network and the cubic above the class bounds at the same radius, as d grows.
-
-    Along the regime: records over d, k and seed.
-    """
-    checks.choice("profile", profile, tuple(SCALING_SIZES))
-    sizes = [(d, k) for d, k in SCALING_SIZES[profile] if 0.4 <= k / math.sqrt(d) <= 0.6]
-    # exact: the same for all seeds
-    ceilings = {(d, k): linear_bound(at_size(d, k), at_size(d, k).radius) for d, k in sizes}
-    found = []
-    for seed, (d, k) in tqdm([(s, size) for s in seeds for size in sizes], desc="sizes and seeds"):
-        bounds = [
-            record("class_bound", ceilings[d, k], "linear"),
-            record("class_bound", even_part_bound(ceilings[d, k]), "degree 2"),
-        ]
-        measured = kept(separation, at_size(d, k), seed, device)
-        found.append(table([*measured, *bounds], d=d, k=k, seed=seed))
-    return joined(*found)
-
-
-def limit(experiment: SyntheticExperiment, seed: int, device: torch.device) -> list[dict[str, Any]]:
-    """`measure_limit` of the experiment's run."""
-    return measure_limit(run_synthetic(experiment, seed, device, progress=False))
-
-
-def scaling(
-    experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> list[dict[str, Any]]:
-    """`measure_scaling` of the experiment's run."""
-    return measure_scaling(run_synthetic(experiment, seed, device, progress=False))
 
 
 def measure_limit(run: SyntheticRun) -> list[dict[str, Any]]:
@@ -218,12 +116,9 @@ def measure_scaling(run: SyntheticRun) -> list[dict[str, Any]]:
     ]
 
 
-def separation(
-    experiment: SyntheticExperiment, seed: int, device: torch.device
-) -> list[dict[str, Any]]:
-    """The purified network and the cubic, certified at the experiment's radius: records."""
-    run = run_synthetic(experiment, seed, device, progress=False)
-    radius = experiment.radius
+def measure_separation(run: SyntheticRun) -> list[dict[str, Any]]:
+    """The purified network and the cubic, certified at the run's radius: records."""
+    radius = run.experiment.radius
     reached = certified_accuracy(run.purified, run.x, run.y, radius, branches=1)
     cubic = cubic_accuracy(run.data, run.x, run.y, radius)
     return [

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from fpbook.figures.style import LIGHT_GREY, NETWORK_COLORS
-from fpbook.widgets.controls import card, panels, picture, slider
+from fpbook.widgets.controls import card, heartbeat, panels, picture, slider
 from fpcore import checks
 from fpcore.attacks import pgd
 from fpcore.ball import Ball
@@ -74,6 +74,19 @@ def image_explorer(
         slider("radius ε", [f"{radius:.2f}" for radius in radii], len(radii) // 2),
     ]
     return VBox([*sliders, panels(sliders, portraits)], layout=Layout(width="auto"))
+
+
+class LiveImages(VBox):
+    """`image_explorer` of networks, made once a kernel asks for it; nothing until then."""
+
+    def __init__(self, nets: Mapping[str, ConvNet], shown: Images):
+        """`nets` maps names of NETWORK_COLORS to networks; `shown` are the images."""
+        self._nets, self._images = nets, shown
+        super().__init__([heartbeat(self.reveal)], layout=Layout(width="auto"))
+
+    def reveal(self) -> None:
+        """Attack the images now, and show the explorer."""
+        self.children = (image_explorer(self._nets, self._images),)
 
 
 @torch.no_grad()

@@ -30,15 +30,17 @@ def _is_adapter(module: nn.Module) -> bool:
     return (inside and hasattr(module, "get_delta_weight")) or (ours and (inside or replaced))
 
 
-def check_values(name: str, weight: Tensor) -> None:
+def check_values(name: str, weight: Tensor, mask: bool = False) -> None:
     """Raise ValueError unless a weight has values, all of them finite.
 
     name    what the error calls it
     weight  of any shape
+    mask    whether it may be one, of which -inf is no fault: a buffer
     """
     if weight.is_meta:
         raise ValueError(f"{name} has no values (device meta): load its weights first")
-    bad = weight.numel() - int(weight.isfinite().sum())
+    fine = weight.isfinite() | weight.isneginf() if mask else weight.isfinite()
+    bad = weight.numel() - int(fine.sum())
     if bad:
         found = f"{name} is not finite in {bad} of {weight.numel()} entries"
         raise ValueError(f"{found}: give a network whose training has not diverged")

@@ -12,6 +12,7 @@ from fpcore import checks
 from fpcore.ball import Ball
 from fpcore.gradients import not_of_inference
 from fpcore.models.outputs import evaluating, labels_for, samples
+from fpcore.models.readable import check_values
 from fpcore.reporting.identity import parameters_digest
 from fpcore.reporting.subjects import Labelled, Subjects, fitted
 
@@ -46,9 +47,9 @@ def check(subjects: Subjects) -> None:
     for role, net in subjects.networks.items():
         _check_network(role, net)
     _check_distinct(subjects.networks)
-    _check_devices(subjects.networks)
     for role, net in subjects.networks.items():
         _check_finite(role, net)
+    _check_devices(subjects.networks)
     _check_twins(subjects.networks)
     if subjects.ball is not None and not isinstance(subjects.ball, Ball):
         found = f"ball = {subjects.ball!r}"
@@ -65,8 +66,6 @@ def _check_network(role: str, net: Any) -> None:
         raise ValueError(f"{found}: give a network, a torch.nn.Module with its weights loaded")
     if not any(p.is_floating_point() for p in net.parameters()):
         raise ValueError(f"{role} has no weights: give a trained network, not quantised")
-    if empty := [name for name, p in net.named_parameters() if p.is_meta]:
-        raise ValueError(f"{role}: {empty[0]} has no values (device meta): load its weights first")
 
 
 def _check_distinct(networks: dict[str, nn.Module]) -> None:
@@ -87,11 +86,10 @@ def _check_devices(networks: dict[str, nn.Module]) -> None:
 
 
 def _check_finite(role: str, net: nn.Module) -> None:
-    for name, value in [*net.named_parameters(), *net.named_buffers()]:
-        bad = int((~value.detach().isfinite()).sum()) if value.is_floating_point() else 0
-        if bad:
-            found = f"{role}: {name} is not finite in {bad} of {value.numel()} entries"
-            raise ValueError(f"{found}: give a network whose training has not diverged")
+    for name, parameter in net.named_parameters():
+        check_values(f"{role}: {name}", parameter.detach())
+    for name, buffer in net.named_buffers():
+        check_values(f"{role}: {name}", buffer, mask=buffer.is_floating_point())
 
 
 def _check_twins(networks: dict[str, nn.Module]) -> None:

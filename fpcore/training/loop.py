@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from fpcore import checkpoint as checkpoints
 from fpcore import checks
+from fpcore.models.readable import check_values
 from fpcore.training.batches import Source, batches, is_indexed
 from fpcore.training.configuration import Training
 from fpcore.training.descent import Descent, MakeOptimizer, MakeScheduler, named_by
@@ -87,10 +88,7 @@ def _check_trainable(net: nn.Module) -> None:
         found = f"model = {type(net).__name__}, no parameter of which requires a gradient"
         raise ValueError(f"{found}: call model.requires_grad_(True), or nothing is trained")
     for name, parameter in net.named_parameters():
-        if parameter.is_meta:
-            raise ValueError(f"{name} has no values (device meta): load the model's weights first")
-        if not parameter.isfinite().all():
-            raise ValueError(f"{name} is not finite (NaN or infinity): give other weights")
+        check_values(name, parameter.detach())
 
 
 class _Run:

@@ -1,5 +1,6 @@
 """Executing: what runs again and what does not, what is refused first, how it fails."""
 
+import contextlib
 import json
 import os
 import random
@@ -10,12 +11,14 @@ import time
 
 import nbformat
 import pytest
+from counting import count
 
 from fpbook.build import chapters, validate
 from fpbook.build import execute as book
 from fpbook.build.chapters import BookError
 from fpcore import images
 
+DRIVERS = int(os.environ.get("FPCORE_FAULTS", "0")) // 20  # killed at random moments
 pytestmark = pytest.mark.filterwarnings("ignore")  # of papermill and the Jupyter clients, not ours
 
 
@@ -147,6 +150,39 @@ def test_a_cell_that_takes_too_long_is_an_error_that_names_the_chapter(
         book.execute(quick, root=root)
 
 
+@pytest.mark.counted
+@pytest.mark.skipif(DRIVERS == 0, reason="FPCORE_FAULTS=200 kills drivers at random moments")
+def test_killed_at_random_moments_then_run_again_gives_the_same_book(root, quick):
+    code = (
+        "from pathlib import Path; from fpbook.build.execute import execute; "
+        f"execute({quick!r}, root=Path({str(root)!r}))"
+    )
+    command = [sys.executable, "-c", code]
+    began = time.monotonic()
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    seconds = time.monotonic() - began
+    (output,) = book.execute(quick, root=root)
+    expected, rng = _cells(output), random.Random(0)
+    for _ in range(DRIVERS):
+        output.unlink(missing_ok=True)
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(rng.uniform(0.2, 1) * seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not output.exists() or _cells(output) == expected
+    book.execute(quick, root=root)
+    assert _cells(output) == expected and not [*root.rglob(".partial-*")]
+    count("drivers killed", DRIVERS)
+
+
+def _cells(output):
+    return [
+        [entry.get("text") for entry in cell.get("outputs", [])]
+        for cell in nbformat.read(output, 4).cells
+    ]
+
+
 def test_killed_half_way_then_run_again_gives_the_same_book(root, quick, write_notebook):
     slow = "import time; time.sleep(0 if __import__('os').environ.get('FAST') else 60)"
     write_notebook(root / "chapters" / "one.ipynb", slow)
@@ -198,6 +234,7 @@ def test_recorded_key_of_a_broken_file_is_none(tmp_path):
     assert book.recorded_key(path) is None
 
 
+@pytest.mark.counted
 def test_a_damaged_executed_notebook_is_executed_again_with_a_line(root, quick, capsys):
     (output,) = book.execute(quick, root=root)
     good, rng = output.read_bytes(), random.Random(0)
@@ -206,6 +243,7 @@ def test_a_damaged_executed_notebook_is_executed_again_with_a_line(root, quick, 
         changed[place // 8] ^= 1 << place % 8
         output.write_bytes(bytes(changed))
         assert book.recorded_key(output) is None
+    count("flipped bits", 100)
     assert f"{output} is damaged" in capsys.readouterr().out
     book.execute(quick, root=root)
     assert book.recorded_key(output) and nbformat.read(output, 4).cells[-1].outputs

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from fpbook.cifar10.few_images import COUNT, few_images, publish_images, published_images
+from fpbook.cifar10.few_images import (
+    COUNT,
+    few_images,
+    publish_images,
+    publish_pictures,
+    published_images,
+    published_pictures,
+)
 from fpcore.images import Images
 
 
@@ -30,3 +37,13 @@ def test_fewer_images_than_are_to_be_published_are_refused(results):
 
 def test_the_repository_has_images_small_enough_to_be_carried_along():
     assert len(published_images()) == COUNT
+
+
+def test_pictures_come_back_by_network_as_bytes_have_them(results):
+    results.mkdir()
+    rows = {"clean": torch.rand(3, 3, 32, 32), "purified": torch.rand(3, 3, 32, 32)}
+    publish_pictures("some", rows)
+    found = published_pictures("some")
+    assert found.keys() == rows.keys()
+    for name, x in found.items():
+        assert (x - rows[name]).abs().max() <= 0.5 / 255 + 1e-6

@@ -6,12 +6,10 @@ from cifar10_networks import TINY, family, random_images, value
 
 from fpbook.cifar10 import (
     Variant,
-    linearisations,
     low_rank_variants,
     measure_beside_scratch,
     measure_low_rank,
     measure_tangent,
-    run_linearised,
     smallest_rank,
 )
 from fpbook.results import record, summarise, summary_table, table
@@ -115,39 +113,6 @@ def test_what_breaks_a_source_is_tried_on_a_model_that_hides_its_gradient():
         for sources in ([], [clean])
     )
     assert transferred < 0.5 < alone
-
-
-@pytest.mark.parametrize("more", [False, True])
-def test_the_linearisations_of_a_seed_with_their_losses(more, cache, monkeypatch):
-    def run(config, *given, **named):
-        configs.append(config)
-        return run_linearised(config, *given, **named)
-
-    configs = []
-    monkeypatch.setattr("fpbook.cifar10.low_rank_and_ntk.run_linearised", run)
-    data, tiny = random_images(64), dataclasses.replace(TINY, tangent_epochs=1, batch=16)
-    models, losses = linearisations(tiny, data, TINY.initial(1), 0, more)
-    epochs = {"NTK, clean": 1, "NTK, adversarial": 1, "informed, adversarial": 1}
-    epochs |= {"NTK, longer": 4, "NTK, PGD": 1} if more else {}
-    assert [*models] == [*epochs]
-    changed = (
-        {"tangent_epochs": 4, "tangent_adversarial_lr": tiny.tangent_adversarial_lr / 4},
-        {"attack_steps": 3},
-    )
-    assert (
-        configs == [tiny] * 3 + [dataclasses.replace(tiny, **change) for change in changed] * more
-    )
-    assert [(row["network"], row["epoch"]) for row in losses] == [
-        (name, i) for name, count in epochs.items() for i in range(1, count + 1)
-    ]
-    assert {row["quantity"] for row in losses} == {"loss"}
-    deltas = {
-        name: torch.cat([d.detach().flatten() for d in model.delta])
-        for name, model in models.items()
-    }
-    assert not [
-        (a, b) for a in deltas for b in deltas if a < b and torch.equal(deltas[a], deltas[b])
-    ]
 
 
 def test_robust_accuracy_never_exceeds_clean_accuracy_nor_grows_with_the_radius():

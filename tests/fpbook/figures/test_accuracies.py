@@ -23,7 +23,7 @@ def summary(quantity, network, value, low=None, high=None, n=3, **over):
 
 
 def swept(**sweeps):
-    """A summary of `run_limits`, each line with other values."""
+    """A summary of `measure_limit`, each line with other values."""
     return summary_table(
         summary(*of, (at := value / 100 + i / 10), at - 0.01, at + 0.02, sweep=sweep, setting=value)
         for sweep, values in sweeps.items()
@@ -60,20 +60,20 @@ def test_robust_before_and_after_training_differ_in_colour():
 
 def test_homes_are_marked_at_their_place_in_any_order():
     found = swept(a=(0.65, 1, 25), b=(30, 4, 2), c=(1, 2))
-    one, two, three, _ = sweep_panels(found, {"a": [25.0, 0.65], "b": [4.0], "other": [1.0]}).axes
-    assert marks(one) == [2, 0] and marks(two) == [1] and marks(three) == []
+    one, two, three, _ = sweep_panels(found, {"a": 25.0, "b": 4.0, "other": 1.0}).axes
+    assert marks(one) == [2] and marks(two) == [1] and marks(three) == []
 
 
-def test_a_sweep_without_homes_is_marked_nowhere():
+def test_a_sweep_without_its_home_is_marked_nowhere():
     assert all(
         marks(axis) == []
-        for axis in sweep_panels(swept(a=(1, 2), b=(1, 2)), {"a": []}, columns=2).axes
+        for axis in sweep_panels(swept(a=(1, 2), b=(1, 2)), {"a": 3.0}, columns=2).axes
     )
 
 
 def test_panels_beyond_the_sweeps_are_empty_and_names_may_hold_slashes():
     found = swept(**{f"m / d {i}": (1, 2) for i in range(5)})
-    axes = sweep_panels(found, {"m / d 4": [2.0]}).axes
+    axes = sweep_panels(found, {"m / d 4": 2.0}).axes
     assert [axis.axison for axis in axes] == [True] * 5 + [False] * 3
     assert axes[4].get_xlabel() == "m / d 4" and marks(axes[4]) == [1]
 

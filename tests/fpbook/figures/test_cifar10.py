@@ -143,21 +143,35 @@ def test_low_rank_updates_stand_over_their_rank_and_over_their_share_of_the_para
 
 
 def test_autoattack_is_marked_at_its_radius_in_the_panel_of_its_norm():
-    radii = {"l2": [0, 0.5], "linf": [0, 8 / 255]}
-    lines = {norm: {"clean": [0.8, 0.1], "purified": [0.7, 0.5]} for norm in radii}
+    def pgd(name, value, **over):
+        return number("pgd_accuracy", name, value, **over)
+
+    last = summary_table(
+        [
+            pgd("clean", 0.8, norm="l2", radius=0.0),
+            pgd("clean", 0.1, norm="l2", radius=0.5),
+            pgd("purified", 0.7, norm="linf", radius=0.0),
+            pgd("purified", 0.5, norm="linf", radius=8 / 255),
+        ]
+    )
+    here = summary_table([pgd("clean", 0.2, norm="l2", radius=0.5)])
     withstood = {
         "clean": {"l2 0.5": torch.tensor([True, False, False, False])},
         "purified": {"linf 8/255": torch.tensor([False, False])},
     }
-    two, infinity = over_radius(radii, lines, withstood).axes
+    shown = {"this run": here, "published": last}
+    two, infinity = over_radius(shown, withstood).axes
     (cross,) = [line for line in two.lines if line.get_marker() == "x"]
     assert points(cross) == [[0.5, 0.25]]
     assert cross.get_color() == NETWORK_COLORS["clean"]
     (cross,) = [line for line in infinity.lines if line.get_marker() == "x"]
     assert points(cross) == [[8, 0]]
     assert cross.get_color() == NETWORK_COLORS["purified"]
-    assert infinity.lines[0].get_xdata().tolist() == [0, 8]
-    none = over_radius(radii, lines, {})
+    drawn = [points(line) for line in two.lines if line.get_marker() == "o"]
+    assert [[0, 0.8], [0.5, 0.1]] in drawn
+    (pale,) = [line for line in two.lines if points(line) == [[0.5, 0.2]]]
+    assert pale.get_linestyle() == "None"
+    none = over_radius(shown, {})
     assert "AutoAttack" not in [text.get_text() for text in none.legends[0].texts]
 
 

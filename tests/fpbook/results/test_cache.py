@@ -6,6 +6,7 @@ import random
 import re
 from pathlib import Path
 
+import counting
 import numpy as np
 import pytest
 import torch
@@ -245,6 +246,7 @@ def test_a_damaged_measurement_is_measured_anew_with_a_warning(content, place):
     assert kept(count) == 2
 
 
+@pytest.mark.counted
 def test_a_flipped_bit_of_what_was_measured_is_noticed(place):
     kept(count)
     (path,) = place.glob("count-*.json")
@@ -256,6 +258,7 @@ def test_a_flipped_bit_of_what_was_measured_is_noticed(place):
         path.write_bytes(bytes(content))
         with pytest.warns(UserWarning, match="it is measured anew"):
             assert kept(count) == flip + 2
+    counting.count("flipped bits", 20)
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_before_any_work(place, monkeypatch):

@@ -10,6 +10,7 @@ import shutil
 import time
 
 import pytest
+from counting import count
 from publishers import (
     CLAIMS,
     CONTEXT,
@@ -31,6 +32,7 @@ from fpbook.results.transaction import COMMITTED, LOCK, STAGED
 from fpbook.results.verify import check_results, main
 
 KILLS = int(os.environ.get("FPCORE_FAULTS", "40"))
+pytestmark = pytest.mark.counted
 
 
 @pytest.fixture
@@ -97,6 +99,7 @@ def test_a_writer_killed_at_any_touch_of_a_file_leaves_all_old_or_all_new(small,
         event += 1
     assert read_whole(0) == new and event > 20
     assert {*outcomes} == {False, True} and not (small / COMMITTED).exists()
+    count("writers killed", event)
 
 
 def test_a_writer_killed_at_random_leaves_all_old_or_all_new(small, start):
@@ -117,6 +120,7 @@ def test_a_writer_killed_at_random_leaves_all_old_or_all_new(small, start):
     print(f"{KILLS} kills, {left} within the writing; {len(found)} values")
     publish_value(0.5)
     assert read_whole(0) == 0.5 and not (small / STAGED).exists()
+    count("writers killed", KILLS)
 
 
 # --- Several processes
@@ -137,6 +141,7 @@ def test_of_two_writers_each_finds_what_the_other_published(small, start):
             else:
                 assert [value_found(name) for name in names] == [here, there]
                 assert [value_claimed(name) for name in names] == [here, there]
+        count("processes at once", len(values[0]))
     check_results()
 
 
@@ -149,6 +154,7 @@ def test_a_reader_beside_a_writer_finds_one_state_each_time(small, start):
         value_claimed()  # an error if it is not made from the results
     assert writer.exitcode == 0 and len(seen) > 10
     assert seen == sorted(seen) and read_whole(0) == 0.5
+    count("processes at once", len(seen))
 
 
 # --- Flipped bits
@@ -174,6 +180,7 @@ def check_each_flip(path, read, times, seed=0):
                 check_results()
     path.write_bytes(good)
     read()
+    count("flipped bits", times)
 
 
 def test_a_flipped_bit_is_noticed_in_every_kind_of_file(small):
@@ -207,6 +214,7 @@ def test_a_flipped_bit_in_the_ledger_is_noticed_and_it_is_made_anew(small):
                 check_results()
     publish_value(0.25)
     assert (small / "claims.json").read_bytes() == good
+    count("flipped bits", 60)
 
 
 def test_every_flipped_bit_of_a_sealed_text_is_noticed():
@@ -216,6 +224,7 @@ def test_every_flipped_bit_of_a_sealed_text_is_noticed():
         changed = bytearray(content)
         changed[place // 8] ^= 1 << place % 8
         assert not is_sealed(bytes(changed)), place
+    count("flipped bits", 8 * len(content))
 
 
 def test_flipped_bits_of_the_repositorys_results_are_noticed(results):
@@ -230,6 +239,7 @@ def test_flipped_bits_of_the_repositorys_results_are_noticed(results):
             with pytest.raises(ValueError, match=path.name):
                 published(name) if path.suffix == ".json" else read_checked(path)
         path.write_bytes(good)
+        count("flipped bits", 2)
 
 
 # --- Files that do not belong together, or are lost
@@ -237,6 +247,7 @@ def test_flipped_bits_of_the_repositorys_results_are_noticed(results):
 
 def test_the_repositorys_results_are_what_their_checksums_say(monkeypatch, capsys):
     monkeypatch.delenv("FPCORE_RESULTS", raising=False)
+    monkeypatch.setattr("fpbook.results.verify.data_files", list)
     main([])
     count = len([p for p in (ROOT / "results").iterdir() if p.suffix in (".json", *BINARY)])
     assert capsys.readouterr().out == f"{count} published files are sound\n" and count > 20
@@ -297,6 +308,7 @@ def test_on_a_full_disk_nothing_is_published_and_the_message_says_so(failing, sm
     assert read_whole(0) == 0.25
     publish_value(0.5)
     assert read_whole(0) == 0.5
+    count("disks")
 
 
 @pytest.mark.parametrize("call", ["mkdir", "open", "rename"])
@@ -317,6 +329,7 @@ def test_in_a_folder_that_cannot_be_written_nothing_is_published(call, small, mo
         assert read_whole(0) == 0.25
         check_results()
     assert files(small) == before
+    count("disks")
 
 
 def test_what_cannot_be_moved_into_place_waits_and_is_moved_by_the_next_reader(small, monkeypatch):
@@ -326,6 +339,7 @@ def test_what_cannot_be_moved_into_place_waits_and_is_moved_by_the_next_reader(s
         with pytest.raises(ValueError, match=r"what is published waits in .*\.committed"):
             publish_value(0.5)
     assert value_found() == 0.5 == value_claimed()
+    count("disks")
 
 
 def _refuse_into(where, original):
@@ -354,6 +368,7 @@ def test_a_name_that_is_no_plain_one_reaches_no_path(name, small):
         with pytest.raises(ValueError, match="name = "):
             use(name)
     assert {p: p.read_bytes() for p in small.parent.rglob("*") if p.is_file()} == before
+    count("bad inputs", 4)
 
 
 def test_arrays_are_not_left_beside_numbers_of_another_time(small):

@@ -56,3 +56,16 @@ def test_a_bound_is_met_by_both_ends_by_neither_or_by_one():
     assert [found.meets(">", bound) for bound in (0.3, 0.4, 0.5, 0.6)] == [True, None, None, False]
     assert [found.meets("<", bound) for bound in (0.7, 0.6, 0.5, 0.4)] == [True, None, None, False]
     assert found.unfavourable(">") == 0.4 and found.unfavourable("<") == 0.6
+
+
+def test_a_range_holds_an_interval_none_of_it_or_a_part():
+    found = Interval(value=0.5, low=0.4, high=0.6, n=3)
+    ranges = ((0.3, 0.7), (0.4, 0.7), (0.45, 0.55), (0.0, 0.4), (0.6, 1.0))
+    assert [found.meets("in", one) for one in ranges] == [True, None, None, False, False]
+
+
+def test_slack_is_what_both_ends_have_left():
+    found = Interval(value=0.5, low=0.4, high=0.6, n=3)
+    assert found.slack(">", 0.3) == pytest.approx((0.1, 0.3))
+    assert found.slack("<", 0.5) == pytest.approx((-0.1, 0.1))
+    assert found.slack("in", (0.0, 0.65)) == pytest.approx((0.05, 0.25))

@@ -3,15 +3,20 @@ import tomllib
 
 import pytest
 
+from fpbook.cifar10.experiment import CIFAR
+from fpbook.results.files import ROOT
 from fpbook.results.ledger import (
     CLAIMS,
+    MILD,
+    VERDICTS,
     claims,
     ledger_sources,
-    ledger_table,
     stated_claims,
+    verdict_counts,
 )
 from fpbook.results.ledger_file import ledger_content, published_claims
 from fpbook.results.store import load
+from fpbook.synthetic.protocol import SYNTHETIC
 
 STATED = stated_claims()
 IDS = [
@@ -27,12 +32,20 @@ IDS = [
     "P1-layers",
     "P2-layers",
     "P3-layers",
+    "P4-layers",
     "P1-residual",
     "P1-transformer",
     "P1-mlp",
     "E1",
     "E2",
     "E3",
+    "P4-removal",
+    "P3-border",
+    "S-breaking",
+    "S-dense",
+    "S-certified",
+    "S-active",
+    "E-sparse",
 ]
 ONE = """
 [[claim]]
@@ -53,13 +66,19 @@ def around(bound, shift):
     }
 
 
+def bound_of(evidence):
+    """A bound, of a range its lower end; and the direction in which it is met."""
+    low = evidence.bound[0] if evidence.sign == "in" else evidence.bound
+    return low, -1 if evidence.sign == "<" else 1
+
+
 def favourable(claim):
     """{evidence: number}: what meets each bound with its whole interval."""
-    shifts = {">": 0.002, "<": -0.002}
-    return {
-        e: around(e.bound, shifts[e.sign]) if e.sign else {"value": 0.123, "n": 1}
-        for e in claim.evidence
-    }
+    found = {}
+    for e in claim.evidence:
+        bound, direction = bound_of(e)
+        found[e] = around(bound, 0.002 * direction) if e.sign else {"value": 0.123, "n": 1}
+    return found
 
 
 @pytest.fixture
@@ -112,7 +131,7 @@ def test_a_claim_is_decided_when_both_ends_of_each_interval_agree(claim, publish
     for evidence in claim.evidence:
         if not evidence.sign:
             continue
-        bound, direction = evidence.bound, 1 if evidence.sign == ">" else -1
+        bound, direction = bound_of(evidence)
         for number, expected in (
             (
                 around(bound, 0.0005 * direction),
@@ -182,6 +201,18 @@ def test_a_claim_may_rest_on_several_results(tmp_path, put):
         ("above = 0.5", "abve = 0.5", "claim X: key = 'abve' is unknown: did you mean 'above'"),
         ("above = 0.5", 'above = "0.5"', "claim X: radius: a bound of '0.5' is no number"),
         ("above = 0.5", "above = 0.5, below = 1", "claim X: radius: give one bound"),
+        ("above = 0.5", "within = [1]", r"claim X: radius: within = \[1\]: give its two ends"),
+        ("above = 0.5", "within = [1, 0]", r"claim X: radius: within = \[1, 0\]: give its two"),
+        ("above = 0.5", 'within = ["0", 1]', "claim X: radius: a bound of .* is no number"),
+        ("above = 0.5", "condition = true", "claim X: radius: condition = True: give true, beside"),
+        ("figures", 'recipe = "r"\nfigures', "claim X: recipe = 'r' is unknown"),
+        ("figures", 'nulls = { n = ["a"] }\nfigures', "claim X: null = 'n' is unknown"),
+        ("figures", "notes = 3\nfigures", "claim X: notes = 3: give a list"),
+        ("figures", 'plain = ""\nfigures', "claim X: plain = '': give a text"),
+        ("[[claim]]", '[null.n]\nwrds = "a"\n[[claim]]', "key = 'wrds' is unknown"),
+        ("[[claim]]", "[null]\nn = 3\n[[claim]]", "null n: give it as a table"),
+        ("[[claim]]", "[recipe.r]\n[[claim]]", "command = None: give a text"),
+        ("[[claim]]", "[recipe]\nr = 3\n[[claim]]", "recipe r: give it as a table"),
         ("above = 0.5", 'seeds = "some"', "claim X: seeds = 'some' is unknown"),
         ('result = "synthetic", ', "", "claim X: a figure without its result"),
         ('"synthetic"', '"../synthetic"', "claim X: name = '../synthetic'"),
@@ -216,26 +247,6 @@ def test_a_claims_file_is_plain_toml_that_any_program_reads():
     assert [claim["id"] for claim in content["claim"]] == IDS
 
 
-def test_the_ledger_table_shows_figures_bounds_and_verdicts(publish_all):
-    t2, p2, p3 = (claim_of(id) for id in ("T2", "P2", "P3"))
-    numbers = favourable(t2) | favourable(p3) | {e: {"value": 0.987} for e in p2.evidence}
-    numbers |= {
-        e: {"value": 0.95, "low": 0.85, "high": 1.0, "n": 3}
-        for e in p3.evidence
-        if e.pick.quantity == "same_feature"
-    }
-    publish_all(numbers)
-    rows = dict(zip(IDS, ledger_table(claims()).splitlines()[2:]))
-    assert "**holds**" in rows["T2"] and "**fails**" in rows["P2"]
-    assert "`cos_to_init` clean: 0.987, **< 0.2**" in rows["P2"]
-    assert (
-        "**undecided**" in rows["P3"]
-        and "`certified_accuracy` purified, held-out seeds: 0.992" in rows["T2"]
-    )
-    assert "not yet measured" in rows["L1"] and "not yet measured" in rows["E1"]
-    assert all(row.startswith(f"| {id} | ") and row.count("|") == 5 for id, row in rows.items())
-
-
 def test_the_ledger_sources_name_each_run_and_its_claims(publish_all):
     numbers = favourable(claim_of("P1-layers")) | favourable(claim_of("E1"))
     of = {
@@ -267,6 +278,10 @@ def test_the_content_of_the_ledger_says_what_each_figure_is(publish_all):
     [found] = [one for one in ledger_content(claims()) if one["id"] == "T1"]
     json.dumps(found, allow_nan=False)
     assert found["verdict"] == "holds" and found["provenance"].keys() == {"synthetic"}
+    assert found["mild"] is False and found["plain"] and found["recipe"]["command"]
+    assert {test["name"]: test["passes"] for test in found["nulls"]} == dict.fromkeys(
+        ("init", "constant")
+    )
     held_out = {
         "quantity": "robust_accuracy",
         "network": "clean",
@@ -277,7 +292,7 @@ def test_the_content_of_the_ledger_says_what_each_figure_is(publish_all):
     assert figure == {
         "result": "synthetic",
         **held_out,
-        **{k: figure[k] for k in ("value", "low", "high")},
+        **{k: figure[k] for k in ("value", "low", "high", "n")},
     }
 
 
@@ -287,3 +302,161 @@ def test_the_published_ledger_is_that_of_the_published_results(monkeypatch):
     for claim in STATED:
         for evidence in claim.evidence:
             assert evidence.pick.find(load(evidence.result).summary), (claim.id, evidence)
+
+
+NULLED = """
+[null.control]
+words = "the control"
+[null."rank 0"]
+words = "rank 0"
+network = "purified"
+rank = 0
+[[claim]]
+id = "X"
+statement = "a statement"
+chapter = "chapters/x"
+nulls = { control = ["purified"], "rank 0" = ["purified"] }
+figures = [
+  { result = "synthetic", quantity = "share_dominant", network = "purified", above = 0.5 },
+  { result = "synthetic", quantity = "purity", network = "purified", below = 1 },
+  { result = "synthetic", quantity = "loss", network = "purified", above = 0, condition = true },
+  { result = "synthetic", quantity = "purity", network = "clean", above = 0 },
+]
+"""
+
+
+@pytest.fixture
+def nulled(tmp_path, put):
+    """A function: the entry of a claim that holds, given what its stand-ins score."""
+    path = tmp_path / "claims.toml"
+    path.write_text(NULLED)
+
+    def build(scores, nulls=()):
+        own = [
+            {"quantity": e.pick.quantity, "network": e.pick.network, "seeds": e.pick.seeds}
+            | {"value": 0.6}
+            for e in stated_claims(path)[0].evidence
+        ]
+        put("synthetic", *own, *scores)
+        if nulls:
+            put("nulls", *({"experiment": "synthetic", **row} for row in nulls))
+        [entry] = claims(path=path)
+        assert entry.verdict == "holds"
+        return entry
+
+    return build
+
+
+def score(value, network="control", quantity="share_dominant", **more):
+    return {"quantity": quantity, "network": network, "value": value, **more}
+
+
+def test_a_claim_that_holds_of_a_stand_in_is_mild_and_counted_apart(nulled):
+    passing = [score(0.9), score(0.9, quantity="purity")]
+    entry = nulled(passing)
+    assert entry.mild and entry.judged == MILD and entry.nulls[0].passes is True
+    assert verdict_counts([entry, entry]) == {MILD: 2}
+    # a condition is not asked of it, and its own numbers are looked for among the nulls as well
+    assert nulled([score(0.9)], [score(0.9, quantity="purity")]).mild
+    assert nulled([*passing, score(0.0, quantity="loss")]).mild
+
+
+def test_a_stand_in_that_clearly_misses_a_bound_does_not_make_a_claim_mild(nulled):
+    entry = nulled([score(0.3), score(0.9, quantity="purity")])
+    assert not entry.mild and entry.judged == "holds" and entry.nulls[0].passes is False
+    assert nulled([score(0.3)]).nulls[0].passes is False  # whatever the others are
+    assert verdict_counts([entry]) == {"holds": 1}
+
+
+def test_a_stand_in_whose_interval_reaches_over_a_bound_is_not_told_from_the_claim(nulled):
+    wide = score(0.4, low=0.3, high=0.6, n=3)
+    assert nulled([wide, score(0.9, quantity="purity")]).mild
+
+
+def test_a_stand_in_that_is_not_measured_decides_nothing(nulled):
+    for scores in ([], [score(0.9)], [score(0.9, quantity="purity")]):
+        entry = nulled(scores)
+        assert entry.nulls[0].passes is None and not entry.mild
+
+
+def test_a_stand_in_may_be_the_same_network_at_another_rank(nulled):
+    rows = [score(0.9, "purified", q, rank=0) for q in ("share_dominant", "purity")]
+    entry = nulled(rows)
+    assert [test.passes for test in entry.nulls] == [None, True] and entry.mild
+
+
+def test_a_stand_in_stands_in_for_a_network_that_is_bounded(tmp_path):
+    path = tmp_path / "claims.toml"
+    path.write_text(NULLED.replace('control = ["purified"]', 'control = ["scratch"]'))
+    with pytest.raises(ValueError, match="claim X: null control: no figure of 'scratch' has"):
+        stated_claims(path)
+
+
+def test_the_number_that_decides_misses_its_bound_furthest_or_is_nearest_to_it(publish_all):
+    assert entry_of("T2").deciding() is None
+    numbers = favourable(claim_of("P3"))
+    first, *_, last = [e for e in claim_of("P3").evidence if e.sign]
+    for evidence, number in (
+        (first, around(first.bound, 0.0011)),  # holds, nearest to its bound
+        (last, around(last.bound, 0.1)),  # misses it
+        (first, around(first.bound, -0.2)),  # misses it further
+        (last, around(last.bound, 0.0)),  # open, and no other is
+    ):
+        publish_all(numbers | {evidence: number})
+        assert entry_of("P3").deciding()[0] == evidence
+
+
+def test_a_condition_decides_only_where_it_is_not_met(publish_all):
+    claim = claim_of("P1-mlp")
+    condition = next(e for e in claim.evidence if e.condition)
+    numbers = favourable(claim)
+    publish_all(numbers | {condition: around(condition.bound, 0.0011)})
+    assert entry_of("P1-mlp").deciding()[0] != condition
+    publish_all(numbers | {condition: around(condition.bound, 0.0)})
+    assert entry_of("P1-mlp").deciding()[0] == condition
+
+
+def test_every_claim_is_said_in_plain_words_and_has_a_recipe():
+    for claim in STATED:
+        assert 5 <= len(claim.plain.split()) <= 25 and claim.plain.endswith("."), claim.id
+        assert claim.recipe and claim.recipe.facts and claim.fixed and claim.source, claim.id
+        assert "fpbook execute --profile full --only " in claim.recipe.command
+        assert (ROOT / f"{claim.chapter}.ipynb").exists()
+        for chapter in claim.recipe.command.split("--only ")[1].split():
+            assert (ROOT / "chapters" / f"{chapter}.ipynb").exists(), chapter
+        for sentence in (claim.plain, *claim.notes):
+            assert "$" not in sentence, claim.id  # cards are HTML, without formulas
+
+
+def test_the_recipes_state_the_constants_of_the_experiments():
+    full, facts = SYNTHETIC["full"], {c.recipe.name: dict(c.recipe.facts) for c in STATED}
+    two_layer = facts["two-layer"]
+    assert f"at least {full.margin:g} standard" in two_layer["Data kept"]
+    assert f"at {full.reach:g}/√k; FGM trains at {full.training_reach:g}/√k" in two_layer["Radius"]
+    assert f"after {full.clean_steps} steps" in two_layer["Stopped"] and full.tuned_seeds == 1
+    cifar = CIFAR["full"]
+    assert f"rate, {cifar.adversarial_lr:g}, on seeds 0 and 1" in facts["convnet"]["Tuned"]
+    assert (
+        cifar.tuned_seeds == 2 and f"{cifar.weight_decay:g} in" in facts["convnet"]["Weight decay"]
+    )
+    for name in ("convnet", "narrow-resnet", "own-networks", "tangent-kernel", "low-rank"):
+        assert f"{cifar.norm.replace('l', 'ℓ')} {cifar.radius:g}" in facts[name]["Radius"]
+    assert f"{cifar.low_rank_lr:g} for updates, five times" in facts["low-rank"]["Learning rate"]
+    assert cifar.low_rank_lr == 5 * cifar.adversarial_lr
+
+
+def test_as_published_each_claim_that_holds_has_a_null_test_that_is_measured(monkeypatch):
+    monkeypatch.delenv("FPCORE_RESULTS", raising=False)
+    entries = {entry.claim.id: entry for entry in claims()}
+    assert set(verdict_counts(entries.values())) <= {*VERDICTS[:-1]}
+    for entry in entries.values():
+        if entry.verdict == "holds":
+            assert {test.passes for test in entry.nulls} & {True, False}, entry.claim.id
+    # what the chapter says in prose
+    for verdict, ids in {
+        "holds": ("T1", "T2", "P4", "P4-layers", "E1"),
+        MILD: ("P1-layers", "P2-layers", "P3-layers", "E2"),
+        "undecided": ("P1",),
+        "fails": ("L2", "L3", "S-breaking"),
+    }.items():
+        assert {entries[id].judged for id in ids} == {verdict}, ids

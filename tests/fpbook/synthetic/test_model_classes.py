@@ -4,14 +4,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fpbook.results import number, record, rows, summarise, table
+from fpbook.results import record, table
 from fpbook.synthetic.model_classes import (
+    MODELS,
+    TRAININGS,
     LowComplexity,
     lower_bounds,
-    measure_low_complexity,
+    measure_model,
+    measure_networks,
+    measure_width,
+    measure_witness,
     model_accuracies,
-    run_low_complexity,
-    run_widths,
     smoothed_pgd,
 )
 from fpbook.synthetic.protocol import SyntheticExperiment
@@ -65,10 +68,15 @@ def by_network(records):
     return found
 
 
-def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
-    config = low_complexity((1, 2))
-    short = replace(experiment, clean_steps=5, adversarial_steps=5, test_samples=40)
-    measured = measure_low_complexity(config, short, 0, CPU)
+@pytest.fixture(scope="module")
+def measured(experiment):
+    """Records of all models and of the witness, as the chapter's loop has them."""
+    of = (low_complexity((1, 2)), experiment, 0, CPU)
+    found = [row for how in TRAININGS for name in MODELS for row in measure_model(*of, name, how)]
+    return [*found, *measure_witness(*of)]
+
+
+def test_the_side_by_side_respects_every_bound(measured):
     models = by_network(measured)
     assert len(models) == 11
     for name, row in models.items():
@@ -76,16 +84,25 @@ def test_the_side_by_side_respects_every_bound_and_is_kept(experiment, cache):
         assert 0 <= robust <= row["gradient_accuracy"] <= row["clean_accuracy"] <= 1, name
         assert robust <= row.get("class_bound", 1.0) + 2 / math.sqrt(30), name
     assert models["linear, clean"]["clean_accuracy"] > 0.9
-    both = run_low_complexity(config, short, 0, CPU)
-    assert both[: len(measured)] == measured
-    nets = by_network(both[len(measured) :])
+    assert 0 < models["degree 3, witness"]["certified_accuracy"] <= 1
+
+
+def test_the_networks_stand_beside_them_between_their_bounds(experiment, cache):
+    short = replace(experiment, clean_steps=5, adversarial_steps=5, test_samples=40)
+    nets = by_network(measure_networks(low_complexity((1,)), short, 0, CPU))
     assert [*nets] == ["clean", "purified"]
     for row in nets.values():
         certified = row["certified_accuracy"]
         assert 0 <= certified <= row["robust_accuracy"] <= row["clean_accuracy"] <= 1
-    (kept,) = cache.glob("measure_low_complexity-*.json")
-    kept.write_text("[]")
-    assert run_low_complexity(config, short, 0, CPU) == both[len(measured) :]
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "says"),
+    [("degree 4", "clean", "name = 'degree 4'"), ("linear", "cleanly", "training = 'cleanly'")],
+)
+def test_an_unknown_model_or_training_is_named(name, training, says, experiment):
+    with pytest.raises(ValueError, match=says):
+        measure_model(low_complexity((1,)), experiment, 0, CPU, name, training)
 
 
 def test_the_lower_bounds_are_the_better_of_two_trainings_the_class_bounds_and_the_witness():
@@ -113,38 +130,25 @@ def test_the_lower_bounds_are_the_better_of_two_trainings_the_class_bounds_and_t
     }
 
 
-def test_the_lower_bounds_hold_what_the_ledger_takes(experiment, cache, check_records):
-    config = low_complexity((1,))
-    short = replace(experiment, clean_steps=5, adversarial_steps=5, test_samples=40)
-    found = lower_bounds(measure_low_complexity(config, short, 0, CPU), short.radius)
+def test_the_lower_bounds_hold_what_the_ledger_takes(measured, experiment, check_records):
+    found = lower_bounds(measured, experiment.radius)
     check_records(table(found), "lower-bounds")
     bounds = by_network(found)
     linear = bounds["linear"]["class_bound"]
     assert bounds["degree 2"]["class_bound"] == pytest.approx(0.5 + linear / 2)
 
 
-def test_wider_tangent_models_are_measured_one_by_one(experiment, cache):
-    config = low_complexity((0.5, 1))
-    found = run_widths(config, experiment, [0, 1], CPU)
-    wide = experiment.width
-    assert {row["width"] for row in rows(found)} == {wide // 2, wide}
-    summary = summarise(found)
-    assert all(row["n"] == 2 for row in rows(summary))
-
-    def value(summary, quantity, network):
-        return number(summary, quantity, network, width=wide).value
-
-    for name in ("NTK, trained", "NTK, witness"):
-        robust = value(summary, "robust_accuracy", name)
-        assert robust <= value(summary, "gradient_accuracy", name)
-    # the mean over both seeds: one measured here, one on its own
-    data = experiment.data(1, CPU)
-    model = config.tangent(experiment.network(1, data.device), data, experiment.radius, 1)
-    one = model_accuracies(model, data, *data.test_set(30, 1), experiment.radius)
-    alone = summarise(run_widths(config, experiment, [0], CPU))
-    other = value(alone, "clean_accuracy", "NTK, trained")
-    mean = value(summary, "clean_accuracy", "NTK, trained")
-    assert mean == pytest.approx((other + one["clean_accuracy"]) / 2)
+def test_a_wider_tangent_model_is_measured_at_its_width(experiment):
+    config, wider = low_complexity((1,)), replace(experiment, width=2 * experiment.width)
+    found = by_network(measure_width(config, wider, 1, CPU))
+    assert [*found] == ["NTK, trained", "NTK, witness"]
+    data, net = wider.data(1, CPU), wider.network(1, CPU)
+    assert len(net.weight) == 2 * experiment.width
+    model = config.tangent(net, data, wider.radius, 1)
+    samples = data.test_set(30, 1)
+    assert found["NTK, trained"] == model_accuracies(model, data, *samples, wider.radius)
+    for row in found.values():
+        assert row["robust_accuracy"] <= row["gradient_accuracy"]
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,22 @@
 import dataclasses
 import math
 
-import numpy as np
+import nbformat
 import pytest
 import torch
 
-from fpbook.results import number, rows, select, summarise
-from fpbook.synthetic import sweeps
-from fpbook.synthetic.protocol import SYNTHETIC, SyntheticRun, run_synthetic
+from fpbook.build.chapters import ROOT
+from fpbook.synthetic.protocol import SYNTHETIC, SyntheticRun
 from fpbook.synthetic.sweeps import (
     SCALING_SIZES,
     at_size,
     base_experiment,
     boundary_along,
+    home_settings,
     largest_radius,
-    limits,
     measure_limit,
     measure_scaling,
-    run_limits,
-    run_scaling,
-    run_separation,
+    measure_separation,
 )
 from fpcore.certificates.certificate import certified_accuracy
 from fpcore.models.outputs import accuracy
@@ -49,6 +46,15 @@ def differing(a, b):
     return {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)}
 
 
+def limits(profile):
+    """The sweeps as the chapter's cell has them: {assumption: {setting: experiment}}."""
+    cells = nbformat.read(ROOT / "chapters" / "limits.ipynb", 4).cells
+    (cell,) = [cell for cell in cells if "sweeps" in cell.metadata.get("tags", [])]
+    names = {"profile": profile, "base_experiment": base_experiment}
+    exec(cell.source, names)
+    return names["sweeps"]
+
+
 def linear(weight):
     """The network f(x) = <weight, x>."""
     net = TwoLayer(len(weight), 1, threshold=0.0)
@@ -70,12 +76,9 @@ def test_another_size_keeps_every_constant_of_the_protocol():
     )
 
 
-@pytest.mark.parametrize(
-    "make", [base_experiment, limits, lambda profile: run_scaling(profile, [0], CPU)]
-)
-def test_an_unknown_profile_is_named(make):
+def test_an_unknown_profile_is_named():
     with pytest.raises(ValueError, match="profile = 'slow': choose one of 'quick', 'full'"):
-        make("slow")
+        base_experiment("slow")
 
 
 @profiles
@@ -129,6 +132,9 @@ def test_each_sweep_but_that_without_decay_passes_through_home_once(profile):
         for name, sweep in limits(profile).items()
     }
     assert homes == {name: int("no decay" not in name) for name in VARIED}
+    home = base_experiment(profile)
+    stands = {n: v for n, sweep in limits(profile).items() for v, e in sweep.items() if e == home}
+    assert stands == home_settings(home)
     without = limits(profile)["initial norm |w0|, no decay"].values()
     assert {e.decay for e in without} == {0.0} and base_experiment(profile).init_norm in {
         e.init_norm for e in without
@@ -150,61 +156,16 @@ def test_all_experiments_of_the_sweeps_can_be_made(profile):
         assert x.isfinite().all() and (y.abs() == 1).all()
 
 
-def test_limits_are_measured_for_each_value_over_the_seeds(tiny, cache, monkeypatch):
-    wide = dataclasses.replace(tiny, reach=0.8)
-    varied = {"a / b": {0.65: tiny, 0.8: wide}, "c": {1.0: tiny}}
-    monkeypatch.setattr(sweeps, "limits", lambda profile: varied)
-    found = run_limits("quick", [3, 4], CPU)
-    runs = {seed: run_synthetic(wide, seed, CPU, progress=False) for seed in (3, 4)}
-    expected = [values(measure_limit(run), "purified")["purity"] for run in runs.values()]
-    summary = summarise(found)
-    purity = number(summary, "purity", "purified", sweep="a / b", setting=0.8)
-    assert purity.n == 2 and purity.value == pytest.approx(np.mean(expected))
-    assert expected[0] != expected[1]
-    measured = [(row["quantity"], row["network"]) for row in measure_limit(runs[3])]
-    assert [
-        (row["sweep"], row["setting"], row["quantity"], row["network"]) for row in rows(summary)
-    ] == [
-        (sweep, setting, *of)
-        for sweep, setting in (("a / b", 0.65), ("a / b", 0.8), ("c", 1.0))
-        for of in measured
-    ]
-    home = number(summary, "purity", "purified", sweep="a / b", setting=0.65)
-    assert number(summary, "purity", "purified", sweep="c", setting=1.0) == home
-
-
-def test_scaling_is_measured_at_each_size_and_seed(tiny, cache, monkeypatch):
-    monkeypatch.setattr(sweeps, "SCALING_SIZES", {"quick": ((40, 4), (50, 5))})
-    monkeypatch.setattr(sweeps, "at_size", lambda d, k: dataclasses.replace(tiny, d=d, k=k))
-    found = run_scaling("quick", [0, 7], CPU)
-    of_runs = [(row["d"], row["k"], row["seed"]) for row in rows(found)]
-    assert [*dict.fromkeys(of_runs)] == [(40, 4, 0), (40, 4, 7), (50, 5, 0), (50, 5, 7)]
-    run = run_synthetic(dataclasses.replace(tiny, d=50, k=5), 7, CPU, progress=False)
-    over = {"d": 50, "k": 5, "seed": 7}
-    assert rows(select(found, **over)) == [
-        {"quantity": row["quantity"], "network": row["network"], **over, "value": row["value"]}
-        for row in measure_scaling(run)
-    ]
-
-
-def test_the_separation_is_that_of_the_runs_along_the_regime(tiny, cache, monkeypatch):
-    monkeypatch.setattr(sweeps, "SCALING_SIZES", {"quick": ((100, 4), (100, 9), (64, 4))})
-    monkeypatch.setattr(sweeps, "at_size", lambda d, k: dataclasses.replace(tiny, d=d, k=k))
-    found = run_separation("quick", [3], CPU)
-    # k = 9 is beyond, k = 4 of d = 100 at the edge
-    assert [row["d"] for row in rows(found)] == [100] * 4 + [64] * 4
-    run = run_synthetic(dataclasses.replace(tiny, d=64, k=4), 3, CPU, progress=False)
-    tau, summary = run.experiment.radius, summarise(found)
-
-    def value(quantity, network):
-        return number(summary, quantity, network, d=64, k=4).value
-
-    cubic = cubic_accuracy(run.data, run.x, run.y, tau)
-    assert value("certified_accuracy", "degree 3, witness") == cubic
-    certified = certified_accuracy(run.purified, run.x, run.y, tau, branches=1)
-    assert value("certified_accuracy", "purified") == certified
-    linear = value("class_bound", "linear")
-    assert value("class_bound", "degree 2") == pytest.approx(0.5 + linear / 2)
+def test_the_separation_is_what_is_certified_of_the_network_and_of_the_cubic(known):
+    run = known()
+    data, tau = (run.x, run.y), run.experiment.radius
+    measured = measure_separation(run)
+    assert values(measured, "purified") == {
+        "certified_accuracy": certified_accuracy(run.purified, *data, tau, branches=1)
+    }
+    assert values(measured, "degree 3, witness") == {
+        "certified_accuracy": cubic_accuracy(run.data, *data, tau)
+    }
 
 
 @pytest.fixture

@@ -1,11 +1,16 @@
-"""No rounding of their own makes certificates false: float64 minima are the judge."""
+"""No rounding of their own makes certificates false: float64 minima are the judge.
+
+FPCORE_FAULTS=200 searches five times as many networks as are searched without.
+"""
 
 import itertools
 import math
+import os
 
 import pytest
 import torch
 import torch.nn.functional as F
+from counting import count
 
 from fpcore.attacks import pgd
 from fpcore.ball import Ball
@@ -106,9 +111,11 @@ def cornered(seed, n=100):
     return net, torch.linalg.solve(rows, q.T).T.float(), radius
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("branches", [0, 40])
 def test_no_certified_pair_of_neurons_is_broken_at_its_worst_vertex(branches):
-    seeds = 250 if branches == 0 else 4
+    times = max(1, int(os.environ.get("FPCORE_FAULTS", "40")) // 40)
+    seeds = times * (250 if branches == 0 else 4)
     pairs = certified = 0
     for seed in range(seeds):
         net, x, radius = cornered(seed)
@@ -122,8 +129,10 @@ def test_no_certified_pair_of_neurons_is_broken_at_its_worst_vertex(branches):
         pairs += len(x)
         certified += int(robust.sum())
     assert pairs == 100 * seeds and certified > pairs / 20
+    count("pairs made against rounding", pairs)
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e6, 1e-30])
 def test_no_margin_is_above_the_minimum_by_enumeration(scale):
     settled = exact = 0
@@ -146,6 +155,7 @@ def test_no_margin_is_above_the_minimum_by_enumeration(scale):
                 ).all()
                 exact += int(found.exact.sum())
             settled += int((bounds[-1].robust | bounds[-1].broken).sum())
+    count("pairs made against rounding", 25 * 8 * 4)
     # where 30 orders of magnitude lie between neurons, the strong ones' rounding hides weak ones
     assert settled > (0.95 if scale < 1 else 0.98) * 25 * 8 * 4 and exact > 500
 

@@ -10,6 +10,7 @@ from torch import nn
 from fpcore.ball import Ball
 from fpcore.reporting import assembly, report
 from fpcore.reporting.inputs import _check_devices as check_devices
+from fpcore.reporting.inputs import _check_finite as check_finite
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,12 @@ def test_weights_that_are_no_numbers_are_named(role, name, what):
     nets[role].state_dict()[name].view(-1)[:2] = float(what)
     shown = "purified" if role == "adversarial" else role
     refused(f"{shown}: {name} is not finite in 2 of", **nets)
+
+
+def test_a_mask_of_minus_infinity_is_no_fault():
+    clean = perceptron(1)
+    clean.register_buffer("mask", torch.full((4, 4), float("-inf")).triu(1))
+    check_finite("clean", clean)
 
 
 @pytest.mark.parametrize("role", ["adversarial", "control", "init", "scratch"])

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from counting import count
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from trainings import (
@@ -139,6 +140,7 @@ def bits(path, data):
     return content, 8 + int.from_bytes(content[:8], "little")
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 1.0])
 @pytest.mark.parametrize("bit", [0, 7])
 def test_a_flipped_bit_in_a_tensor_is_an_error_and_stays(share, bit, data, tmp_path):
@@ -150,6 +152,7 @@ def test_a_flipped_bit_in_a_tensor_is_an_error_and_stays(share, bit, data, tmp_p
     with pytest.raises(ValueError, match=r"is damaged .*checksum.*delete it"):
         train(net, Stopping(data, 0), HARD, checkpoint=path)
     assert path.read_bytes() == damaged and same_state(net, network(seed=3))
+    count("flipped bits")
 
 
 @pytest.mark.parametrize("word", [b'step":"10', b"loss", b"momentum.0"])

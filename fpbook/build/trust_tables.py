@@ -1,0 +1,116 @@
+"""The page *How far to trust this*: tables of what was counted, from results/trust.json."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fpbook.results.arithmetics import arithmetics_table
+from fpbook.results.columns import rows
+from fpbook.results.coverage import LEVEL
+from fpbook.results.store import published
+from fpbook.results.tables import markdown_table
+
+TRUST = "trust"  # the name of the result
+CHECKS = {  # what tests count, in words
+    "properties": "properties that hold for generated examples",
+    "examples of properties": "examples generated for them",
+    "writers killed": "processes killed while they publish",
+    "trainings killed": "trainings killed, then resumed: the same weights to the last bit",
+    "drivers killed": "runs killed while they execute chapters",
+    "processes at once": "readings and writings beside another process",
+    "flipped bits": "bits flipped in published files, checkpoints, caches, executed chapters, data",
+    "disks": "disks that are full, folders that cannot be written",
+    "bad inputs": "bad inputs: each a right result, or one error that says what to give",
+    "pairs made against rounding": "samples made for certificates to fail by rounding",
+    "intervals of synthetic data": "intervals of synthetic data",
+}
+SEEDS_OF_A_RESULT = (3, 5, 10)
+
+
+def trust_page() -> str:
+    """The tables of the page *How far to trust this*, from results/trust.json and numerics.json."""
+    result = published(TRUST)
+    if result is None:
+        return "*Not yet counted: `python -m fpbook trust --publish` does it.*"
+    measured = rows(result.records)
+    parts = [_counts_table(measured), _coverage_table(measured), _chance(measured)]
+    numerics = published("numerics")
+    if numerics:
+        parts.append(f"## In other arithmetics\n\n{_arithmetics(measured, numerics.records)}")
+        parts[-1] += f"\n\n*Measured at {numerics.provenance['setting']}.*"
+    source = result.provenance
+    versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
+    where = f"{source['date']}, commit {source['commit']}, {source['device']}, {versions}"
+    return "\n\n".join([*parts, f"*Counted on {where}; {source['setting']}.*"])
+
+
+def _value(measured: Iterable[Mapping[str, Any]], quantity: str, check: str | None) -> float | None:
+    for row in measured:
+        if row["quantity"] == quantity and row.get("check") == check:
+            return row["value"]
+    return None
+
+
+def _counts_table(measured: Sequence[Mapping[str, Any]]) -> str:
+    named = CHECKS | {
+        "certified samples attacked": "samples certified, then attacked",
+        "conclusions in other arithmetics": "conclusions, compared with those of float64",
+    }
+    cells = []
+    for check, label in named.items():
+        tried = _value(measured, "tried", check)
+        if tried:
+            wrong = _value(measured, "wrong", check) or 0.0
+            cells.append((label, f"{tried:,.0f}", f"{wrong:,.0f}"))
+    return "## What was tried\n\n" + markdown_table(("what", "tried", "went wrong"), cells)
+
+
+def _coverage_table(measured: Sequence[Mapping[str, Any]]) -> str:
+    found = {
+        (row["check"], row["seeds_of_a_result"]): row["value"]
+        for row in measured
+        if row["quantity"] == "interval_coverage"
+    }
+    cells = [
+        (data, *(f"{found[data, n]:.1%}" for n in SEEDS_OF_A_RESULT))
+        for data in dict.fromkeys(data for data, _ in found)
+    ]
+    heads = ("data", *(f"{n} values" for n in SEEDS_OF_A_RESULT))
+    title = "## How often a 95% interval contains the truth"
+    return f"{title}\n\n{markdown_table(heads, cells)}"
+
+
+def _chance(measured: Sequence[Mapping[str, Any]]) -> str:
+    def of(check: str) -> str:
+        return f"{_value(measured, 'tried', check) or 0:.0f}"
+
+    adjusted = {r["check"]: r["value"] for r in measured if r["quantity"] == "adjusted_chance"}
+    expected = _value(measured, "expected_wrong", None) or 0
+    cells = [
+        (f"[{name}](/chapters/claims)", f"{chance:.2g}", "yes" if chance < LEVEL else "no")
+        for name, chance in sorted(adjusted.items(), key=lambda item: item[1])
+    ]
+    heads = ("claim that holds", "chance, adjusted", f"below {LEVEL:g}")
+    kept = sum(chance < LEVEL for chance in adjusted.values())
+    return (
+        "## Many verdicts at once\n\n"
+        f"The ledger bounds {of('bounded figures with an interval')} figures that have an "
+        f"interval, and {of('bounded figures of a single value')} of a single value, of which "
+        f"chance is not known. {of('claims that hold or fail')} claims hold or fail. Chance alone "
+        f"makes at most {expected:.2f} of these verdicts wrong, on average.\n\n"
+        f"Holm's adjustment asks more: that with {1 - LEVEL:.1%} certainty *no* claim holds by "
+        f"chance. {kept} of the {len(adjusted)} claims that hold meet this as well.\n\n"
+        f"{markdown_table(heads, cells)}"
+    )
+
+
+def _arithmetics(measured: Sequence[Mapping[str, Any]], numbers: pd.DataFrame) -> str:
+    ratio = _value(measured, "margin_over_rounding", None)
+    text = arithmetics_table(numbers)
+    if ratio is None:
+        return text
+    return (
+        f"{text}\n\nThe smallest certified margin is {ratio:,.0f} times what float64 can have "
+        "missed in the worst case."
+    )
