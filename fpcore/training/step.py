@@ -88,10 +88,7 @@ class Step:
         if self.config.threshold is not None and isinstance(threshold, Tensor):
             threshold.fill_(self.config.at("threshold", step))
         random = seeded(self.config.seed, "step", step, self.processes.rank, device=self.device)
-        half = torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.products == torch.bfloat16
-        )
-        with random, half:
+        with random, self._autocast():
             ball = self.config.ball(step)
             if self.loss is None:
                 value, fault = self._usual(x, y, ball, y_given if check else None)
@@ -141,11 +138,17 @@ class Step:
         except ValueError as error:
             raise ValueError(f"{at(step)}: {error}") from None
 
+    def _autocast(self) -> torch.autocast:
+        """The context in which the network computes."""
+        enabled = self.products == torch.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
     @torch.no_grad()
     def _try(self, x: Tensor, y: Tensor) -> None:
         """Raise ValueError unless the network has outputs for two samples, of such labels."""
         x = x[:2].to(self.device, self.weights)
-        with seeded(self.config.seed, "tried", device=self.device), evaluating(self.net):
+        random = seeded(self.config.seed, "tried", device=self.device)
+        with random, evaluating(self.net), self._autocast():
             output = answer(self.net, x)
         labels_for(output, y)
         if output.isnan().any():
