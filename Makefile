@@ -16,12 +16,18 @@ BIN     := .venv/bin
 BOOK    := $(BIN)/python -m fpbook
 READY   := .venv/.ready
 
-.PHONY: book test test-all lint lab full pdf execute audit sbom clean
+.PHONY: book test test-all lint lab full pdf opening execute audit sbom clean
 
 book: execute
 	@$(BOOK) build --profile $(PROFILE)
 
-execute: $(READY)
+# Before the first book is there, its opening page is shown while the rest is executed.
+opening: $(READY)
+	@test -e _build/html/index.html || { \
+	  $(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED) --only intro && \
+	  $(BOOK) opening --profile $(PROFILE); }
+
+execute: opening
 	@$(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED)
 
 pdf: execute

@@ -205,7 +205,7 @@
     const maps = make("div", { class: "fp-row" }, ...frame.maps.map(([index, place]) => figure(place, 48, `feature ${index}`)));
     return make("section", { class: `fp-portrait fp-${name === "purified" ? "trained" : name}` },
       make("h4", {}, sees),
-      make("div", { class: "fp-row" }, figure(frame.image, 128, "attacked image"), figure(frame.delta, 64, "δ, scaled"), figure(original, 64, "original")),
+      make("div", { class: "fp-row" }, figure(frame.image, 112, "attacked image"), figure(frame.delta, 64, "δ, scaled"), figure(original, 64, "original")),
       bars, maps);
   }
 
@@ -217,13 +217,19 @@
     update(data.sliders.map((slider) => slider.start));
   }
 
+  // Controls that stay in view lie below the page's own header, wherever that is by now.
+  function follow(root) {
+    const header = document.querySelector(".bd-header-article");
+    const place = () => root.style.setProperty("--fp-top", `${Math.max(0, Math.round(header?.getBoundingClientRect().bottom ?? 0))}px`);
+    place();
+    for (const event of ["scroll", "resize"]) addEventListener(event, place, { passive: true });
+  }
+
   addEventListener("DOMContentLoaded", () => {
     for (const root of document.querySelectorAll(".fp-explorer")) {
       const data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
       ({ sizes, images })[root.dataset.kind](root, data);
-      const header = document.querySelector(".bd-header-article, .bd-header");
-      const sticky = header && getComputedStyle(header).position === "sticky" ? header.offsetHeight : 0;
-      root.style.setProperty("--fp-top", `${sticky}px`);
+      follow(root);
     }
   });
 }

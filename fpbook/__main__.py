@@ -1,6 +1,7 @@
 """The commands of the book.
 
 python -m fpbook execute    execute the chapters whose inputs changed
+python -m fpbook opening    build the opening page alone, from its executed chapter
 python -m fpbook validate   replay the executed chapters, and compare
 python -m fpbook build      build the site from the executed chapters, in _build/html
 python -m fpbook pdf        build the site, and print it into _build/book.pdf
@@ -23,6 +24,7 @@ from fpbook.build.chapters import BookError
 
 COMMANDS = {  # their functions, imported when called: no command needs what another one does
     "execute": "fpbook.build.execute:main",
+    "opening": "fpbook.build.opening:main",
     "validate": "fpbook.build.validate:main",
     "build": "fpbook.build.site:main",
     "pdf": "fpbook.build.site:main_pdf",

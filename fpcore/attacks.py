@@ -15,8 +15,17 @@ from fpcore import checks
 from fpcore.alerts import GradientWarning as GradientWarning
 from fpcore.ball import Ball, finite_rows
 from fpcore.extra_attacks import Attack, check_extra, kept_to
-from fpcore.gradients import loss_alone, loss_and_grad, not_of_inference, objective, warn_of_lost
-from fpcore.models.outputs import classified, correct, evaluating, one_output_each, ready, some
+from fpcore.extra_attacks import along as along
+from fpcore.gradients import (
+    loss_alone,
+    loss_and_grad,
+    not_of_inference,
+    objective,
+    warn_of_flat,
+    warn_of_lost,
+    warn_of_probabilities,
+)
+from fpcore.models.outputs import answers, correct, evaluating, one_output_each, ready, some
 
 
 def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None = None) -> Tensor:
@@ -196,22 +205,6 @@ def _ascend(
             delta = ball.project(delta + size * ball.steepest(grad), x)
 
 
-def along(direction: Tensor, radius: float) -> Attack:
-    """The attack x - y radius u along a unit vector u = `direction` (d,), for labels -1 and +1."""
-    checks.finite("radius", radius)
-    if checks.tensor("direction", direction, "(d,)").ndim != 1:
-        raise ValueError(f"direction is {tuple(direction.shape)}: give a vector (d,)")
-    length = direction.norm().item()
-    if not abs(length - 1) < 1e-3:
-        advice = "give a unit vector, direction / direction.norm()"
-        raise ValueError(f"|direction| = {length:g}: {advice}")
-
-    def attack(_, x: Tensor, y: Tensor) -> Tensor:
-        return x - radius * y[:, None] * direction
-
-    return attack
-
-
 def transfer(source: nn.Module, ball: Ball, **options: Any) -> Attack:
     """PGD on the network `source`, with `options`, tried on another.
 
@@ -262,7 +255,9 @@ def robust_correct(
         *(partial(kept_to(ball, attack), model) for attack in extra),
         lambda a, b, lost: pgd(model, a, b, ball, steps, restarts, rng=rng, lost=lost),
     ]
-    right_at_first = classified(model, x, y, chunk)
+    output = answers(model, x, y, chunk)
+    warn_of_probabilities(output, y)
+    right_at_first = correct(output, y)
     survived = torch.zeros_like(right_at_first)
     lost = torch.zeros_like(survived)
     for part in torch.arange(len(x), device=x.device).split(chunk):
@@ -279,6 +274,8 @@ def robust_correct(
                 todo = todo[right]
         survived[todo] = True
     warn_of_lost(lost & survived, ball)
+    known = survived & ~lost
+    warn_of_flat(model, x[known], y[known], ball)
     return survived
 
 

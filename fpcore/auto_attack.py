@@ -26,6 +26,7 @@ from fpcore.models.outputs import (
 )
 
 NORMS = {"l2": "L2", "linf": "Linf"}
+SMALLEST = 8  # pixels a side; in fewer the squares of Square attack may not fit
 PROBED = 64  # images whose scores tell one network from another
 
 
@@ -61,6 +62,9 @@ def autoattack(
         raise ValueError(f"box = {ball.box}: AutoAttack works in (0.0, 1.0)")
     ball.check(x)
     samples(x, y)
+    if x.ndim != 4 or min(x.shape[2:]) < SMALLEST:
+        wanted = f"images (n, c, h, w) of {SMALLEST} x {SMALLEST} pixels at least"
+        raise ValueError(f"x is {tuple(x.shape)}: give {wanted}, Square attack needs them")
     if y.dtype == torch.bool:
         raise ValueError("y is torch.bool: give class numbers, torch.int64")
     y = y.long()

@@ -45,8 +45,10 @@ class Ball:
 
     def size(self, delta: Tensor) -> Tensor:
         """|delta| of each sample, shape (n,)."""
-        flat = delta.flatten(1)
-        return flat.norm(dim=1) if self.norm == "l2" else flat.abs().amax(1)
+        if self.norm == "linf":
+            return delta.flatten(1).abs().amax(1)
+        scale = _power_of_two(delta)
+        return (delta / _column(scale, delta)).flatten(1).norm(dim=1) * scale
 
     def project(self, delta: Tensor, x: Tensor) -> Tensor:
         """The nearest delta in the ball, then clipped to the box, which only shrinks it."""
@@ -65,6 +67,7 @@ class Ball:
         if self.norm == "linf":
             direction = grad.sign()
         else:
+            grad = grad / _column(_power_of_two(grad), grad)
             direction = grad / _column(_positive(self.size(grad)), grad)
         return direction.masked_fill(_column(~finite_rows(grad), grad), 0)
 
@@ -87,6 +90,17 @@ def finite_rows(values: Tensor) -> Tensor:
 def _column(values: Tensor, like: Tensor) -> Tensor:
     """Values (n,) as (n, 1, ...), to be broadcast over `like` (n, ...)."""
     return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def _power_of_two(values: Tensor) -> Tensor:
+    """Near the largest |entry| of each sample of (n, ...): (n,).
+
+    Divided by it, squares neither under- nor overflow, and nothing is rounded.
+    """
+    largest = values.detach().flatten(1).abs().amax(1).double()
+    reach = 14 if values.dtype == torch.float16 else 100
+    exponent = torch.frexp(largest.nan_to_num(posinf=1.0)).exponent.clamp(-reach, reach)
+    return torch.ldexp(torch.ones_like(largest), exponent).to(values.dtype)
 
 
 def _positive(size: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attacks of the user, tried beside ours: functions that are kept to the ball."""
+"""Attacks that are functions, tried beside the gradient's: of the user, or along a direction."""
 
 from collections.abc import Callable
 
@@ -12,6 +12,22 @@ from fpcore.models.outputs import evaluating
 
 # (model, x, y) -> adversarial x of the same shape
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def along(direction: Tensor, radius: float) -> Attack:
+    """The attack x - y radius u along a unit vector u = `direction` (d,), for labels -1 and +1."""
+    checks.finite("radius", radius)
+    if checks.tensor("direction", direction, "(d,)").ndim != 1:
+        raise ValueError(f"direction is {tuple(direction.shape)}: give a vector (d,)")
+    length = direction.norm().item()
+    if not abs(length - 1) < 1e-3:
+        advice = "give a unit vector, direction / direction.norm()"
+        raise ValueError(f"|direction| = {length:g}: {advice}")
+
+    def attack(_, x: Tensor, y: Tensor) -> Tensor:
+        return x - radius * y[:, None] * direction
+
+    return attack
 
 
 def check_extra(extra: tuple[Attack, ...]) -> None:

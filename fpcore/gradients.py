@@ -3,9 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from fpcore.alerts import GradientWarning, warn
+from fpcore.alerts import GradientWarning, SaturatedWarning, ZeroGradientWarning, warn
 from fpcore.ball import Ball
-from fpcore.models.outputs import one_label_each, one_output_each
+from fpcore.models.outputs import evaluating, one_label_each, one_output_each
+
+FEW = 8  # of fewer outputs nobody can say what they are
+LOOKED_AT = 100  # survivors: a small part of what the attack has cost
 
 
 def warn_of_lost(lost: Tensor, ball: Ball) -> None:
@@ -15,6 +18,35 @@ def warn_of_lost(lost: Tensor, ball: Ball) -> None:
         found = f"for {count} of {len(lost)} samples the network's gradient in x is not finite"
         advice = "the attack missed them, so that a robust accuracy may be too high"
         warn(f"{found}: {advice}", GradientWarning, stacklevel=3)
+
+
+def warn_of_probabilities(output: Tensor, y: Tensor) -> None:
+    """Warn if outputs (n,) or (n, classes) of samples of labels y are probabilities, no scores."""
+    if len(output) < FEW or not ((output >= 0) & (output <= 1)).all():
+        return
+    sums = output.double().sum(1) - 1 if output.ndim > 1 else (y < 0).any().double() - 1
+    if sums.abs().max() < 1e-2:
+        found = "the model gives probabilities, in which gradients vanish by rounding"
+        warn(f"{found}: give the scores before its softmax or sigmoid", SaturatedWarning, 3)
+
+
+def warn_of_flat(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> None:
+    """Warn if many of the samples that survived an attack had a gradient of exactly zero.
+
+    model  that was attacked
+    x      those that survived (n, ...); the first `LOOKED_AT` are looked at
+    y      their labels (n,)
+    ball   the threat
+    """
+    x, y = x[:LOOKED_AT], y[:LOOKED_AT]
+    if not len(x) or not ball.radius:
+        return
+    with evaluating(model):
+        _, _, grad = loss_and_grad(model, x, y)
+    flat = int((grad == 0).flatten(1).all(1).sum())
+    if flat > 0.05 * len(x):
+        found = f"for {flat} of {len(x)} survivors the gradient in x is exactly zero"
+        warn(f"{found}: the attack had no direction to go", ZeroGradientWarning, 3)
 
 
 def objective(output: Tensor, y: Tensor) -> Tensor:

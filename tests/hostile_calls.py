@@ -51,9 +51,10 @@ def vectors():
     return {"model": fp.TwoLayer(5, 4), "x": x, "y": torch.tensor([1.0, -1.0]).repeat(3)}
 
 
-def images():
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4))
-    return {"model": net, "x": torch.rand(6, 3, 4, 4), "y": torch.arange(6) % 4}
+def images(side=4):
+    inputs = 4 * (side - 2) ** 2
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(inputs, 4))
+    return {"model": net, "x": torch.rand(6, 3, side, side), "y": torch.arange(6) % 4}
 
 
 OF_LOGIT = {"model": "attacked", "x": "x", "y": "signs"}
@@ -76,12 +77,11 @@ def _attacks():
         for one in (fp.robust_correct, fp.robust_accuracy):
             more = {**given, "ball": threat, **few}
             yield Good(f"{one.__name__} of {name}", one, more, {**kinds, **robust})
-    given = {**images(), "ball": fp.Ball("l2", 0.1, (0.0, 1.0))}
+    given = {**images(8), "ball": fp.Ball("l2", 0.1, (0.0, 1.0))}
     given["net"] = given.pop("model")
-    kinds = {"net": "network", "x": "boxed", "y": "classes", "ball": "ball"}
+    kinds = {"net": "network", "x": "boxed", "y": "class_numbers", "ball": "ball"}
     kinds |= {"chunk": "count", "seed": "seed"}
-    passed = frozenset({"floats", "int32"})
-    yield Good("autoattack", fp.autoattack, given, kinds, passed)
+    yield Good("autoattack", fp.autoattack, given, kinds)
     direction = nn.functional.normalize(torch.rand(1, 5))[0]
     given = {"direction": direction, "radius": 0.1}
     yield Good("along", attacks.along, given, {"radius": "real", "direction": "norm"})

@@ -94,6 +94,11 @@ def of_classes(y):
     yield "bool", y > 0
 
 
+def of_class_numbers(y):
+    """What is no class number, of whatever type."""
+    yield from ((wrong, v) for wrong, v in of_classes(y) if wrong not in ("floats", "int32"))
+
+
 def of_labels(y):
     yield "None", None
     yield "list", y.tolist()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fpbook.results.files import ROOT
+from fpcore import alerts
 
 PAGES = sorted((ROOT / "pages" / "how-to").glob("*.md"))
 
@@ -40,3 +41,12 @@ def test_every_page_is_listed_and_there_is_one_for_each_task():
     assert stems >= {"report", "attack-your-model", "decompose-by-hand", "add-a-layer-type"}
     contents = (ROOT / "_toc.yml").read_text()
     assert all(f"pages/how-to/{stem}" in contents for stem in stems)
+
+
+def test_every_warning_of_an_evaluation_has_its_section():
+    text = (ROOT / f"{alerts.PAGE}.md").read_text()
+    kinds = [kind for kind in vars(alerts).values() if isinstance(kind, type)]
+    assert len(kinds) >= 9
+    for kind in kinds:
+        if kind is not alerts.EvaluationWarning:
+            assert f"\n## {kind.__name__}\n" in text, kind

@@ -1,5 +1,6 @@
 """Pages made from what the book holds: index of theorems, status of chapters, the reference."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import yaml
 from nbformat import NotebookNode
 
+from fpbook.build.around import LISTING
+from fpbook.build.downloads import results_table
 from fpbook.build.rooms import ROOMS, modules, room_imports
 from fpbook.build.trust_tables import trust_page
 from fpbook.results.files import ROOT
@@ -23,14 +26,20 @@ TARGET = re.compile(r"^\(((?:measure|check)-[a-z-]+)\)=\n#+ (.+)", re.M)
 
 
 def generate(source: Path, notebooks: dict[Path, NotebookNode], root: Path = ROOT) -> None:
-    """Replace each line "% generated: name" in the pages under source by what it names."""
+    """Replace each line "% generated: name" in the pages under source by what it names.
+
+    And list the measured statements for the pages that link each to its neighbours.
+    """
     texts = {file: markdown(file, notebooks, root) for file in table_of_contents(root)}
     runs = {path.stem: notebook.metadata.fpcore for path, notebook in notebooks.items()}
+    stated = statements(texts)
+    (source / LISTING).write_text(json.dumps([one for one in stated if one["links"]]))
     made = {
-        "theorems": lambda: theorems({file: text for file, text in texts.items() if text}),
+        "theorems": lambda: theorems(texts),
         "status": lambda: status(runs),
         "rooms": rooms,
         "reference": reference,
+        "downloads": results_table,
         "trust": trust_page,
     }
     for page in source.glob("pages/*.md"):
@@ -53,13 +62,28 @@ def markdown(file: str, notebooks: dict[Path, NotebookNode], root: Path = ROOT) 
 
 
 def theorems(texts: dict[str, str]) -> str:
-    """A table of all statements, each with its page and links to the sections that measure it.
+    """A table of all statements, each with its page and links to the sections that measure it."""
+    rows = [
+        (
+            f"{{prf:ref}}`{one['label']}`: {one['title']}",
+            f"[](/{one['page']})",
+            one["links"] or HERE,
+        )
+        for one in statements(texts)
+    ]
+    return markdown_table(("statement", "page", "measured or used in"), rows)
+
+
+def statements(texts: dict[str, str]) -> list[dict[str, str]]:
+    """All statements in the book's order: label, title, page, links to what measures each.
+
+    texts: the prose of each page, by its name
 
     A statement names its measurements between itself and the next statement or heading. Sections
     elsewhere that cite it, under a target of their own, are added.
     """
     end = re.compile(rf"^#|^:{{3,}}\{{prf:(?:{'|'.join(STATEMENTS)})", re.M)
-    rows = []
+    found = []
     for file, text in texts.items():
         for match in STATEMENT.finditer(text):
             kind, title, label = match.groups()
@@ -68,9 +92,9 @@ def theorems(texts: dict[str, str]) -> str:
             for other, where in texts.items():
                 if other != file:
                     links += uses(label, where)
-            statement = f"{{prf:ref}}`{label}`: {title or kind}"
-            rows.append((statement, f"[](/{file})", "; ".join(dict.fromkeys(links)) or HERE))
-    return markdown_table(("statement", "page", "measured or used in"), rows)
+            one = {"label": label, "title": title or kind, "page": file}
+            found.append(one | {"links": "; ".join(dict.fromkeys(links))})
+    return found
 
 
 def uses(label: str, text: str) -> list[str]:

@@ -17,7 +17,9 @@ import yaml
 from playwright.sync_api import sync_playwright
 from pypdf import PdfWriter
 
+from fpbook.build.cards import search_texts, write_cards
 from fpbook.build.chapters import BookError, chapters, executed
+from fpbook.build.downloads import copy_results
 from fpbook.build.pages import generate, table_of_contents
 from fpbook.build.validate import guard
 from fpbook.figures.style import PROFILES
@@ -55,6 +57,7 @@ INPUTS = (
     "_config.yml",
     "requirements.txt",
     "constraints.txt",
+    "CHANGELOG.md",
 )
 NPM_FILES = ("package.json", "package-lock.json")
 
@@ -89,27 +92,37 @@ def _build(profile: str, root: Path) -> Path:
     shutil.rmtree(source, ignore_errors=True)
     shutil.rmtree(staging, ignore_errors=True)
     assemble(source, profile, packages, root)
-    _jupyter_book(source, staging, root / "_build" / "build.log")
-    for page in (staging / "_build" / "html").rglob("*.html"):
-        page.write_text(NEEDLESS.sub("", page.read_text()))
-    (staging / "_build" / "html" / ".key").write_text(digest)
+    html = jupyter_book(source, staging, root / "_build" / "build.log")
+    search_texts(html)
+    (html / ".key").write_text(digest)
     shutil.rmtree(site, ignore_errors=True)
-    os.replace(staging / "_build" / "html", site)
+    os.replace(html, site)
     return site / "index.html"
 
 
-def _jupyter_book(source: Path, output: Path, log: Path) -> None:
-    """Run Jupyter Book, strictly; its warnings are a BookError."""
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    command = [str(jupyter_book), "build", str(source), "--path-output", str(output)]
-    strict = ["-W", "-n", "--keep-going", "--all"]
+def jupyter_book(source: Path, output: Path, log: Path, strict: bool = True) -> Path:
+    """Run Jupyter Book; return the folder of its pages, without what they need not load.
+
+    source: the folder that it reads
+    output: the folder that it writes
+    log:    where its output goes
+    strict: whether a warning is a BookError
+    """
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [str(program), "build", str(source), "--path-output", str(output), "--all"]
+    if strict:
+        command += ["-W", "-n", "--keep-going"]
     with log.open("w") as file:
-        done = subprocess.run([*command, *strict], stdout=file, stderr=subprocess.STDOUT)
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
     if done.returncode:
         signs = ("WARNING", "ERROR", "rror:")
         lines = log.read_text().splitlines()
         warnings = "\n".join(line for line in lines if any(sign in line for sign in signs))
         raise BookError(f"the strict build failed:\n{warnings}\nThe whole log is {log}")
+    html = output / "_build" / "html"
+    for page in html.rglob("*.html"):
+        page.write_text(NEEDLESS.sub("", page.read_text()))
+    return html
 
 
 def site_key(profile: str, offline: bool, root: Path = ROOT) -> str:
@@ -167,12 +180,15 @@ def assemble(source: Path, profile: str, packages: Path | None, root: Path = ROO
         shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("*.ipynb", ".*"))
     # What links to the site show.
     shutil.copy(root / "results" / "headline.png", source / "_static" / "preview.png")
-    shutil.copy(root / "_toc.yml", source)
+    for name in ("_toc.yml", "CHANGELOG.md"):
+        shutil.copy(root / name, source)
     notebooks = {n: nbformat.read(executed(n, profile, root), 4) for n in chapters(root)}
     for path, notebook in notebooks.items():
         describe_figures(notebook)
         nbformat.write(notebook, source / path.relative_to(root))
     generate(source, notebooks, root)
+    write_cards(source)
+    copy_results(source / "extra" / "results")
     config = yaml.safe_load((root / "_config.yml").read_text())
     config["sphinx"]["config"] |= scripts(source / "extra", packages, root)
     (source / "_config.yml").write_text(yaml.safe_dump(config))
@@ -202,8 +218,11 @@ def scripts(extra: Path, packages: Path | None, root: Path = ROOT) -> dict[str, 
             shutil.copy(needed, target.parent)
         urls[package] = f"../{target.relative_to(extra)}"
     widgets = urls["@jupyter-widgets/html-manager"]
-    settings = {"mathjax_path": urls["mathjax"], "nb_ipywidgets_js": {widgets: {}}}
-    return settings if packages is None else settings | {"html_extra_path": [str(extra)]}
+    return {
+        "mathjax_path": urls["mathjax"],
+        "nb_ipywidgets_js": {widgets: {}},
+        "html_extra_path": [str(extra)],
+    }
 
 
 def chromium() -> str | None:

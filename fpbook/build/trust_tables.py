@@ -95,10 +95,10 @@ def _chance(measured: Sequence[Mapping[str, Any]]) -> str:
     kept = sum(chance < LEVEL for chance in adjusted.values())
     return (
         "## Many verdicts at once\n\n"
-        f"The ledger bounds {of('bounded figures with an interval')} figures with an interval, and "
-        f"{of('bounded figures of a single value')} of a single value, of which chance is not "
-        f"known. {of('claims that hold or fail')} claims hold or fail. Chance alone makes at most "
-        f"{expected:.2f} of these verdicts wrong, on average.\n\n"
+        f"The ledger bounds {of('bounded figures with an interval')} figures that have an "
+        f"interval, and {of('bounded figures of a single value')} of a single value, of which "
+        f"chance is not known. {of('claims that hold or fail')} claims hold or fail. Chance alone "
+        f"makes at most {expected:.2f} of these verdicts wrong, on average.\n\n"
         f"Holm's adjustment asks more: that with {1 - LEVEL:.1%} certainty *no* claim holds by "
         f"chance. {kept} of the {len(adjusted)} claims that hold meet this as well.\n\n"
         f"{markdown_table(heads, cells)}"

@@ -16,21 +16,19 @@ ACCURACIES = {"clean": "clean_accuracy", "robust": "robust_accuracy"}
 
 def recipe_table(recipes: Mapping[str, CifarExperiment]) -> str:
     """The schedules of experiments side by side, {title: experiment}, as a Markdown table."""
-    stages = [(title, stage) for title in recipes for stage in ("first", "second")]
-    heading = ["", *(f"{title}, {stage} stage" for title, stage in stages)]
+    every = recipes.values()
     lines = {
-        "images": [f"{e.train_images:,}" for e in recipes.values() for _ in range(2)],
-        "epochs": [
-            f"{n}" for e in recipes.values() for n in (e.clean_epochs, e.adversarial_epochs)
-        ],
-        "learning rate": [f"{r:g}" for e in recipes.values() for r in (e.lr, e.adversarial_lr)],
-        "weight decay": [
-            f"{r:g}" for e in recipes.values() for r in (e.weight_decay, e.adversarial_weight_decay)
-        ],
-        "width": [f"{e.width:g}" for e in recipes.values() for _ in range(2)],
-        "seeds": [f"{e.seeds}" for e in recipes.values() for _ in range(2)],
+        "training images": [f"{e.train_images:,}" for e in every],
+        "width": [f"{e.width:g}" for e in every],
+        "seeds": [f"{e.seeds}" for e in every],
+        "first stage: epochs": [f"{e.clean_epochs}" for e in every],
+        "first stage: learning rate": [f"{e.lr:g}" for e in every],
+        "first stage: weight decay": [f"{e.weight_decay:g}" for e in every],
+        "second stage: epochs": [f"{e.adversarial_epochs}" for e in every],
+        "second stage: learning rate": [f"{e.adversarial_lr:g}" for e in every],
+        "second stage: weight decay": [f"{e.adversarial_weight_decay:g}" for e in every],
     }
-    return markdown_table(heading, [[label, *cells] for label, cells in lines.items()])
+    return markdown_table(["", *recipes], [[label, *cells] for label, cells in lines.items()])
 
 
 def accuracy_rows() -> dict[str, Pick]:

@@ -58,7 +58,7 @@ def accuracy_bars(summary: pd.DataFrame, networks: Mapping[str, str], radius: fl
         at = [j + 0.27 * (i - 1) for j in range(len(networks))]
         bars = axis.bar(at, values, 0.25, color=shade, label=label)
         if few or i:
-            words = [f"{v:.{1 if few else 0}%}" for v in values]
+            words = [f"{v:.{1 if few else 0}%}".replace(".0%", "%") for v in values]
             axis.bar_label(bars, words, fontsize=8 if few else 6.8, padding=2)
     axis.set(
         xticks=range(len(networks)),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -38,6 +39,13 @@ def landmark(axis: Axes, at: float, label: str, side: str = "left") -> None:
     axis.text(at, 1.01, label, transform=above, color="black", ha=side, fontsize=9)
 
 
+def legend_below(axis: Axes, columns: int) -> None:
+    """What is drawn in a panel, named below it, where nothing is covered, also on a phone."""
+    handles = axis.get_legend_handles_labels()
+    figure: Any = axis.figure
+    figure.legend(*handles, loc="outside lower center", ncols=columns)
+
+
 def window(
     radii: Sequence[float],
     linear: Sequence[float],
@@ -62,7 +70,7 @@ def window(
     landmark(axis, 1 / math.sqrt(data.d), r"$1/\sqrt{d}$", "center")
     landmark(axis, 1 / math.sqrt(data.k), r"$1/\sqrt{k}$", "center")
     axis.set(xlabel=r"$\ell_2$ radius", ylabel="robust accuracy", ylim=(-0.02, 1.02))
-    axis.legend(loc="center left", bbox_to_anchor=(0.5, 0.4))
+    legend_below(axis, 2)
     return figure
 
 
@@ -104,7 +112,7 @@ def spectrum(mixtures: Tensor, random: Tensor) -> Figure:
     axis.plot(mixtures.cpu(), ".", color=DENSE, label="mixtures, clean network")
     axis.plot(random.cpu(), color=CONTROL, label="random, as long")
     axis.set(xlabel="index", ylabel="singular value", ylim=(0, None))
-    axis.legend()
+    legend_below(axis, 2)
     return figure
 
 
@@ -123,9 +131,9 @@ def purity_and_removed(before: Features, after: Features, removed: Tensor) -> Fi
         at = held.purity.cpu(), held.dense_part.cpu()
         left.scatter(*at, s=5, alpha=0.4, color=color, marker=mark, label=label)
     left.set(xlabel="purity", ylabel="dense part", xlim=(0, 1.02), ylim=(-0.02, 1))
-    left.legend(markerscale=3)
     right.hist(removed.cpu(), bins=40, color=DENSE)
     right.set(xlabel=r"$|\cos(v_i, u^\star)|$", ylabel="neurons", xlim=(0, 1))
+    left.legend(markerscale=3, loc="lower left")
     return figure
 
 
@@ -144,7 +152,7 @@ def removal(taken: pd.DataFrame, looks: Mapping[str, tuple[str, str]]) -> Figure
         ylabel="robust accuracy\n(upper bound)",
         ylim=(-0.02, 1.05),
     )
-    axis.legend()
+    legend_below(axis, 3)
     return figure
 
 
@@ -157,7 +165,7 @@ def corners_in_reach(convex: Mapping[str, Tensor], concave: Mapping[str, Tensor]
             axis.hist(numbers.cpu(), bins=30, color=color, alpha=0.7, label=label)
         axis.set(title=f"{name} corner in reach", xlabel="neurons")
     axes[0].set_ylabel("samples")
-    axes[1].legend()
+    legend_below(axes[1], 2)
     return figure
 
 
@@ -172,7 +180,7 @@ def certified_radii(radii: Mapping[str, Tensor], marks: Mapping[str, float]) -> 
         axis.axvline(at, color="black", linewidth=0.8, linestyle=":")
         axis.text(at, 1.01, label, transform=above, ha=side)
     axis.set(xlabel=r"certified radius, in units of $1/\sqrt{k}$", ylabel="samples")
-    axis.legend(loc="upper left")
+    legend_below(axis, 2)
     return figure
 
 
@@ -196,7 +204,7 @@ def mixtures_attacked(
     landmark(axis, 1 / math.sqrt(data.k), r"$1/\sqrt{k}$ ", "right")
     landmark(axis, data.k / math.sqrt(data.d), r" $k/\sqrt{d}$", "left")
     axis.set(xlabel="dense mixture $r$, in features", ylabel="accuracy", ylim=(0, 1.03))
-    axis.legend()
+    legend_below(axis, 4)
     return figure
 
 
@@ -219,6 +227,6 @@ def pulled_to(
         axis.plot(grid, measured, mark, color=color, label=f"{label}, gradient")
     axis.plot(grid, grid, ":", color="black", linewidth=1, label="at rest")
     landmark(axis, data.k / math.sqrt(data.d), r"$k/\sqrt{d}$", "center")
-    axis.set(xlabel="mixture $r$ of the network", ylabel="mixture pulled to", ylim=(-0.1, 0.75))
-    axis.legend(loc="upper left", ncols=2)
+    axis.set(xlabel="mixture $r$ of the network", ylabel="mixture pulled to", ylim=(-0.1, 0.6))
+    legend_below(axis, 3)
     return figure

@@ -71,15 +71,15 @@ def explained_by_others(shown: Summaries, layers: Collection[str], scratch: bool
     return bars(shown, "layer", groups, kinds, "variance explained")
 
 
-def over_share_taken(shown: Summaries) -> Figure:
-    """Clean and robust accuracy over alpha, the share of a vector that is taken out of w."""
-    kinds = {"clean": ("clean_accuracy", ":"), "robust": ("robust_accuracy", "o-")}
+def over_share_taken(shown: Summaries, quantity: str) -> Figure:
+    """An accuracy over alpha, the share of a vector that is taken out of w, a panel a run."""
     lines = {
-        f"{label}: {kind}": (pick(quantity, way), color, dashes)
-        for kind, (quantity, dashes) in kinds.items()
+        label: (pick(quantity, way), color, "o-")
         for label, (way, color) in (TAKEN | OLD_WAYS).items()
     }
-    return series(shown, "alpha", lines, r"$\alpha$, share taken out")
+    ylabel = {"clean_accuracy": "clean accuracy", "robust_accuracy": "robust accuracy"}[quantity]
+    label = r"$\alpha$, share taken out"
+    return series(shown, "alpha", lines, label, ylabel, ylim=None)
 
 
 def taken_of_one_layer(shown: Summaries, layers: Collection[str]) -> Figure:

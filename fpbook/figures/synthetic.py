@@ -172,7 +172,8 @@ def cosines(groups: Mapping[str, tuple[Tensor, str]], chance: float | None = Non
         label = r"chance, $\pm 2/\sqrt{d}$"
         axis.axvspan(-2 * chance, 2 * chance, color="black", alpha=0.08, label=label)
     axis.set(xlabel="cosine", ylabel="share of neurons")
-    axis.legend(loc="best")
+    # Below the panel: on a phone it would cover bars.
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -19,6 +19,7 @@ from fpbook.results.claim import (
     parse_recipe,
 )
 from fpbook.results.intervals import Interval
+from fpbook.results.quantities import PERCENT, quantity_of
 from fpbook.results.store import Published, check_folder, published
 from fpbook.results.tables import markdown_table
 
@@ -109,7 +110,8 @@ class Entry:
     def deciding(self) -> tuple[Evidence, Interval] | None:
         """The number that decides: the one that misses its bound furthest, or is nearest to it.
 
-        A condition only where it is not met; None while nothing with a bound is measured.
+        In shares of the room that the bound leaves, from it to the best that can be. A condition
+        only where it is not met; None while nothing with a bound is measured.
         """
         found = [(evidence, number) for evidence, number in self.bounded() if number]
         if not found:
@@ -118,13 +120,25 @@ class Entry:
 
 
 def _nearness(evidence: Evidence, number: Interval) -> tuple[int, bool, float]:
-    """What sorts numbers by how little they meet their bounds, relative to bounds beyond 1."""
+    """What sorts numbers by how little they meet their bounds, conditions after the others."""
     met = number.meets(evidence.sign, evidence.bound)
     pessimistic, optimistic = number.slack(evidence.sign, evidence.bound)
-    ends = evidence.bound if isinstance(evidence.bound, tuple) else (evidence.bound,)
-    scale = max(1.0, *map(abs, ends))
-    slack = (optimistic if met is False else pessimistic) / scale
+    slack = (optimistic if met is False else pessimistic) / _room(evidence)
     return [False, None, True].index(met), evidence.condition, slack
+
+
+def _room(evidence: Evidence) -> float:
+    """From a bound to the best that can be: 1 for shares and cosines, 0 for what is bounded above.
+
+    What has no best is measured by its bound, and by 1 if that is 0.
+    """
+    if isinstance(evidence.bound, tuple):
+        return (evidence.bound[1] - evidence.bound[0]) / 2
+    quantity = evidence.pick.quantity
+    at_most_one = quantity_of(quantity).unit == PERCENT or quantity.startswith("cos_")
+    if evidence.sign == ">" and at_most_one and evidence.bound < 1:
+        return 1 - evidence.bound
+    return abs(evidence.bound) or 1.0
 
 
 def verdict_counts(entries: Iterable[Entry]) -> dict[str, int]:

@@ -11,7 +11,7 @@ NETWORKS = {
     "control": "control w_c",
     "scratch": "network trained adversarially from scratch",
 }
-PREFIXES = {"factor": "in", "setting": "set to"}  # of columns whose names are no words
+COLUMN_WORDS = {"factor": "in", "setting": "set to"}  # of columns whose names are no words
 KINDS_OF_BOUND = {"upper": "upper bound, by attacks", "lower": "lower bound, certified", "": ""}
 CLASS_BOUND = "upper bound, proved"
 
@@ -36,7 +36,7 @@ def _part(column: str, value: object) -> str:
     if column == "sizes":
         return "all sizes" if value == "all" else f"{value}"
     shown = f"{value:g}" if isinstance(value, float) else f"{value}"
-    return f"{PREFIXES.get(column, column.replace('_', ' '))} {shown}"
+    return f"{COLUMN_WORDS.get(column, column.replace('_', ' '))} {shown}"
 
 
 def capitalised(words: str) -> str:

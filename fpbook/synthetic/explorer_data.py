@@ -6,7 +6,7 @@ d, k, margin and threshold is kept once it is measured, so that the command goes
 
 import argparse
 import itertools
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from fpbook.synthetic.many_at_once import Grid, run_grid
 from fpbook.synthetic.measures import robust_correct_with_dense
 from fpbook.synthetic.neurons import coefficients
 from fpbook.synthetic.protocol import SyntheticExperiment, SyntheticRun
-from fpbook.synthetic.sweeps import at_size
 from fpcore import checks
 from fpcore.certificates.certificate import certify
 from fpcore.decomposition.purification import cosine, live
@@ -65,8 +64,18 @@ class Sliders:
 
 def slider_experiment(d: int, k: int, margin: float, threshold: float) -> SyntheticExperiment:
     """The protocol at one group's sizes: half a batch and 300 steps, otherwise that of the book."""
-    base = replace(at_size(d, k, 300), batch=256)
-    return replace(base, margin=margin, last_threshold=threshold)
+    return SyntheticExperiment(
+        d=d,
+        k=k,
+        width=4 * d,
+        seeds=1,
+        clean_steps=250,
+        adversarial_steps=300,
+        margin=margin,
+        last_threshold=threshold,
+        batch=256,
+        test_samples=300,
+    )
 
 
 def measure_group(

@@ -1,4 +1,4 @@
-"""Many small networks, radius x width x seed, trained all at once: what the explorer is made of."""
+"""Many small networks, radius x width x seed, trained at once: what the explorer is made of."""
 
 import math
 from collections.abc import Callable
@@ -59,7 +59,7 @@ class Grid:
 
 
 def explorer_grid(profile: str, seed: int) -> Grid:
-    """The grid behind the explorer; d = 100 trains in a minute. A margin of 2.5 needs k >= 7."""
+    """A grid of radii and widths; d = 100 trains in a minute. A margin of 2.5 needs k >= 7."""
     checks.choice("profile", profile, ("quick", "full"))
     quick = profile == "quick"
     return Grid(

@@ -14,7 +14,7 @@ from fpcore import seeding
 from fpcore.decomposition.purification import cosine, decompose, features
 from fpcore.models.two_layer import TwoLayer
 
-FEW = 100  # test samples that are attacked: none of the stand-ins is near a bound
+NULL_SAMPLES = 100  # test samples that are attacked: none of the stand-ins is near a bound
 
 
 def synthetic_nulls(
@@ -48,8 +48,8 @@ def synthetic_nulls(
         experiment=experiment,
         seed=seed,
         data=data,
-        x=x[:FEW],
-        y=y[:FEW],
+        x=x[:NULL_SAMPLES],
+        y=y[:NULL_SAMPLES],
         networks={"init": init, "clean": init, "purified": init, "random": other},
         histories={},
     )

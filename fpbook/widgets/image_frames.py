@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import html
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from fpbook.cifar10 import CIFAR, open_cifar10, published_networks
 from fpbook.results.explorers import read_explorer, write_explorer
 from fpbook.results.provenance import provenance
 from fpbook.widgets.attacked_images import BARS, SHOWN_RADII, examples, first_layer, strongest
+from fpbook.widgets.sizes import Page, image_page
 from fpcore import checks
 from fpcore.attacks import pgd
 from fpcore.ball import Ball
@@ -125,6 +127,40 @@ def published_frames() -> tuple[dict[str, Any], dict[str, Any]] | None:
     if (content := read_explorer("images")) is None:
         return None
     return content["shown"], content["provenance"]
+
+
+def shown_frames(
+    nets: Mapping[str, Any], shown: Images | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is published for the explorer of images; else made now, (frames, provenance).
+
+    nets   names of NETWORK_COLORS to networks
+    shown  the images to attack if nothing is published; None if there are none
+
+    Raises ValueError if there is neither.
+    """
+    if (found := published_frames()) is not None:
+        return found
+    if shown is None:
+        raise ValueError("no frames are published and no images are here: set FPCORE_DATA")
+    return frames(nets, shown), {"data": shown.name}
+
+
+def frames_page(content: Mapping[str, Any]) -> Page:
+    """The explorer of images for the page, from what `frames` gives."""
+    said = "; ".join(
+        f"{shown}: "
+        + ", ".join(f"the {name} network sees {one['sees']}" for name, one in at.items())
+        for shown, image in zip(content["sliders"][0]["shown"], content["frames"])
+        for at in [image[content["sliders"][1]["start"]]]
+    )
+    radius = content["sliders"][1]["shown"][content["sliders"][1]["start"]]
+    words = f"Images attacked at radius {radius}. {said}."
+    # Without the script all pictures are seen, unsorted.
+    fallback = f'<img src="{content["sprite"]}" alt="{html.escape(words)}" height="400">'
+    return image_page(
+        content, f"<figure>{fallback}<figcaption>{html.escape(words)}</figcaption></figure>", words
+    )
 
 
 def main(arguments: list[str]) -> None:

@@ -167,7 +167,7 @@ class LiveExplorer(VBox):
         group = measure_group(base, (width,), (reach,), self._seed, str(self._device))
         check()
         name = f"{base.d:g}-{base.k:g}-{base.margin:g}-{base.last_threshold:g}"
-        sizes = {"d": base.d, "k": base.k}
+        sizes = {"d": base.d, "k": base.k, "margin": base.margin, "threshold": base.last_threshold}
         found = setting({name: group}, {**place, **sizes})
         figure = draw_panels(found, reach)
         caption = f"One network, trained now; seed {self._seed}."

@@ -148,7 +148,7 @@ def answer(model: nn.Module, x: Tensor) -> Tensor:
     """
     try:
         output = model(x)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, Warning):
         raise
     except Exception as error:  # whatever its code makes of these samples
         line = str(error).strip().split("\n")[0]
@@ -202,6 +202,28 @@ def _alike(one: Tensor, other: Tensor, slack: float) -> bool:
 
 
 @torch.no_grad()
+def answers(model: nn.Module, x: Tensor, y: Tensor, chunk: int) -> Tensor:
+    """What `model`, in evaluation mode, gives for x: (n,) or (n, classes).
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    chunk  samples at a time
+
+    Raises ValueError where it gives no number, and for what are no samples or labels.
+    """
+    checks.positive_int("chunk", chunk)
+    checks.network("model", model)
+    samples(x, y)
+    parts = zip(x.split(chunk), y.split(chunk))
+    with evaluating(model):
+        output = torch.cat([fitting(answer(model, one), labels) for one, labels in parts])
+    if unknown := int(output.isnan().sum()):
+        found = f"the model gives outputs that are no numbers (NaN), {unknown} of them"
+        raise ValueError(f"{found}: give samples scaled as in its training, or other weights")
+    return output
+
+
 def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Tensor:
     """Which samples `model`, in evaluation mode, classifies right: (n,), bool.
 
@@ -212,19 +234,7 @@ def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Ten
 
     Raises ValueError where it gives no number.
     """
-    checks.positive_int("chunk", chunk)
-    checks.network("model", model)
-    samples(x, y)
-    right, unknown = [], torch.zeros((), dtype=torch.int64, device=x.device)
-    with evaluating(model):
-        for some_x, labels in zip(x.split(chunk), y.split(chunk)):
-            output = fitting(answer(model, some_x), labels)
-            right.append(correct(output, labels))
-            unknown += output.isnan().sum()
-    if unknown:
-        found = f"the model gives outputs that are no numbers (NaN), {int(unknown)} of them"
-        raise ValueError(f"{found}: give samples scaled as in its training, or other weights")
-    return torch.cat(right)
+    return correct(answers(model, x, y, chunk), y)
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> float:

@@ -1,4 +1,4 @@
-"""What tests of the book share: folders, published figures, a tiny experiment, a grid, a film."""
+"""What tests of the book share: folders, published figures, a tiny experiment, a film."""
 
 import dataclasses
 import math
@@ -10,8 +10,6 @@ import torch
 from fpbook.results import rows, summarise
 from fpbook.results.ledger import stated_claims
 from fpbook.synthetic.film import record_training
-from fpbook.synthetic.many_at_once import Grid
-from fpbook.synthetic.measured_grid import measure_grid
 from fpbook.synthetic.protocol import SYNTHETIC
 from fpcore.images import Images
 from fpcore.sparse_coding import SparseCoding
@@ -96,24 +94,16 @@ def check_records():
 
 @pytest.fixture(scope="session")
 def cache_folder(tmp_path_factory):
-    """The folder of the checkpoints of `measured_grid` and `film`."""
+    """The folder of the checkpoints of `film`."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
 def shared_cache(cache_folder):
-    """A module's trainings are kept beside those of `measured_grid` and `film`."""
+    """A module's trainings are kept beside those of `film`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FPCORE_CACHE", str(cache_folder))
         yield cache_folder
-
-
-@pytest.fixture(scope="session")
-def measured_grid(tiny, cache_folder):
-    """A grid of two training radii, widths and seeds, trained and measured."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FPCORE_CACHE", str(cache_folder))
-        return measure_grid(Grid(tiny, (0.0, 0.65), (1.0, 2.0), (0, 1)), CPU, progress=False)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ def folder(tmp_path_factory):
 
 def test_the_good_calls_are_good(folder):
     for good in good_calls(folder):
-        if good.given:
+        if good.given and good.name != "autoattack":  # tested alone, it takes its time
             good.call(**good.given)
 
 

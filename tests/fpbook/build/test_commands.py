@@ -17,7 +17,10 @@ def test_command_line_says_what_is_wrong_in_one_line():
     for arguments, says in (
         (["execute", "--profile", "tiny"], "tiny"),
         (["validate", "--profile", "tiny"], "tiny"),
-        (["exceute"], "no command 'exceute': python -m fpbook execute | validate | build | pdf"),
+        (
+            ["exceute"],
+            "no command 'exceute': python -m fpbook execute | opening | validate | build | pdf",
+        ),
     ):
         command = [sys.executable, "-m", "fpbook", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, cwd=chapters.ROOT)

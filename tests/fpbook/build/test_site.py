@@ -25,6 +25,10 @@ PROSE = """(() => {
   left_out.forEach(element => element.remove());
   return page.textContent;
 })()"""
+AXE = ROOT / "_build" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
+SMALLEST = 9  # pixels of the page: text in a figure on a phone
+CONTROLS = "input:not([type=hidden]), button, select, textarea, summary, [role=slider]"
 OWN = 2e6  # bytes of a page with its figures
 ALL = 6e6  # and with the scripts, styles and fonts that pages share
 
@@ -145,10 +149,114 @@ def test_fits_the_window(visit, window, theme):
         visit.page.screenshot(path=Path(folder) / name, full_page=True)
 
 
-def test_search_works_without_network(browser):
-    page = browser.new_page(offline=True)
-    page.goto((SITE / "search.html").as_uri() + "?q=purification")
-    page.wait_for_selector("ul.search li a", timeout=120_000)
+def test_text_in_figures_is_legible_on_a_phone(visit):
+    visit.page.set_viewport_size(PHONE)
+    sizes = """[...document.querySelectorAll('.fp-figure')].map(figure => {
+        const image = figure.querySelector('img'), own = figure.querySelector('source')?.width;
+        return figure.dataset.smallestText * Math.min(1, image.clientWidth / own);
+    })"""
+    assert [size for size in visit.page.evaluate(sizes) if size and size < SMALLEST] == []
+
+
+def test_every_figure_has_a_caption(visit):
+    bare = """[...document.querySelectorAll('.cell_output img')]
+        .filter(i => !i.closest('figure, .jupyter-widgets')).map(i => i.alt)"""
+    assert visit.page.evaluate(bare) == []
+
+
+def test_no_output_is_empty(visit):
+    empty = """[...document.querySelectorAll('.cell_output')].filter(output =>
+        !output.querySelector('img, svg, canvas, input, .widget-subarea')
+        && !output.textContent.trim()).length"""
+    assert visit.page.evaluate(empty) == 0
+
+
+def test_every_control_has_a_name(visit):
+    nameless = f"""[...document.querySelectorAll('{CONTROLS}')].filter(one => !(one.ariaLabel
+        || one.getAttribute('aria-labelledby') || one.title || one.labels?.length
+        || one.textContent.trim())).map(one => one.outerHTML)"""
+    assert visit.page.evaluate(nameless) == []
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="no axe-core here: npm could not fetch it")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_violates_wcag_2_1_aa(visit, theme):
+    visit.page.set_viewport_size(WIDE)
+    if not visit.page.evaluate("'axe' in window"):
+        visit.page.add_script_tag(path=AXE)
+    visit.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+    # The theme decides of colours alone.
+    rules = {"type": "tag", "values": RULES} if theme == "light" else ["color-contrast"]
+    options = {"runOnly": rules, "resultTypes": ["violations"], "preload": False}
+    found = visit.page.evaluate("options => axe.run(document, options)", options)["violations"]
+    assert [(one["id"], node["html"]) for one in found for node in one["nodes"]] == []
+
+
+def test_the_first_screen_shows_the_finding(browser):
+    page = browser.new_page(viewport=WIDE, offline=True)
+    page.goto((SITE / "chapters" / "intro.html").as_uri())
+    box = page.locator(".bd-article figure img").first.bounding_box()
+    assert box["y"] < 300 and box["y"] + box["height"] < WIDE["height"]
+    assert page.locator(".bd-article h2").first.bounding_box()["y"] < 1.2 * WIDE["height"]
+    page.close()
+
+
+def test_every_reference_is_linked():
+    entries = (SITE / "chapters" / "references.html").read_text().split('<div class="citation"')[1:]
+    assert len(entries) > 10
+    assert [entry[:80] for entry in entries if 'href="http' not in entry] == []
+
+
+def test_links_within_the_book_lead_somewhere():
+    texts = {path: path.read_text() for path in PAGES}
+    names = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in texts.items()}
+    lost = []
+    for path, text in texts.items():
+        for link in re.findall(r'<a [^>]*?href="([^"]+)"', text):
+            file, _, fragment = unquote(link).partition("#")
+            if ":" in file or (not file and not fragment):
+                continue
+            target = (path.parent / file.split("?")[0]).resolve() if file else path
+            if not target.exists() or (fragment and fragment not in names.get(target, {fragment})):
+                lost.append((str(path.relative_to(SITE)), link))
+    assert lost == []
+
+
+def test_terms_symbols_and_citations_are_explained_on_focus(browser):
+    page = browser.new_page(viewport=WIDE, offline=True)
+    page.set_default_timeout(120_000)
+    page.goto((SITE / "chapters" / "sparse-coding.html").as_uri())
+    card = page.locator("#book-card")
+    term = page.locator("a.book-term").first
+    term.focus()
+    card.wait_for(state="visible")
+    assert term.inner_text().lower() in card.inner_text().lower()
+    assert term.get_attribute("aria-describedby") == "book-card"
+    page.keyboard.press("Escape")
+    card.wait_for(state="hidden")
+    symbol = page.locator("mjx-container.book-symbol:visible").first
+    symbol.hover()
+    card.wait_for(state="visible")
+    page.keyboard.press("Escape")
+    page.goto((SITE / "chapters" / "theory-model.html").as_uri())
+    page.locator(".bibtex-citation a").first.focus()
+    card.wait_for(state="visible")
+    assert re.search(r"\d{4}", card.inner_text())
+    page.close()
+
+
+@pytest.mark.parametrize("words", ["purification", "glossary"])
+def test_search_works_without_network_and_shows_excerpts(browser, words):
+    page = browser.new_page(viewport=WIDE, offline=True)
+    errors = []
+    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.goto((SITE / "search.html").as_uri() + f"?q={words}")
+    page.wait_for_selector("ul.search li .context", timeout=120_000)
+    page.wait_for_timeout(500)
+    links = page.locator("ul.search > li > a")
+    titles = [links.nth(i).inner_text() for i in range(links.count())]
+    assert len(titles) == len(set(titles)) and all(titles)
+    assert errors == []
     page.close()
 
 

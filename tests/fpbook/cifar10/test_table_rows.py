@@ -1,5 +1,3 @@
-from itertools import pairwise
-
 import pytest
 
 from fpbook.cifar10.experiment import CIFAR
@@ -78,11 +76,10 @@ def test_a_chapter_that_quotes_nothing_is_named():
 def test_recipes_stand_side_by_side_by_stage():
     found = recipe_table({"published": CIFAR["full"], "this run": CIFAR["quick"]})
     head, _, *lines = found.splitlines()
-    assert head.count("published") == head.count("this run") == 2
-    rates = next(line for line in lines if "learning rate" in line)
-    assert rates == "| learning rate | 0.1 | 0.004 | 0.1 | 0.02 |"
+    assert head == "|  | published | this run |"
+    assert "| second stage: learning rate | 0.004 | 0.02 |" in lines
     assert all(line.count("|") == head.count("|") for line in lines)
-    assert all(one != other for one, other in pairwise(lines))
+    assert len({*lines}) == len(lines)
 
 
 def test_a_threat_has_what_autoattack_leaves_and_a_dash_where_it_was_not_run():

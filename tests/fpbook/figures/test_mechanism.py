@@ -96,7 +96,8 @@ def test_corners_in_reach_are_counted_for_both_networks():
     left, right = corners_in_reach(counts, counts).axes
     for axis in (left, right):
         assert [sum(bar.get_height() for bar in c.patches) for c in axis.containers] == [3, 3]
-    assert [text.get_text() for text in right.get_legend().texts] == ["clean", "purified"]
+    (legend,) = right.figure.legends
+    assert [text.get_text() for text in legend.texts] == ["clean", "purified"]
 
 
 def test_certified_radii_stand_beside_the_two_marks():

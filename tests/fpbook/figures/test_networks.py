@@ -65,8 +65,10 @@ def test_a_network_without_one_from_scratch_has_no_bar_for_it():
 
 def test_what_is_taken_out_is_drawn_over_its_share_and_by_layer_beside_none():
     removal = published_one("cifar10-removal")
-    (axis,) = over_share_taken(removal).axes
-    assert len(labels(axis.figure)) == 2 * (len(TAKEN) + 1)
+    for quantity in ("clean_accuracy", "robust_accuracy"):
+        (axis,) = over_share_taken(removal, quantity).axes
+        assert len(labels(axis.figure)) == len(TAKEN) + 1
+        assert axis.get_ylabel() == quantity.replace("_", " ")
     figure = taken_of_one_layer(removal, ["conv1", "linear"])
     assert len(heights(figure)) == 2 * len(TAKEN)
     (level,) = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]

@@ -130,7 +130,7 @@ def test_on_the_axis_an_interval_lies_in_the_good_region_if_it_meets_its_bound(s
         picture = drawn(sign, bound, number)
         low, high = ends(picture.select_one(".good"))
         start, end = ends(picture.select_one(".interval"))
-        assert (low - 2 <= start and end <= high + 2) == number.meets(sign, bound), number
+        assert (low - 2 <= start and end <= high + 2) == bool(number.meets(sign, bound)), number
         for shape in (low, high, start, end):
             assert EDGE - 2 <= shape <= WIDTH - EDGE + 2
 

@@ -397,7 +397,7 @@ def test_the_number_that_decides_misses_its_bound_furthest_or_is_nearest_to_it(p
     numbers = favourable(claim_of("P3"))
     first, *_, last = [e for e in claim_of("P3").evidence if e.sign]
     for evidence, number in (
-        (first, around(first.bound, 0.0015)),  # holds, nearest to its bound
+        (first, around(first.bound, 0.0011)),  # holds, nearest to its bound
         (last, around(last.bound, 0.1)),  # misses it
         (first, around(first.bound, -0.2)),  # misses it further
         (last, around(last.bound, 0.0)),  # open, and no other is
@@ -452,7 +452,11 @@ def test_as_published_each_claim_that_holds_has_a_null_test_that_is_measured(mon
     for entry in entries.values():
         if entry.verdict == "holds":
             assert {test.passes for test in entry.nulls} & {True, False}, entry.claim.id
-    mild = {id for id, entry in entries.items() if entry.mild}
-    assert {"P1-layers", "P2-layers", "P3-layers", "E2"} <= mild
-    assert not mild & {"T1", "T2", "P4", "E1"}
-    assert entries["S-breaking"].verdict == "fails"
+    # what the chapter says in prose
+    for verdict, ids in {
+        "holds": ("T1", "T2", "P4", "P4-layers", "E1"),
+        MILD: ("P1-layers", "P2-layers", "P3-layers", "E2"),
+        "undecided": ("P1",),
+        "fails": ("L2", "L3", "S-breaking"),
+    }.items():
+        assert {entries[id].judged for id in ids} == {verdict}, ids

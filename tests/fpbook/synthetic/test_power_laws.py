@@ -20,7 +20,7 @@ TRUE = {
 
 
 def records_of(sizes, steps=lambda d: 5 * d**0.4, seed=0, off=lambda d, k: 1.0):
-    """Records of `run_scaling` that follow the laws inside the regime, k < sqrt(d), exactly.
+    """Records of `measure_scaling` that follow the laws inside the regime, k < sqrt(d), exactly.
 
     Beyond it they miss them all. `steps` may be None; breaking radii are `off` times as large.
     """

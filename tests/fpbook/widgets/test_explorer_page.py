@@ -1,197 +1,206 @@
-"""The explorers' sliders in a real browser, without kernel and network.
+"""The explorers in a real browser, on a page made here: no kernel, no network, no library."""
 
-On a small page made here, and on the built site.
-"""
-
-import shutil
+import base64
 
 import pytest
-import torch
-from ipywidgets.embed import embed_snippet
 
 from fpbook.build import site
-from fpbook.results import show
 from fpbook.results.files import ROOT
-from fpbook.synthetic.film import record_training
-from fpbook.synthetic.many_at_once import Grid, explorer_grid, run_grid
-from fpbook.synthetic.measured_grid import (
-    EVALUATED,
-    compare_networks,
-    measure_grid,
-    over_seeds,
-)
-from fpbook.widgets.radius_and_width import Explorer
-from fpbook.widgets.training_film import training_slider
+from fpbook.synthetic.explorer_data import published_sliders
+from fpbook.widgets.image_frames import frames_page, published_frames
+from fpbook.widgets.sizes import CONTROL_VALUE, sizes_page
 
 sync_api = pytest.importorskip("playwright.sync_api")
-
-CPU = torch.device("cpu")
-SITE = ROOT / "_build" / "html" / "chapters" / "explorer.html"
-EMBED = (
-    ROOT
-    / "_build"
-    / "npm"
-    / "node_modules"
-    / "@jupyter-widgets"
-    / "html-manager"
-    / "dist"
-    / "embed.js"
-)
 BROWSER, FLAGS = site.chromium(), list(site.FLAGS)
-
 pytestmark = pytest.mark.skipif(
     not BROWSER, reason="no Chromium here: install it, or name one in CHROMIUM"
 )
+# The colours of the theme, which the page takes from it.
+THEME = """
+:root { --pst-color-text-base: #222; --pst-color-text-muted: #555; --pst-color-border: #ccc;
+        --pst-color-background: #fff; --pst-color-primary: #0a7d91; }
+body { max-width: 690px; margin: 0 auto; padding: 0 15px; }
+.after { height: 1500px; }
+"""
 
 
 @pytest.fixture(scope="module")
-def small(tiny, tmp_path_factory):
-    """A page with both explorers at a tiny size, and the answers behind it."""
-    if not EMBED.exists():
-        pytest.skip(f"{EMBED} is not there: run make book where npm is")
-    folder = tmp_path_factory.mktemp("page")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FPCORE_CACHE", str(folder / "cache"))
-        answers = measure_grid(
-            Grid(tiny, (0.0, 0.3, 0.65), (1.0, 2.0), (0, 1)), CPU, progress=False
+def folder(tmp_path_factory):
+    """A folder with a page for each explorer."""
+    sliders, groups, _ = published_sliders()
+    pages = {"sizes": sizes_page(groups, sliders), "images": frames_page(published_frames()[0])}
+    static = ROOT / "_static"
+    style = THEME + "".join((static / f"{n}.css").read_text() for n in ("figures", "explorer"))
+    script = (static / "explorer.js").read_text()
+    where = tmp_path_factory.mktemp("pages")
+    for name, page in pages.items():
+        (where / f"{name}.html").write_text(
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
+            f"<style>{style}</style><script>{script}</script>"
+            f'<body class="bd-article">{page.markup}<div class="after"></div></body></html>'
         )
-        views = [
-            Explorer(answers, CPU),
-            training_slider(record_training(tiny, 0, CPU, progress=False)),
-        ]
-    # A script asked for across origins does not load from disk.
-    snippet = embed_snippet(views, embed_url="embed.js", requirejs=False).replace(
-        ' crossorigin="anonymous"', ""
-    )
-    (folder / "page.html").write_text(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><body>{snippet}</body></html>'
-    )
-    shutil.copy(EMBED, folder)
-    return folder / "page.html", answers.grid, answers.numbers
+    return where
 
 
 @pytest.fixture(scope="module")
-def built():
-    """The chapter in the built site, and numbers measured anew on its checkpoint's networks."""
-    if not SITE.exists():
-        pytest.skip(f"{SITE} is not there: run make book first")
-    grid = explorer_grid("quick", 0)
-
-    def numbers(reach, width, evaluation):
-        runs = [run_grid(grid, CPU, progress=False)[reach, width, s] for s in grid.seeds]
-        return over_seeds([compare_networks(run, [evaluation]) for run in runs], 0)
-
-    return SITE, grid, numbers
-
-
-@pytest.fixture(scope="module", params=["small", "built"])
-def page(request):
-    path, grid, numbers = request.getfixturevalue(request.param)
+def browser():
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        page = browser.new_context(
-            offline=True, viewport={"width": 1280, "height": 1000}
-        ).new_page()
-        page.goto(path.as_uri())
-        page.wait_for_selector(".noUi-handle", timeout=60_000)
-        page.grid, page.numbers = grid, numbers
-        yield page
+        yield browser
         browser.close()
 
 
+@pytest.fixture
+def opened(browser, folder):
+    """A function that opens an explorer at a width; its errors are in `page.errors`."""
+    contexts = []
+
+    def opened(name, width=1280, **options):
+        context = browser.new_context(
+            offline=True, viewport={"width": width, "height": 844}, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.errors = []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.goto((folder / f"{name}.html").as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
 def slider(page, label):
-    """The handle of a labelled slider."""
-    return page.locator(".widget-hslider", has=page.locator("label", has_text=label)).locator(
-        ".noUi-handle"
+    return page.get_by_role("slider", name=label, exact=False)
+
+
+def drawn(page):
+    """All that the panels draw and say."""
+    return page.locator(".fp-panels").evaluate("one => one.innerHTML")
+
+
+def test_every_slider_has_a_name_and_a_spoken_value(opened):
+    page = opened("sizes")
+    spoken = page.locator("input[type=range]").evaluate_all(
+        "each => each.map(one => [one.ariaLabel, one.getAttribute('aria-valuetext')])"
     )
+    assert len(spoken) == 6 and all(name and value for name, value in spoken)
+    assert ["training radius ε · √k", "training radius 0.3 over root k"] in spoken
+    assert page.errors == []
 
 
-def explorer(page, label="training radius"):
-    """The outermost widget around a labelled slider."""
-    row = page.locator(".widget-hslider", has=page.locator("label", has_text=label))
-    return row.locator("xpath=ancestor::*[contains(@class, 'widget-vbox')][last()]")
+def test_every_position_of_a_slider_is_drawn_by_the_keyboard(opened):
+    page = opened("sizes")
+    sliders, _, _ = published_sliders()
+    for label, values in (("training radius", sliders.reach), ("width", sliders.width)):
+        one = slider(page, label)
+        one.press("Home")
+        seen = set()
+        for _ in values:
+            seen.add(drawn(page))
+            one.press("ArrowRight")
+        assert len(seen) == len(values)
+    assert page.errors == []
 
 
-def count(handle):
-    return int(float(handle.get_attribute("aria-valuemax"))) + 1
+def test_at_radius_zero_the_network_is_called_trained_on_clean(opened):
+    page = opened("sizes")
+    one = slider(page, "training radius")
+    one.press("Home")
+    assert one.get_attribute("aria-valuetext") == CONTROL_VALUE
+    text = page.locator(".fp-explorer").inner_text()
+    assert CONTROL_VALUE in text and "trained on, attacked" in text
+    assert "after FGM" not in text
+    assert page.locator(".fp-panels .fp-control").count() > 3
+    assert page.locator(".fp-panels .fp-trained").count() == 0
 
 
-def images(root):
-    return tuple(root.locator("img:visible").evaluate_all("each => each.map(image => image.src)"))
+def test_a_mouse_moves_a_slider_and_values_are_read_under_the_pointer(opened):
+    page = opened("sizes")
+    one = slider(page, "training radius")
+    before, box = drawn(page), one.bounding_box()
+    one.click(position={"x": box["width"] - 2, "y": box["height"] / 2})
+    assert drawn(page) != before
+    panel = page.locator('[data-name="robust"] svg').first
+    box = panel.bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 60)
+    assert "at 0" in page.locator('[data-name="robust"] h4').inner_text()
+    assert "100%" in page.locator('[data-name="robust"] .fp-legend').inner_text()
 
 
-def test_every_position_of_both_sliders_has_its_own_figure(page):
-    radius, width = slider(page, "training radius"), slider(page, "width m")
-    assert (count(radius), count(width)) == (len(page.grid.reaches), len(page.grid.widths))
-    seen = []
-    radius.press("Home")
-    for _ in page.grid.reaches:
-        width.press("Home")
-        for _ in page.grid.widths:
-            seen.append(images(explorer(page)))
-            width.press("ArrowRight")
-        radius.press("ArrowRight")
-    assert all(len(each) == 4 for each in seen)
-    assert len({*seen}) == len(page.grid.reaches) * len(page.grid.widths)
+def test_values_are_read_by_the_arrow_keys_and_spoken(opened):
+    page = opened("sizes")
+    panel = page.locator('[data-name="robust"] > svg')
+    panel.press("ArrowRight")
+    assert "At 0: clean, attacked 100%" in panel.get_attribute("aria-label")
+    panel.press("ArrowRight")
+    assert "At 0.15" in panel.get_attribute("aria-label")
 
 
-def test_the_value_shown_is_the_value_computed(page):
-    radius, width, evaluation = (
-        slider(page, label) for label in ("training radius", "width m", "evaluation radius")
+def test_the_numbers_are_those_published(opened):
+    page = opened("sizes")
+    _, groups, _ = published_sliders()
+    after = groups["300-7-2.5-0.62"]["trained"]["2"]["0.3"]
+    text = page.locator(".fp-facts").inner_text()
+    assert f"{after['principle']:.0f}%" in text
+    assert f"{after['certified'][4]:.0f}% – {after['attacked'][4]:.0f}%" in text
+
+
+def test_on_a_phone_the_sliders_stay_in_view_and_nothing_is_wider_than_it(opened):
+    page = opened("sizes", width=390, has_touch=True)
+    page.locator('[data-name="moved"]').scroll_into_view_if_needed()
+    page.mouse.wheel(0, 500)
+    page.wait_for_timeout(200)
+    box = page.locator(".fp-controls").bounding_box()
+    assert 0 <= box["y"] < 5 and box["height"] < 0.25 * 844
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    sizes = page.locator(".fp-panel svg text").evaluate_all(
+        "each => each.map(one => parseFloat(getComputedStyle(one).fontSize))"
     )
-    radius.press("End")
-    width.press("Home")
-    evaluation.press("Home")
-    evaluation.press("ArrowRight")
-    cells = explorer(page).locator("table:visible td").all_inner_texts()
-    numbers = page.numbers(page.grid.reaches[-1], page.grid.widths[0], EVALUATED[1])
-    assert [cell.strip() for cell in cells if cell.strip()] == [
-        show(number) for number in numbers.values()
-    ]
+    assert min(sizes) >= 9
 
 
-def test_every_evaluation_radius_has_its_own_table(page):
-    handle = slider(page, "evaluation radius")
-    handle.press("Home")
-    captions = []
-    for _ in EVALUATED:
-        captions.append(explorer(page).locator("caption:visible").inner_text())
-        handle.press("ArrowRight")
-    assert [f"radius {r:.2f}/√k" in caption for r, caption in zip(EVALUATED, captions)] == [
-        True
-    ] * len(EVALUATED)
+def test_in_print_all_panels_of_the_setting_are_there(opened):
+    page = opened("sizes")
+    page.emulate_media(media="print")
+    assert page.locator(".fp-panel:visible").count() == 6
+    assert page.locator(".fp-controls output:visible").count() == 6
+    assert page.locator(".fp-fallback:visible").count() == 0
+    assert page.pdf().startswith(b"%PDF")
 
 
-def test_time_runs(page):
-    handle = slider(page, "training step")
-    handle.press("Home")
-    seen = []
-    for _ in range(count(handle)):
-        seen.append(images(explorer(page, "training step")))
-        handle.press("ArrowRight")
-    assert len(seen) > 4 and len({*seen}) == len(seen)
+@pytest.mark.parametrize("name", ["sizes", "images"])
+def test_without_a_script_a_picture_is_there(opened, name):
+    page = opened(name, java_script_enabled=False)
+    image = page.locator(".fp-fallback img")
+    assert image.is_visible() and image.get_attribute("alt")
+    source = image.get_attribute("src")
+    assert len(base64.b64decode(source.partition(",")[2])) > 5_000
 
 
-def test_a_touch_moves_a_slider(page):
-    handle = slider(page, "training radius")
-    handle.press("Home")
-    before = images(explorer(page))
-    track = handle.locator("xpath=ancestor::*[contains(@class, 'noUi-target')]")
-    box = track.bounding_box()
-    track.click(position={"x": box["width"] - 2, "y": box["height"] / 2})
-    assert images(explorer(page)) != before
+def test_images_follow_their_sliders(opened):
+    page = opened("images")
+    image, radius = slider(page, "image"), slider(page, "attack radius")
+    shown, _ = published_frames()
+    seen = set()
+    image.press("Home")
+    for _ in shown["frames"]:
+        radius.press("Home")
+        for _ in shown["sliders"][1]["keys"]:
+            seen.add(page.locator(".fp-portraits").inner_html())
+            radius.press("ArrowRight")
+        image.press("ArrowRight")
+    assert len(seen) == len(shown["frames"]) * len(shown["sliders"][1]["keys"])
+    assert page.locator(".fp-tile:not([aria-label])").count() == 0
+    assert page.errors == []
 
 
-def test_sliders_and_figures_say_what_they_are(page):
-    assert page.locator("img:not([alt])").count() == 0
-    for handle in page.locator(".noUi-handle:visible").all():
-        assert handle.get_attribute("role") == "slider" and handle.get_attribute("tabindex") == "0"
-
-
-def test_the_browser_ticks_the_heartbeat_by_itself(page):
-    assert page.locator(".widget-checkbox input").is_checked()
-
-
-def test_without_a_kernel_there_is_nothing_to_compute(page):
-    page.wait_for_timeout(500)
-    assert page.locator("input[type=number]:visible").count() == 0
+def test_what_a_network_sees_is_what_is_published(opened):
+    page = opened("images")
+    shown, _ = published_frames()
+    text = page.locator(".fp-portraits").inner_text()
+    start = shown["sliders"][1]["start"]
+    for name in shown["networks"]:
+        assert f"The {name} network sees: {shown['frames'][0][start][name]['sees']}" in text
