@@ -67,6 +67,9 @@ class Step:
         self.processes, self.tried = processes, False
         self.weights, self.products = weights_in(net), products_in(net, config.precision)
         self.device = next(net.parameters()).device
+        # Where nothing runs ahead of this process, a fault stops its own step: the weights stay
+        # those of the step before. Elsewhere no step waits, and the next entry tells.
+        self.at_once = self.device.type == "cpu" and processes.count == 1
         # On the device: no step waits for it.
         self.total = torch.zeros((), device=self.device, dtype=self.weights)
         self.fault = torch.zeros((), device=self.device, dtype=torch.int64)  # the first of FAULTS
@@ -95,18 +98,25 @@ class Step:
             else:
                 value = _one_loss(self.loss(self.net, x, y, ball), x).mean()
                 fault = (~finite_rows(x)).any() * DATA
+        # A network that has diverged has no gradient either: there it is the loss that tells.
+        diverged = (fault != DATA) & ~value.detach().isfinite()
+        why = OWN_LOSS if self.loss is not None and step == 0 else LOSS
+        self.fault = torch.where(self.fault == 0, torch.where(diverged, why, fault), self.fault)
+        if self.at_once:
+            self._stop_if_faulty(value.item(), step + 1)
         self.net.zero_grad()
         (share * value).backward()
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        if self.at_once and not all(one.isfinite().all() for one in gradients):
+            self.fault.fill_(LOSS)
+            raise FloatingPointError(
+                f"the gradient is not finite at step {step + 1}: {self._why()}"
+            )
         self.processes.average(gradients)
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.descent.parameters, self.config.clip)
         self.descent.step()
         self.processes.take_first(self.net.buffers())
-        # A network that has diverged has no gradient either: there it is the loss that tells.
-        diverged = (fault != DATA) & ~value.detach().isfinite()
-        why = OWN_LOSS if self.loss is not None and step == 0 else LOSS
-        self.fault = torch.where(self.fault == 0, torch.where(diverged, why, fault), self.fault)
         self.total += share * value.detach()
 
     def mean_loss(self, steps: int, done: int) -> float:
@@ -117,15 +127,20 @@ class Step:
         """
         self.processes.average([self.total])
         self.processes.take_largest(self.fault)
-        mean, fault = self.total.item() / steps, int(self.fault)
-        lr = self.descent.rate if self.config.lr is None else self.config.lr
-        why = FAULTS[fault].format(lr=lr)
-        if fault or not math.isfinite(mean):
-            raise FloatingPointError(f"the loss is {mean} at step {done}: {why}")
+        mean = self.total.item() / steps
+        self._stop_if_faulty(mean, done)
         if not all(parameter.isfinite().all() for parameter in self.descent.parameters):
-            raise FloatingPointError(f"the weights are not finite at step {done}: {why}")
+            raise FloatingPointError(f"the weights are not finite at step {done}: {self._why()}")
         self.total.zero_()
         return mean
+
+    def _stop_if_faulty(self, loss: float, done: int) -> None:
+        if int(self.fault) or not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} at step {done}: {self._why()}")
+
+    def _why(self) -> str:
+        lr = self.descent.rate if self.config.lr is None else self.config.lr
+        return FAULTS[int(self.fault)].format(lr=lr)
 
     def _check(self, x: Tensor, y: Tensor, step: int) -> None:
         """Raise ValueError unless x and y are samples and labels; a user's loss has any labels."""
