@@ -59,7 +59,7 @@ class SparseCoding:
 
         `rng` lives on the same device.
         """
-        checks.storable("n", checks.positive_int("n", n) * self.d)
+        checks.fits_in_memory("n", checks.positive_int("n", n) * self.d)
         checks.random_numbers("rng", rng)
         # How many of the non-zeros agree in sign with w*, and how many disagree: from their joint
         # law given the margin, by inversion.
@@ -106,7 +106,7 @@ def check_sizes(d: int, k: int, margin: float, noise: float) -> tuple[int, int, 
     """
     checks.positive_int("d", d)
     checks.positive_int("k", k)
-    checks.storable("d times d", d * d)
+    checks.fits_in_memory("d times d", d * d)
     if k > d:
         raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
     # <w*, z> has standard deviation 1: of a margin far in its tail (almost) nothing is left.
