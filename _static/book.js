@@ -100,7 +100,7 @@ addEventListener("DOMContentLoaded", () => {
   const { terms = [], symbols = {} } = window.bookCards ?? {};
   const glossary = document.querySelector('.bd-links a[href$="glossary.html"]')?.getAttribute("href");
   if (article && glossary && !article.querySelector("dl.glossary")) {
-    const skipped = "a, h1, h2, h3, h4, code, pre, summary, button, figcaption, mjx-container, .math, .admonition-title, .jupyter-widgets, .tex2jax_ignore code, .book-about, .book-cite, .cell_output";
+    const skipped = "a, em, h1, h2, h3, h4, code, pre, summary, button, figcaption, mjx-container, .math, .admonition-title, .jupyter-widgets, .tex2jax_ignore code, .book-about, .book-cite, .cell_output";
     const walker = document.createTreeWalker(article, NodeFilter.SHOW_TEXT, (node) =>
       !node.parentElement.closest("p, li, td, dd") || node.parentElement.closest(skipped) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
     const nodes = [];

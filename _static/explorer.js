@@ -232,4 +232,16 @@
       follow(root);
     }
   });
+
+  // The sliders of widgets have labels beside them, but no names: lend them, and what they show.
+  const name = () => {
+    for (const row of document.querySelectorAll(".widget-hslider")) {
+      const handle = row.querySelector(".noUi-handle");
+      const said = { "aria-label": row.querySelector(".widget-label")?.textContent, "aria-valuetext": row.querySelector(".widget-readout")?.textContent };
+      for (const [key, value] of Object.entries(said)) {
+        if (handle && value && handle.getAttribute(key) !== value) handle.setAttribute(key, value);
+      }
+    }
+  };
+  new MutationObserver(name).observe(document, { childList: true, subtree: true, characterData: true, attributeFilter: ["aria-valuetext"] });
 }

@@ -11,6 +11,8 @@ python -m fpbook frames     attack some images, and publish the explorer of imag
 python -m fpbook verify     check that published results are what their checksums say
 python -m fpbook numerics   train in several arithmetics, and compare what is concluded
 python -m fpbook trust      try much, count what stood: the page How far to trust this
+python -m fpbook audit      ask what is known against all that is installed
+python -m fpbook sbom       write the bill of materials, in CycloneDX
 
 Each has its own --help.
 """
@@ -32,6 +34,8 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "verify": "fpbook.results.verify:main",
     "numerics": "fpbook.synthetic.precisions:main",
     "trust": "fpbook.build.trust:main",
+    "audit": "fpbook.build.supply:main_audit",
+    "sbom": "fpbook.build.supply:main_sbom",
 }
 
 

@@ -46,7 +46,7 @@ def _shown(name: str, value: Any) -> str:
     return f"{name} = {value!r} ({type(value).__name__}): give a Python int or float, a"
 
 
-def shown(value: Any) -> str:
+def briefly(value: Any) -> str:
     """A value in a few words: large ones by their type alone."""
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} {value.dtype}"
@@ -63,7 +63,7 @@ def tensor(name: str, value: Any, form: str = "(n, ...)") -> Tensor:
     """
     if not isinstance(value, Tensor):
         advice = f"give a tensor {form}, torch.as_tensor({name}) makes one of numbers"
-        raise ValueError(f"{name} = {shown(value)}: {advice}")
+        raise ValueError(f"{name} = {briefly(value)}: {advice}")
     if value.is_meta:
         raise ValueError(f"{name} has no values (device meta): give a tensor that has")
     if value.layout != torch.strided:
@@ -73,7 +73,7 @@ def tensor(name: str, value: Any, form: str = "(n, ...)") -> Tensor:
     return value
 
 
-def rows(name: str, value: Any, form: str = "(n, d)") -> Tensor:
+def row_vectors(name: str, value: Any, form: str = "(n, d)") -> Tensor:
     """Return `value` if it is a matrix of floats that has values, else raise ValueError.
 
     name   what the error calls it
@@ -100,7 +100,7 @@ def all_finite(name: str, value: Tensor) -> Tensor:
 def module(name: str, value: Any) -> nn.Module:
     """Return `value` if it is a network, else raise ValueError."""
     if not isinstance(value, nn.Module):
-        raise ValueError(f"{name} = {shown(value)}: give a torch.nn.Module, a network")
+        raise ValueError(f"{name} = {briefly(value)}: give a torch.nn.Module, a network")
     return value
 
 
@@ -117,7 +117,7 @@ def network(name: str, value: Any) -> nn.Module:
 def instance(name: str, value: Any, kind: type, example: str) -> Any:
     """Return `value` if it is of a type, else raise ValueError with an example of one."""
     if not isinstance(value, kind):
-        found = shown(value)
+        found = briefly(value)
         raise ValueError(f"{name} = {found}: give a {kind.__name__}, such as {example}")
     return value
 
@@ -125,12 +125,12 @@ def instance(name: str, value: Any, kind: type, example: str) -> Any:
 def random_numbers(name: str, value: Any) -> torch.Generator | None:
     """Return `value` if it is a torch.Generator or None, else raise ValueError."""
     if value is not None and not isinstance(value, torch.Generator):
-        found = f"{name} = {shown(value)}"
+        found = f"{name} = {briefly(value)}"
         raise ValueError(f'{found}: give a torch.Generator, such as fpcore.generator(0, "a word")')
     return value
 
 
-def storable(name: str, count: int) -> int:
+def fits_in_memory(name: str, count: int) -> int:
     """Return `count` if so many numbers may fit into memory, else raise ValueError."""
     if count > MOST:
         raise ValueError(f"{name} makes {count:g} numbers, more than memory holds: give less")
@@ -140,7 +140,7 @@ def storable(name: str, count: int) -> int:
 def path(name: str, value: Any) -> Path:
     """Return `value` as a path, ~ made the user's folder, if it is one, else raise ValueError."""
     if not isinstance(value, str | Path) or value == "":
-        raise ValueError(f"{name} = {shown(value)}: give a path, a str or pathlib.Path")
+        raise ValueError(f"{name} = {briefly(value)}: give a path, a str or pathlib.Path")
     return Path(value).expanduser()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -89,11 +90,8 @@ def check_evaluation(
         "twice the restarts": trial.pgd(ball, steps, 2 * restarts),
         "twice the radius": trial.pgd(replace(ball, radius=2 * ball.radius), steps),
         "no gradient": trial.survivors(lambda a, b, _: random_search(model, a, b, ball, trial.rng)),
+        **{f"other attack {n}": trial.other(ball, attack) for n, attack in enumerate(others, 1)},
     }
-    for number, attack in enumerate(others, 1):
-        alive[f"other attack {number}"] = trial.survivors(
-            lambda a, b, _, attack=attack: kept_to(ball, attack)(model, a, b, _)
-        )
     far = _where_others_are(output, x, ball)
     if far is not None:
         alive["another class inside"] = trial.pgd(far, steps)
@@ -156,6 +154,10 @@ class _Trial:
         return self.survivors(
             lambda a, b, lost: pgd(self.model, a, b, ball, steps, restarts, rng=self.rng, lost=lost)
         )
+
+    def other(self, ball: Ball, attack: Attack) -> Tensor:
+        """What an attack of the user's leaves."""
+        return self.survivors(partial(kept_to(ball, attack), self.model))
 
 
 @torch.no_grad()

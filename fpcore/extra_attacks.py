@@ -33,7 +33,7 @@ def along(direction: Tensor, radius: float) -> Attack:
 def check_extra(extra: tuple[Attack, ...]) -> None:
     """Raise ValueError unless these are functions."""
     if not isinstance(extra, tuple | list) or not all(callable(each) for each in extra):
-        found = f"extra = {checks.shown(extra)}"
+        found = f"extra = {checks.briefly(extra)}"
         raise ValueError(f"{found}: give a tuple of functions (model, x, y) -> x, (attack,) if one")
 
 
@@ -44,7 +44,7 @@ def kept_to(ball: Ball, attack: Attack) -> Callable[..., Tensor]:
         with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
             moved = attack(model, tracked(x), tracked(y))
         if not isinstance(moved, Tensor) or moved.shape != x.shape:
-            found = f"an extra attack returned {checks.shown(moved)}"
+            found = f"an extra attack returned {checks.briefly(moved)}"
             raise ValueError(f"{found}: give one that returns x moved, {tuple(x.shape)}")
         moved = moved.detach()
         gone = ball.size(moved - x)

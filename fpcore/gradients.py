@@ -7,7 +7,7 @@ from fpcore.alerts import GradientWarning, SaturatedWarning, ZeroGradientWarning
 from fpcore.ball import Ball
 from fpcore.models.outputs import evaluating, one_label_each, one_output_each
 
-FEW = 8  # of fewer outputs nobody can say what they are
+FEW_OUTPUTS, MANY = 8, 50  # of fewer scores, or logits, nobody can say what they are
 LOOKED_AT = 100  # survivors: a small part of what the attack has cost
 
 
@@ -22,12 +22,16 @@ def warn_of_lost(lost: Tensor, ball: Ball) -> None:
 
 def warn_of_probabilities(output: Tensor, y: Tensor) -> None:
     """Warn if outputs (n,) or (n, classes) of samples of labels y are probabilities, no scores."""
-    if len(output) < FEW or not ((output >= 0) & (output <= 1)).all():
+    if len(output) < FEW_OUTPUTS or not ((output >= 0) & (output <= 1)).all():
         return
-    sums = output.double().sum(1) - 1 if output.ndim > 1 else (y < 0).any().double() - 1
-    if sums.abs().max() < 1e-2:
-        found = "the model gives probabilities, in which gradients vanish by rounding"
-        warn(f"{found}: give the scores before its softmax or sigmoid", SaturatedWarning, 3)
+    if output.ndim > 1:
+        found = bool((output.double().sum(1) - 1).abs().max() < 1e-2)
+    else:  # a logit may be in [0, 1] by chance, but not on either side of 1/2 by its label
+        sides = ((output > 0.5) == (y > 0)).double().mean().item()
+        found = len(output) >= MANY and sides > 0.75
+    if found:
+        what = "the model gives probabilities, in which gradients vanish by rounding"
+        warn(f"{what}: give the scores before its softmax or sigmoid", SaturatedWarning, 3)
 
 
 def warn_of_flat(model: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> None:

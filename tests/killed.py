@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from fpbook.results.cache import kept
+from fpbook.results.cache import _loaded, kept
 from fpbook.results.coverage import coverage
 from fpbook.synthetic.protocol import SYNTHETIC, run_synthetic
 
@@ -40,3 +40,6 @@ def sweep(where: Path, ready=None) -> dict[str, torch.Tensor | float]:
             found |= {f"{seed} {name} {key}": value for key, value in net.state_dict().items()}
         found[f"{seed} coverage"] = kept(coverage, "normal", 3, 100, seed)
     return found
+
+
+_loaded().digest_of(run_synthetic, coverage)  # reads the code once, for all children

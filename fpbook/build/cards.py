@@ -77,12 +77,15 @@ def search_texts(site: Path) -> None:
     if page.exists():
         content = json.dumps(texts, ensure_ascii=False).replace("</", "<\\/")
         (site / "searchtexts.js").write_text(f"window.bookTexts = {content};\n")
-        script = '<script src="searchtexts.js"></script>\n</head>'
-        page.write_text(page.read_text().replace("</head>", script, 1))
+        script = r'\1\n<script src="searchtexts.js"></script>'  # before those that use it
+        page.write_text(re.sub(r"(<head\b[^>]*>)", script, page.read_text(), count=1))
 
 
 def as_text(page: str) -> str:
     """The words of a page's HTML, without code, scripts and links to headings."""
-    left_out = r'<(script|style|pre|details)\b.*?</\1>|<a class="headerlink".*?</a>'
+    left_out = (
+        r'<(script|style|pre|details)\b.*?</\1>|<a class="headerlink".*?</a>'
+        r'|<p class="book-(?:about|neighbours)">.*?</p>'
+    )
     words = html.unescape(re.sub(r"<[^>]+>", " ", re.sub(left_out, " ", page, flags=re.S)))
     return re.sub(r"\s+([.,;:)])", r"\1", " ".join(words.split()))

@@ -21,7 +21,7 @@ NOTE = (
     '<p class="book-early">This is the opening page alone. The other chapters are still being '
     "executed; links to them work in the whole book, <code>_build/html/index.html</code>.</p>"
 )
-_LINK = re.compile(r'<a\b[^>]*?href="([^"#:]+)(?:#[^"]*)?"[^>]*>(.*?)</a>', re.S)
+_LINK = re.compile(r'<a\b[^>]*?href="([^"#:]*)(?:#([^"]*))?"[^>]*>(.*?)</a>', re.S)
 
 
 def opening_page(profile: str, root: Path = ROOT) -> Path:
@@ -58,7 +58,9 @@ def without_dead_links(page: str, folder: Path) -> str:
     """A page's HTML with links to files that are not there as plain words, and a note about it."""
 
     def shown(link: re.Match[str]) -> str:
-        return link[0] if (folder / link[1]).exists() else f"<span>{link[2]}</span>"
+        file, place, words = link.groups()
+        there = (folder / file).exists() if file else not place or f'id="{place}"' in page
+        return link[0] if there else f"<span>{words}</span>"
 
     article = '<article class="bd-article">'
     return _LINK.sub(shown, page).replace(article, f"{article}{NOTE}", 1)

@@ -40,6 +40,7 @@ def generate(source: Path, notebooks: dict[Path, NotebookNode], root: Path = ROO
         "rooms": rooms,
         "reference": reference,
         "downloads": results_table,
+        "changes": (root / "CHANGELOG.md").read_text,
         "trust": trust_page,
     }
     for page in source.glob("pages/*.md"):

@@ -180,8 +180,7 @@ def assemble(source: Path, profile: str, packages: Path | None, root: Path = ROO
         shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("*.ipynb", ".*"))
     # What links to the site show.
     shutil.copy(root / "results" / "headline.png", source / "_static" / "preview.png")
-    for name in ("_toc.yml", "CHANGELOG.md"):
-        shutil.copy(root / name, source)
+    shutil.copy(root / "_toc.yml", source)
     notebooks = {n: nbformat.read(executed(n, profile, root), 4) for n in chapters(root)}
     for path, notebook in notebooks.items():
         describe_figures(notebook)

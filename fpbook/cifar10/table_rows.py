@@ -194,6 +194,6 @@ def threat_table(summary: pd.DataFrame) -> str:
                 number(summary, quantity, name, threat=threat)
                 for quantity in ("autoattack_accuracy", "pgd_accuracy")
             )
-            cells.append(f"{show(auto)} ({show(pgd)})" if auto and pgd else "-")
+            cells.append(f"{show(auto)} ({pgd.value:.1%})" if auto and pgd else "-")
         lines.append([SYMBOLS[name], *cells])
     return markdown_table(["AutoAttack (PGD)", *THREATS], lines)

@@ -20,7 +20,7 @@ from fpbook.figures.stacking import stacked
 
 PIXELS_PER_INCH = 100  # of the page, for an inch of a figure
 SHARPNESS = 2  # pixels of a picture for a pixel of the page: crisp on dense screens
-COLORS = 128  # in a picture's palette: lines and text need few, and a photograph more
+PICTURE_COLORS = 128  # in a picture's palette: lines and text need few, and a photograph more
 NARROW_SCREEN = 600  # pixels of the page: below, the narrow picture is shown
 
 
@@ -100,7 +100,7 @@ def packed(figure: Figure) -> tuple[str, tuple[int, int]]:
     with Image.open(full) as opened:
         image = opened.convert("RGB")
     size = (round(image.width / SHARPNESS), round(image.height / SHARPNESS))
-    small = image.quantize(COLORS, dither=Image.Dither.NONE)
+    small = image.quantize(PICTURE_COLORS, dither=Image.Dither.NONE)
     as_png, as_webp = io.BytesIO(), io.BytesIO()
     small.save(as_png, "png", optimize=True)
     small.convert("RGB").save(as_webp, "webp", lossless=True, method=4)
@@ -114,12 +114,12 @@ def smallest_text(figure: Figure, width: float | None = None) -> float:
     `width` is that of the page in which it is shown, in pixels; None: as wide as it is. Raised and
     lowered marks of formulas are smaller, and not counted.
     """
-    sizes = [float(text.get_fontsize()) for text in written(figure)]
+    sizes = [float(text.get_fontsize()) for text in texts(figure)]
     scale = 1.0 if width is None else min(1.0, width / (figure.get_figwidth() * PIXELS_PER_INCH))
     return min(sizes, default=0.0) / 72 * PIXELS_PER_INCH * scale
 
 
-def written(figure: Figure) -> list[Text]:
+def texts(figure: Figure) -> list[Text]:
     """All that is written in the figure and seen."""
     hidden: set[int] = set()
     for axis in figure.axes:

@@ -255,7 +255,9 @@ def low_rank_updates(
             axis.set(xlabel="rank", xlim=(-0.4, len(ranks) - 0.6))
         if full := pick("regained", "full update").find(summary):
             over_share.plot(1, full.value, "*", color="black", markersize=8)
-        over_share.set(xlabel="parameters trained / all", xscale="log", title=title)
+        over_share.set(xlabel="parameters trained / all", xscale="log")
+        for axis in (over_rank, over_share, clean):  # on a phone they stand one below the other
+            axis.set_title(title)
         over_share.set(ylim=over_rank.get_ylim(), yticklabels=[])
         over_rank.set_ylabel("robust gain regained")
         clean.set_ylabel("clean accuracy")

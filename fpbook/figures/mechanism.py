@@ -11,9 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fpbook.figures.style import CLEAN, CONTROL, DENSE, INIT, PURIFIED, share_histogram
+from fpbook.figures.accuracies import ACCURACY_MARKS
+from fpbook.figures.style import CLEAN, CONTROL, DENSE, GREY, INIT, PURIFIED, share_histogram
 from fpbook.figures.synthetic import neuron
 from fpbook.results.columns import select
+from fpbook.results.summaries import number
 from fpcore.decomposition.purification import Features
 from fpcore.sparse_coding import SparseCoding
 
@@ -106,7 +108,7 @@ def three_neurons(w: Tensor, held: Features, which: Tensor, data: SparseCoding) 
     return figure
 
 
-def spectrum(mixtures: Tensor, random: Tensor) -> Figure:
+def mixture_spectrum(mixtures: Tensor, random: Tensor) -> Figure:
     """Singular values of the mixtures (n,), as dots, and of random vectors as long, as a line."""
     figure, axis = plt.subplots(figsize=(7.2, 2.5))
     axis.plot(mixtures.cpu(), ".", color=DENSE, label="mixtures, clean network")
@@ -134,6 +136,34 @@ def purity_and_removed(before: Features, after: Features, removed: Tensor) -> Fi
     right.hist(removed.cpu(), bins=40, color=DENSE)
     right.set(xlabel=r"$|\cos(v_i, u^\star)|$", ylabel="neurons", xlim=(0, 1))
     left.legend(markerscale=3, loc="lower left")
+    return figure
+
+
+def accuracy_rows(summary: pd.DataFrame, networks: Mapping[str, str], radius: float) -> Figure:
+    """Clean, attacked and certified accuracy of many networks, a row each: {label: network}.
+
+    summary   of the accuracies
+    networks  {label: network}; a bar spans what is open between certificate and attack
+    radius    l2, of attacks and certificates
+    """
+    figure, axis = plt.subplots(figsize=(7.2, 1.0 + 0.27 * len(networks)))
+    rows = range(len(networks))
+    values = {
+        quantity: [number(summary, quantity, network) for network in networks.values()]
+        for quantity in ACCURACY_MARKS
+    }
+    at = {name: [one.value if one else 0.0 for one in found] for name, found in values.items()}
+    spans = at["certified_accuracy"], at["robust_accuracy"]
+    axis.hlines(rows, *spans, color=GREY, linewidth=3, alpha=0.4)
+    for quantity, (label, color, mark) in ACCURACY_MARKS.items():
+        drawn = axis.scatter(at[quantity], rows, s=26, color=color, marker=mark, label=label)
+        drawn.set(zorder=3, clip_on=False)
+    axis.set(yticks=rows, yticklabels=networks, xlim=(0, 1), xlabel="accuracy")
+    axis.set_xticks([0, 0.5, 1], ["0", "50%", "100%"])
+    axis.set_title(rf"$\ell_2$ radius $\tau$ = {radius:.3f}")
+    axis.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axis.invert_yaxis()
+    legend_below(axis, 3)
     return figure
 
 

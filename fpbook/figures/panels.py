@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fpbook.figures.style import CLEAN, CONTROL, EVEN_COSINE, GREY, PURIFIED
-from fpbook.synthetic.explorer_data import BINS, MEASURED_AT, MOVED, STEMS
+from fpbook.synthetic.explorer_data import COSINE_BINS, MEASURED_AT, MOVED, STEMS
 
 # Of the network after the second stage at radius 0, where nothing attacks: it is the control.
 SECOND = {"trained": PURIFIED, "control": CONTROL}
@@ -42,7 +42,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Panel:
+class SliderPanel:
     """A panel: its title, axes and what is drawn.
 
     name:    of the panel, in the page
@@ -87,7 +87,7 @@ _MOVED = tuple(
 )
 _FEATURES = tuple(float(i) for i in range(STEMS))
 PANELS = (
-    Panel(
+    SliderPanel(
         name="robust",
         title="robust accuracy, %",
         x=MEASURED_AT,
@@ -98,10 +98,10 @@ PANELS = (
         upright="reach",
         words="Robust accuracy over the radius of attacks, between certificates and attacks.",
     ),
-    Panel(
+    SliderPanel(
         name="cosines",
         title="cosine of each live neuron with its clean self",
-        x=tuple(-0.2 + 1.2 * i / BINS for i in range(BINS + 1)),
+        x=tuple(-0.2 + 1.2 * i / COSINE_BINS for i in range(COSINE_BINS + 1)),
         across="cosine; P1 holds right of the line",
         ylim=(0.0, 60.0),
         curves=(Curve("bars", "second.cosines", "second", "% of live neurons"),),
@@ -109,7 +109,7 @@ PANELS = (
         upright=EVEN_COSINE,
         words="Histogram of the cosines between neurons before and after the second stage.",
     ),
-    Panel(
+    SliderPanel(
         name="moved",
         title="output when moved against u⋆",
         x=MOVED,
@@ -119,7 +119,7 @@ PANELS = (
         level=0.0,
         words="Outputs, relative to their median, as samples move along the dense direction.",
     ),
-    Panel(
+    SliderPanel(
         name="before",
         title="a typical neuron, clean",
         x=_FEATURES,
@@ -129,7 +129,7 @@ PANELS = (
         level=0.0,
         words="A clean neuron in the basis of the features: a spike over a floor of many.",
     ),
-    Panel(
+    SliderPanel(
         name="after",
         title="the same neuron after FGM training",
         x=_FEATURES,
@@ -152,7 +152,7 @@ FACTS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def setting(measured: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
+def place_measured(measured: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of one position of the sliders: {"linear", "clean", "second"}.
 
     measured  {"d-k-margin-threshold": what `measure_group` returns}
@@ -216,7 +216,9 @@ def draw_panels(found: Mapping[str, Any], reach: float) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, panel: Panel, curve: Curve, found: Mapping[str, Any], color: str) -> None:
+def _draw(
+    axis: Axes, panel: SliderPanel, curve: Curve, found: Mapping[str, Any], color: str
+) -> None:
     """Draw one curve of a panel."""
     rows = [curve.scale * np.array(numbers(found, path)) for path in curve.of.split(" ")]
     if curve.kind == "band":

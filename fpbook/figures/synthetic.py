@@ -232,7 +232,7 @@ def along_dense(
     decisions(axis, nets, data, x, y, radii)
     axis.set(
         xlabel=r"distance $t$ moved along $-y\,u^\star$",
-        ylabel=r"$y\,f$, relative to its median at $t=0$",
+        ylabel=r"$y\,f$, relative to $t=0$",
         ylim=(-1, 2),
     )
     axis.legend()

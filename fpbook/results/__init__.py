@@ -15,7 +15,7 @@ from fpbook.results.store import (
     published_with_arrays,
 )
 from fpbook.results.summaries import Pick, joined, number, pick, summarise, summary_table
-from fpbook.results.tables import beside, comparison, result_csv, show
+from fpbook.results.tables import beside, comparison, show
 
 __all__ = [
     "Interval",
@@ -37,7 +37,6 @@ __all__ = [
     "published_with_arrays",
     "quoted",
     "record",
-    "result_csv",
     "rows",
     "select",
     "show",

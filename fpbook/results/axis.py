@@ -42,9 +42,9 @@ def interval_axis(
         f'<rect class="good" x="{good[0]}" y="{LINE - 11}" width="{good[1] - good[0]:.1f}" '
         'height="22"/>',
         f'<line class="line" x1="{EDGE}" x2="{WIDTH - EDGE}" y1="{LINE}" y2="{LINE}"/>',
-        *(_diamond(at(score.value), name) for name, score in nulls.items()),
         f'<rect class="interval" x="{start - 1.5:.1f}" y="{LINE - 4}" '
         f'width="{end - start + 3:.1f}" height="8" rx="3"/>',
+        *(_diamond(at(score.value), name) for name, score in nulls.items()),
         f'<circle class="mean" cx="{at(number.value)}" cy="{LINE}" r="5.5"/>',
         *(_bound(at(bound), f"{needs}{bound_number(bound, unit)}") for bound in bounds),
         _label(EDGE, 58, "start", _short(low, unit)),

@@ -84,8 +84,8 @@ def _card(entry: Entry, data: str) -> str:
         f"<details><summary>All figures, where they come from, how to make them again"
         f'<span class="hidden-words"> ({id})</span></summary>\n'
         f"<p><b>In the words of {escape(claim.source or 'its source')}:</b> "
-        f'{escape(claim.statement)} <a href="{chapter}.html">Measured in '
-        f"{chapter.replace('-', ' ')}</a>.</p>\n"
+        f"{escape(claim.statement)} "
+        f'<a href="{chapter}.html">The chapter that measures it</a>.</p>\n'
         f"{_figures(entry)}{_null_tests(entry)}{_notes(claim.notes)}{_recipe(entry)}"
         f"{_provenance(entry, data)}</details>\n</article>"
     )

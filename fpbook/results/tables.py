@@ -82,15 +82,3 @@ def comparison(
 def _found(summary: pd.DataFrame, picks: Mapping[str, Pick]) -> dict[str, Interval]:
     numbers = {label: one.find(summary) for label, one in picks.items()}
     return {label: number for label, number in numbers.items() if number}
-
-
-def result_csv(name: str) -> str:
-    """A published result as CSV, to download; "" if there is none.
-
-    One row for each seed where seeds were kept, else for each mean with its interval over n seeds.
-    """
-    found = published(name)
-    if found is None:
-        return ""
-    shown = found.records if len(found.records) else found.kept
-    return shown.to_csv(index=False, lineterminator="\n")

@@ -32,7 +32,7 @@ MEASURED_AT = (0.0, 0.15, 0.3, 0.45, 0.6, 0.9)  # radii of attacks and certifica
 MOVED = tuple(i / 10 for i in range(13))  # distances along the dense direction, in 1/sqrt(k)
 SAMPLES = 150  # of the test set, on which all is measured
 STEMS = 32  # features of a neuron that are kept: its own, and others evenly over the rest
-BINS = 24  # of the histogram of cosines, from -0.2 to 1
+COSINE_BINS = 24  # of the histogram of cosines, from -0.2 to 1
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def moved(net: TwoLayer, run: SyntheticRun, x: Tensor, y: Tensor) -> list[list[i
 def compare_neurons(run: SyntheticRun) -> dict[str, Any]:
     """The live neurons before and after the second stage, and the typical one whole.
 
-    cosines   counts of cos(w_i, w_i') in BINS bins from -0.2 to 1
+    cosines   counts of cos(w_i, w_i') in COSINE_BINS bins from -0.2 to 1
     live      how many neurons are live after the second stage
     principle percent of them with cos > 1/sqrt(2), the principle P1
     median    of the cosines, in hundredths
@@ -157,10 +157,16 @@ def compare_neurons(run: SyntheticRun) -> dict[str, Any]:
     alive = live(run.purified).nonzero().flatten()
     if not len(alive):
         empty: list[int] = []
-        return {"cosines": [0] * BINS, "live": 0, "principle": 0, "median": 0, "neuron": empty}
+        return {
+            "cosines": [0] * COSINE_BINS,
+            "live": 0,
+            "principle": 0,
+            "median": 0,
+            "neuron": empty,
+        }
     values = cosine(w[alive], after[alive])
     middle = int(alive[values.argsort()[len(values) // 2]])
-    edges = torch.linspace(-0.2, 1, BINS + 1)
+    edges = torch.linspace(-0.2, 1, COSINE_BINS + 1)
     counts = torch.histogram(values.cpu().clamp(-0.2, 1), edges).hist
     pair = [
         coefficients(one[middle] / one[middle].norm().clamp(min=1e-30), run.data)

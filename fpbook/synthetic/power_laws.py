@@ -72,7 +72,7 @@ LAWS = (
 
 
 def exponents(runs: pd.DataFrame) -> pd.DataFrame:
-    """The exponents of LAWS, fitted to records of `measure_scaling`: summaries, n the number of sizes.
+    """The exponents of LAWS, fitted to records of `measure_scaling`: n is the number of sizes.
 
     Each is fitted inside the theory's regime, k < sqrt(d), and once more with what lies beyond; to
     one point a size, since what keeps a size off a law is common to its seeds.

@@ -104,6 +104,6 @@ def course_panel(film: Film, places: Positions, robust: list[float], i: int) -> 
     axis.axvline(film.experiment.clean_steps, color=GREY, linewidth=0.8)
     axis.axvline(steps[i], color="black", linewidth=2.5, alpha=0.4)
     axis.set(title="clean training | FGM training", xlabel="step", ylim=SHARES)
-    axis.legend(loc="center right")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=7.5)
     share = f"{robust[i]:.0%} of test samples survive the worst attack"
     return figure, f"After step {steps[i]}, {share}."

@@ -134,7 +134,7 @@ def effective_rank(spectrum: Tensor) -> float:
     """
     checks.all_finite("spectrum", checks.tensor("spectrum", spectrum, "(k,)"))
     if spectrum.ndim != 1 or spectrum.min() < 0 or not spectrum.sum():
-        found = f"spectrum is {checks.shown(spectrum)}"
+        found = f"spectrum is {checks.briefly(spectrum)}"
         raise ValueError(f"{found}: give singular values (k,), of which one is above 0")
     share = spectrum / spectrum.sum()
     return torch.exp(-(share * share.clamp(min=1e-30).log()).sum()).item()

@@ -168,7 +168,7 @@ def patches(x: Tensor, size: int, count: int, seed: int = 0) -> Tensor:
     checks.whole("seed", seed)
     checks.all_finite("x", checks.tensor("x", x, "(n, 3, h, w)"))
     if x.ndim != 4 or not x.numel() or not x.is_floating_point():
-        raise ValueError(f"x is {checks.shown(x)}: give images (n, 3, h, w), floats")
+        raise ValueError(f"x is {checks.briefly(x)}: give images (n, 3, h, w), floats")
     if not 1 <= size <= min(x.shape[-2:]):
         raise ValueError(f"size = {size}: give 1 to {min(x.shape[-2:])}, the images' side")
     rng = seeding.generator(seed, "patches")
@@ -191,7 +191,7 @@ def coding_error(dictionary: Tensor, rows: Tensor, atoms: int) -> float:
 
     checks.positive_int("atoms", atoms)
     for name, matrix in (("dictionary", dictionary), ("rows", rows)):
-        checks.all_finite(name, checks.rows(name, matrix))
+        checks.all_finite(name, checks.row_vectors(name, matrix))
     if dictionary.shape[1] != rows.shape[1] or not rows.any():
         found = f"dictionary is {tuple(dictionary.shape)} and rows {tuple(rows.shape)}"
         raise ValueError(f"{found}: give rows of as many numbers as an atom, not all of them 0")

@@ -184,14 +184,12 @@ def _quantised(module: nn.Module) -> bool:
 
 
 def _notes(modules: Mapping[str, nn.Module], unmet: list[str], order: str) -> tuple[str, ...]:
-    notes = []
+    notes = [f"data do not meet {', '.join(unmet)}"] if unmet else []
     if order == REGISTERED:
         notes.append(
             "the network cannot be traced: its layers stand as registered, and scales of "
             "normalisation are not looked at; give x, with which it is run"
         )
-    if unmet:
-        notes.append(f"data do not meet {', '.join(unmet)}")
     for name, module in modules.items():
         if isroutine(getattr_static(module, "weight", None)):  # as quantised layers have it
             notes.append(f"{name} is a {type(module).__name__}: its weights cannot be read")

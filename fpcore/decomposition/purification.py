@@ -76,7 +76,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 def _matrix(name: str, w: Tensor) -> Tensor:
     """Rows in float32 at least, or ValueError if they are not finite."""
-    checks.rows(name, w, "(m, d)")
+    checks.row_vectors(name, w, "(m, d)")
     if not w.isfinite().all():
         row = int((~w.isfinite()).flatten(1).any(1).nonzero()[0])
         advice = "give weights that are numbers, of a training run that has not diverged"
@@ -189,7 +189,7 @@ def top_part(w: Tensor, m: Tensor) -> Tensor:
 def replaced(model: TwoLayer, weight: Tensor) -> TwoLayer:
     """A copy of a two-layer network with other weights (m, d): an intervention, no training."""
     checks.network("model", checks.instance("model", model, TwoLayer, "fpcore.TwoLayer(40, 80)"))
-    checks.all_finite("weight", checks.rows("weight", weight, "(m, d)"))
+    checks.all_finite("weight", checks.row_vectors("weight", weight, "(m, d)"))
     if weight.shape != model.weight.shape:
         raise ValueError(f"weight is {tuple(weight.shape)}: give {tuple(model.weight.shape)}")
     twin = copy.deepcopy(model)

@@ -152,7 +152,7 @@ def answer(model: nn.Module, x: Tensor) -> Tensor:
         raise
     except Exception as error:  # whatever its code makes of these samples
         line = str(error).strip().split("\n")[0]
-        found = f"the model cannot read x, {checks.shown(x)} ({type(error).__name__}: {line})"
+        found = f"the model cannot read x, {checks.briefly(x)} ({type(error).__name__}: {line})"
         advice = "give samples of the shape, type and device that it takes"
         raise ValueError(f"{found}: {advice}") from error
     return one_output_each(output, x)

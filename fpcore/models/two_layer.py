@@ -35,7 +35,7 @@ class TwoLayer(nn.Module):
         super().__init__()
         checks.positive_int("d", d)
         checks.positive_int("m (width)", m)
-        checks.storable("d times m", d * m)
+        checks.fits_in_memory("d times m", d * m)
         checks.random_numbers("rng", rng)
         checks.finite("init_norm", init_norm)
         checks.finite("threshold", threshold)

@@ -40,7 +40,7 @@ def certify_cubic(q: Tensor, radius: float, linear: float = 0.0, steps: int = 30
     checks.finite("radius", radius)
     checks.finite("linear", linear, low=-math.inf)
     checks.positive_int("steps", steps)
-    q = checks.all_finite("q", checks.rows("q", q)).double()
+    q = checks.all_finite("q", checks.row_vectors("q", q)).double()
 
     # From zero to where the dual falls for sure.
     first = linear + 3 * q * q

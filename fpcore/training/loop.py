@@ -57,14 +57,11 @@ def train(
     """
     checks.positive_int("every", every)
     checks.instance("config", config, Training, "fpcore.Training(steps=100, lr=0.1)")
-    if measure is not None and not callable(measure):
-        raise ValueError(f"measure = {measure!r}: give a function of the model, or None")
     checks.network("model", model)
     indexed = is_indexed(data)
     net, processes = without_reducer(model), Processes.running()
     _check_trainable(net)
-    if loss is not None and (not callable(loss) or isinstance(loss, nn.modules.loss._Loss)):
-        raise ValueError(f"loss = {loss!r}: give a function of (model, x, y, ball), or None")
+    _check_functions(measure, loss)
     descent = Descent(net, config, optimizer, scheduler)
     take_step = Step(net, config, descent, loss, processes)
     text = config.text(descent.says | ({} if loss is None else {"loss": named_by(loss)}))
@@ -80,6 +77,14 @@ def train(
                 bar.set_postfix(loss=f"{run.note(step + 1):.3f}", lr=f"{descent.rate:.3g}")
                 model.train()
     return run.history
+
+
+def _check_functions(measure: Any, loss: Any) -> None:
+    """Raise ValueError for what `train` cannot call."""
+    if measure is not None and not callable(measure):
+        raise ValueError(f"measure = {measure!r}: give a function of the model, or None")
+    if loss is not None and (not callable(loss) or isinstance(loss, nn.modules.loss._Loss)):
+        raise ValueError(f"loss = {loss!r}: give a function of (model, x, y, ball), or None")
 
 
 def _check_trainable(net: nn.Module) -> None:

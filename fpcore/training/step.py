@@ -67,6 +67,9 @@ class Step:
         self.processes, self.tried = processes, False
         self.weights, self.products = weights_in(net), products_in(net, config.precision)
         self.device = next(net.parameters()).device
+        # Where nothing runs ahead of this process, a fault stops its own step: the weights stay
+        # those of the step before. Elsewhere no step waits, and the next entry tells.
+        self.at_once = self.device.type == "cpu" and processes.count == 1
         # On the device: no step waits for it.
         self.total = torch.zeros((), device=self.device, dtype=self.weights)
         self.fault = torch.zeros((), device=self.device, dtype=torch.int64)  # the first of FAULTS
@@ -88,28 +91,32 @@ class Step:
         if self.config.threshold is not None and isinstance(threshold, Tensor):
             threshold.fill_(self.config.at("threshold", step))
         random = seeded(self.config.seed, "step", step, self.processes.rank, device=self.device)
-        half = torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.products == torch.bfloat16
-        )
-        with random, half:
+        with random, self._autocast():
             ball = self.config.ball(step)
             if self.loss is None:
                 value, fault = self._usual(x, y, ball, y_given if check else None)
             else:
                 value = _one_loss(self.loss(self.net, x, y, ball), x).mean()
                 fault = (~finite_rows(x)).any() * DATA
+        # A network that has diverged has no gradient either: there it is the loss that tells.
+        diverged = (fault != DATA) & ~value.detach().isfinite()
+        why = OWN_LOSS if self.loss is not None and step == 0 else LOSS
+        self.fault = torch.where(self.fault == 0, torch.where(diverged, why, fault), self.fault)
+        if self.at_once:
+            self._stop_if_faulty(value.item(), step + 1)
         self.net.zero_grad()
         (share * value).backward()
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        if self.at_once and not all(one.isfinite().all() for one in gradients):
+            self.fault.fill_(LOSS)
+            raise FloatingPointError(
+                f"the gradient is not finite at step {step + 1}: {self._why()}"
+            )
         self.processes.average(gradients)
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.descent.parameters, self.config.clip)
         self.descent.step()
         self.processes.take_first(self.net.buffers())
-        # A network that has diverged has no gradient either: there it is the loss that tells.
-        diverged = (fault != DATA) & ~value.detach().isfinite()
-        why = OWN_LOSS if self.loss is not None and step == 0 else LOSS
-        self.fault = torch.where(self.fault == 0, torch.where(diverged, why, fault), self.fault)
         self.total += share * value.detach()
 
     def mean_loss(self, steps: int, done: int) -> float:
@@ -120,15 +127,20 @@ class Step:
         """
         self.processes.average([self.total])
         self.processes.take_largest(self.fault)
-        mean, fault = self.total.item() / steps, int(self.fault)
-        lr = self.descent.rate if self.config.lr is None else self.config.lr
-        why = FAULTS[fault].format(lr=lr)
-        if fault or not math.isfinite(mean):
-            raise FloatingPointError(f"the loss is {mean} at step {done}: {why}")
+        mean = self.total.item() / steps
+        self._stop_if_faulty(mean, done)
         if not all(parameter.isfinite().all() for parameter in self.descent.parameters):
-            raise FloatingPointError(f"the weights are not finite at step {done}: {why}")
+            raise FloatingPointError(f"the weights are not finite at step {done}: {self._why()}")
         self.total.zero_()
         return mean
+
+    def _stop_if_faulty(self, loss: float, done: int) -> None:
+        if int(self.fault) or not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} at step {done}: {self._why()}")
+
+    def _why(self) -> str:
+        lr = self.descent.rate if self.config.lr is None else self.config.lr
+        return FAULTS[int(self.fault)].format(lr=lr)
 
     def _check(self, x: Tensor, y: Tensor, step: int) -> None:
         """Raise ValueError unless x and y are samples and labels; a user's loss has any labels."""
@@ -141,11 +153,17 @@ class Step:
         except ValueError as error:
             raise ValueError(f"{at(step)}: {error}") from None
 
+    def _autocast(self) -> torch.autocast:
+        """The context in which the network computes."""
+        enabled = self.products == torch.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
     @torch.no_grad()
     def _try(self, x: Tensor, y: Tensor) -> None:
         """Raise ValueError unless the network has outputs for two samples, of such labels."""
         x = x[:2].to(self.device, self.weights)
-        with seeded(self.config.seed, "tried", device=self.device), evaluating(self.net):
+        random = seeded(self.config.seed, "tried", device=self.device)
+        with random, evaluating(self.net), self._autocast():
             output = answer(self.net, x)
         labels_for(output, y)
         if output.isnan().any():

@@ -163,9 +163,9 @@ def one_logit(x):
 @pytest.mark.parametrize(
     ("net", "change", "says"),
     [
-        (Scores(one_logit), lambda x, y: (x, y), r"gives \(8,\): AutoAttack wants scores of 4"),
+        (Scores(one_logit), lambda x, y: (x, y), r"gives \(8,\): give one with scores of 4"),
         (Scores(classes=3), lambda x, y: (x, y % 3), r"gives \(8, 3\)"),
-        (Scores(), lambda x, y: (x[:0], y[:0]), "number of images = 0"),
+        (Scores(), lambda x, y: (x[:0], y[:0]), "x holds 0 samples"),
         (Scores(), lambda x, y: (255 * x, y), "x spans"),
         (Scores(), lambda x, y: (x, y[:, None]), r"y is \(8, 1\)"),
     ],

@@ -14,10 +14,12 @@ def test_links_to_pages_that_are_not_there_are_plain_words(tmp_path):
     (tmp_path / "here.html").touch()
     page = (
         f'{ARTICLE}<a class="x" href="here.html#a">one</a> <a href="there.html">two</a> '
-        '<a href="#below">three</a> <a href="https://doi.org/1">four</a>'
+        '<a href="#below">three</a> <a href="https://doi.org/1">four</a> <a href="#lost">five</a>'
+        '<p id="below"></p>'
     )
     shown = opening.without_dead_links(page, tmp_path)
     assert "<span>two</span>" in shown and "there.html" not in shown
+    assert "<span>five</span>" in shown
     for kept in ('href="here.html#a"', 'href="#below"', 'href="https://doi.org/1"'):
         assert kept in shown
     assert shown.count("book-early") == 1

@@ -203,7 +203,7 @@ def test_the_first_screen_shows_the_finding(browser):
 
 def test_every_reference_is_linked():
     entries = (SITE / "chapters" / "references.html").read_text().split('<div class="citation"')[1:]
-    assert len(entries) > 10
+    assert entries
     assert [entry[:80] for entry in entries if 'href="http' not in entry] == []
 
 

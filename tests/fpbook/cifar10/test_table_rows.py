@@ -84,5 +84,5 @@ def test_recipes_stand_side_by_side_by_stage():
 
 def test_a_threat_has_what_autoattack_leaves_and_a_dash_where_it_was_not_run():
     found = threat_table(published("cifar10-robustness").summary)
-    assert "10.8% [9.7%, 11.9%] (13.3%" in found
+    assert "10.8% [9.7%, 11.9%] (13.3%)" in found
     assert threat_table(summary_table([])).count("| - |") == 2 * 4

@@ -3,20 +3,21 @@ import torch
 from matplotlib.colors import to_hex
 
 from fpbook.figures.mechanism import (
+    accuracy_rows,
     certified_radii,
     corners_in_reach,
     lottery,
+    mixture_spectrum,
     mixtures_attacked,
     pulled_to,
     purity_and_removed,
     removal,
-    spectrum,
     three_neurons,
     two_bases,
     window,
 )
 from fpbook.figures.style import CLEAN, DENSE, PURIFIED
-from fpbook.results import record, table
+from fpbook.results import record, summarise, table
 from fpcore.decomposition import features
 
 pytestmark = pytest.mark.usefixtures("closed")
@@ -63,7 +64,7 @@ def test_three_neurons_stand_in_the_order_given_with_what_they_hold(sparse):
 
 
 def test_a_spectrum_is_shown_beside_the_random_one():
-    (axis,) = spectrum(torch.tensor([3.0, 1.0]), torch.tensor([1.5, 1.4])).axes
+    (axis,) = mixture_spectrum(torch.tensor([3.0, 1.0]), torch.tensor([1.5, 1.4])).axes
     mixtures, random = drawn(axis).values()
     assert mixtures == [3.0, 1.0] and random == pytest.approx([1.5, 1.4])
 
@@ -79,6 +80,21 @@ def test_neurons_before_and_after_and_what_was_removed(sparse):
         torch.testing.assert_close(torch.tensor(dots.get_offsets().data).to(at), at)
         assert to_hex(dots.get_facecolor()[0]) == color.lower()
     assert sum(bar.get_height() for bar in right.containers[0].patches) == 10
+
+
+def test_a_row_shows_what_a_network_is_and_what_is_open_between_its_bounds():
+    kinds = {"clean_accuracy": 1.0, "robust_accuracy": 0.5, "certified_accuracy": 0.25}
+    rows = [
+        record(kind, value * f, n)
+        for n, f in (("a", 1), ("b", 0.5))
+        for kind, value in kinds.items()
+    ]
+    (axis,) = accuracy_rows(summarise(table(rows)), {"A": "a", "B": "b"}, 0.2).axes
+    span, *dots = axis.collections
+    assert [line[:, 0].tolist() for line in span.get_segments()] == [[0.25, 0.5], [0.125, 0.25]]
+    found = [one.get_offsets().tolist() for one in dots]
+    assert found == [[[value, 0], [value / 2, 1]] for value in kinds.values()]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["A", "B"]
 
 
 def test_each_part_that_is_removed_has_its_line():

@@ -1,11 +1,9 @@
 import pytest
-import torch
 
 from fpbook.results.intervals import Interval
-from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
 from fpbook.results.summaries import pick, summarise
-from fpbook.results.tables import beside, comparison, result_csv, show
+from fpbook.results.tables import beside, comparison, show
 
 PICKS = {
     "first": pick("robust_accuracy", "clean"),
@@ -97,15 +95,3 @@ def test_what_is_published_stands_beside_this_run_unless_it_is_this_run(put, her
     assert [*beside("synthetic", here)] == ["this run", "published"]
     again = beside("synthetic", summarise(table([])))
     assert [*again] == ["published"] and [*beside("synthetic", again["published"])] == ["this run"]
-
-
-def test_a_result_as_csv_has_a_row_for_each_seed_or_each_mean(put, results):
-    assert result_csv("synthetic") == ""
-    put("synthetic", {"quantity": "purity", "network": "clean", "value": 0.5, "n": 3})
-    assert result_csv("synthetic") == (
-        "quantity,network,layer,seeds,value,low,high,n\npurity,clean,,all,0.5,,,3\n"
-    )
-    measured = table([record("purity", 0.5 / (1 + s), "clean", seed=s) for s in (0, 1)])
-    publish("synthetic", measured, "full", torch.device("cpu"), "two seeds")
-    rows = result_csv("synthetic").splitlines()
-    assert rows[1:] == ["purity,clean,,0,0.5", "purity,clean,,1,0.25"]

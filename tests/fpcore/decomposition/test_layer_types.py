@@ -282,7 +282,7 @@ def test_networks_that_do_not_match_are_named_by_layer_and_shapes():
         paired(one, wide)
     with pytest.raises(ValueError, match="ReLU has no layer with neurons"):
         paired(nn.ReLU(), nn.ReLU())
-    with pytest.raises(ValueError, match=r"model = int: give a torch.nn.Module"):
+    with pytest.raises(ValueError, match=r"model = 3: give a torch.nn.Module"):
         neurons(3)
     with pytest.raises(ValueError, match="weight of a LazyLinear has no values yet"):
         neurons(nn.Sequential(nn.LazyLinear(3)))

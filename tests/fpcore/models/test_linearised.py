@@ -109,7 +109,7 @@ def test_statistics_of_no_images_or_chunks_are_refused():
     net, x = ConvNet(1 / 8), torch.rand(4, 3, 32, 32)
     with pytest.raises(ValueError, match="chunk = 0: give a whole number of at least 1"):
         recalibrated(net, x, chunk=0)
-    with pytest.raises(ValueError, match="number of images = 0"):
+    with pytest.raises(ValueError, match=r"x is \(0, 3, 32, 32\): give one image"):
         recalibrated(net, x[:0])
     with pytest.raises(ValueError, match="x is not finite"):
         recalibrated(net, x / 0)

@@ -97,7 +97,7 @@ def test_a_pair_without_values_is_refused(name):
 
 def test_a_network_without_values_has_neurons_of_a_shape():
     assert neurons(network().to("meta")).shape("0") == (5, 4)
-    with pytest.raises(ValueError, match=r"layer 0 has no values \(device meta\)"):
+    with pytest.raises(ValueError, match=r"0.weight has no values \(device meta\)"):
         low_rank(network().to("meta"), 1, 0)
 
 

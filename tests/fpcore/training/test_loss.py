@@ -109,14 +109,13 @@ def test_what_is_no_loss_is_an_error(returned, says, data):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("every", [1, 4])
-def test_a_loss_that_is_not_finite_stops_the_run_within_the_interval(bad, every, data):
+def test_a_loss_that_is_not_finite_stops_the_run_in_its_step(bad, every, data):
     def breaking(model, x, y, ball):
         calls.append(1)
         return plain(model, x, y, ball) * (bad if len(calls) == 6 else 1)
 
     calls = []
-    at = {1: 6, 4: 8}[every]
-    with pytest.raises(FloatingPointError, match=f"at step {at}: give a smaller lr than 2.0"):
+    with pytest.raises(FloatingPointError, match=r"at step 6: give a smaller lr than 2\.0"):
         train(network(), data, QUICK, loss=breaking, every=every)
 
 

@@ -82,20 +82,36 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(data, tmp_path
             return (x * math.nan if step == self.at else x), y
 
     path = tmp_path / "c"
-    error = r"the loss is nan at step 8: the data hold numbers that are not finite"
+    error = r"the loss is nan at step 6: the data hold numbers that are not finite"
+    net, good = network(), network()
     with pytest.raises(FloatingPointError, match=error):
-        train(network(), Poisoned(data, 5), QUICK, every=4, checkpoint=path)
+        train(net, Poisoned(data, 5), QUICK, every=4, checkpoint=path)
+    with pytest.raises(Stopped):
+        train(good, Stopping(data, 5), QUICK, every=4)
+    assert same_state(net, good)  # the weights are those before the step that failed
     with safe_open(path, "pt") as file:
         assert file.metadata()["step"] == "4" and file.get_tensor("model.weight").isfinite().all()
 
 
 def test_a_step_size_that_is_too_large_is_named():
     images = Images(torch.rand(16, 3, 32, 32), torch.arange(16) % 10, "random")
-    advice = r"at step 4: give a smaller lr than 1e\+30"
+    advice = r"at step [12]: give a smaller lr than 1e\+30"  # in its step, not the next entry
     for radius in (0.0, 0.1):
         config = Training(steps=4, lr=1e30, batch=8, radius=radius)
         with pytest.raises(FloatingPointError, match=advice):
             train(ConvNet(1 / 16), images, config, every=4)
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_weights_as_they_were(data):
+    def steep(model, x, y, ball):
+        return model.weight.square().sum().sqrt()  # of no slope at 0
+
+    net, before = network(), network()
+    for one in (net, before):
+        torch.nn.init.zeros_(one.weight)
+    with pytest.raises(FloatingPointError, match="the gradient is not finite at step 1"):
+        train(net, data, QUICK, loss=steep)
+    assert same_state(net, before)
 
 
 @pytest.mark.parametrize("steps", [1, 2])
