@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from counting import count
 from hostile_calls import good_calls
 from hostile_inputs import cases, verdict
 
@@ -17,6 +18,7 @@ def test_the_good_calls_are_good(folder):
             good.call(**good.given)
 
 
+@pytest.mark.counted
 def test_a_wrong_argument_ends_in_a_right_result_or_in_one_error_of_ours(folder, monkeypatch):
     monkeypatch.delenv("FPCORE_DATA", raising=False)
     monkeypatch.chdir(folder)
@@ -29,4 +31,5 @@ def test_a_wrong_argument_ends_in_a_right_result_or_in_one_error_of_ours(folder,
     torch.set_rng_state(before)
     assert not failed, "\n".join(failed)
     assert tried >= 500
+    count("bad inputs", tried)
     assert not (folder / "written").exists()  # no code of a file was run
