@@ -89,13 +89,15 @@ class NetworkBatch(nn.Module):
         self.threshold: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        scaled = x.view(len(self.scale), -1, x.shape[1]) * self.scale[:, None, None]  # (g, n, d)
+        # A few samples, with which training tries a network, need not go round.
+        full = F.pad(x, (0, 0, 0, -len(x) % len(self.scale)))
+        scaled = full.view(len(self.scale), -1, x.shape[1]) * self.scale[:, None, None]  # (g, n, d)
         parts = []
         for w, one in zip(self.weights, scaled.split([len(w) for w in self.weights])):
             norm = w.detach().norm(dim=2, keepdim=True).clamp(min=1e-30)  # (networks, m, 1)
             u = one @ (w / norm).mT  # (networks, n, m)
             parts.append((F.softshrink(u, self.threshold.item()) @ norm).flatten())
-        return torch.cat(parts)
+        return torch.cat(parts)[: len(x)]
 
     def separate(self) -> list[TwoLayer]:
         """The networks one by one."""
