@@ -5,7 +5,6 @@ import torch
 from hostile_calls import good_calls
 from hostile_inputs import cases, verdict
 
-
 ELSEWHERE = ("autoattack", "load_cifar10")  # minutes, and data, for their own tests
 
 
