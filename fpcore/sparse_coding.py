@@ -38,6 +38,7 @@ class SparseCoding:
         device: str | torch.device = "cpu",
     ):
         self.d, self.k, self.margin, self.noise = check_sizes(d, k, margin, noise)
+        checks.fits_in_memory("d times d", d * d)  # the features; `theory.Sizes` has none
         self.seed, self.device = checks.whole("seed", seed), checks.resolve_device(device)
         rng = seeding.generator(seed, "features")
         q, r = torch.linalg.qr(torch.randn(d, d, generator=rng, dtype=torch.float64))
@@ -106,7 +107,7 @@ def check_sizes(d: int, k: int, margin: float, noise: float) -> tuple[int, int, 
     """
     checks.positive_int("d", d)
     checks.positive_int("k", k)
-    checks.fits_in_memory("d times d", d * d)
+    checks.fits_in_memory("d", d)
     if k > d:
         raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
     # <w*, z> has standard deviation 1: of a margin far in its tail (almost) nothing is left.

@@ -19,8 +19,8 @@ class Room:
 # Each room after those that it imports.
 ROOMS = {
     "fpcore: basics": Room(
-        "checks of what is passed in, random streams, the state of a training on disk",
-        ("fpcore.checks", "fpcore.seeding", "fpcore.checkpoint"),
+        "checks of what is passed in, named warnings, random streams, checkpoints",
+        ("fpcore.checks", "fpcore.alerts", "fpcore.seeding", "fpcore.checkpoint"),
     ),
     "fpcore: data": Room(
         "the sparse coding model, labelled images",
@@ -35,8 +35,15 @@ ROOMS = {
         ("fpcore.loading",),
     ),
     "fpcore: attacks": Room(
-        "FGM, PGD, AutoAttack: upper bounds on robust accuracy",
-        ("fpcore.ball", "fpcore.gradients", "fpcore.attacks", "fpcore.auto_attack"),
+        "FGM, PGD, AutoAttack: upper bounds on robust accuracy, and warnings where they are none",
+        (
+            "fpcore.ball",
+            "fpcore.gradients",
+            "fpcore.attacks",
+            "fpcore.extra_attacks",
+            "fpcore.evaluation",
+            "fpcore.auto_attack",
+        ),
     ),
     "fpcore: training": Room(
         "one loop, clean or adversarial, resumable",

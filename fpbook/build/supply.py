@@ -11,10 +11,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import fpcore
 from fpbook.build.chapters import BookError
 from fpbook.results.files import ROOT
 
@@ -54,11 +54,11 @@ def locked(root: Path = ROOT) -> list[Package]:
     Raises BookError for a package of requirements.lock without a hash.
     """
     found, lines = [], (root / PYTHON_LOCK).read_text().replace("\\\n", " ")
-    for name, version, rest in _LOCKED.findall(lines):
+    for name, pinned, rest in _LOCKED.findall(lines):
         hashes = tuple(("SHA-256", digest) for digest in _HASH.findall(rest))
         if not hashes:
             raise BookError(f"{PYTHON_LOCK}: {name} has no hash, make the file anew as it says")
-        found.append(Package("pypi", re.sub(r"[-_.]+", "-", name).lower(), version, hashes))
+        found.append(Package("pypi", re.sub(r"[-_.]+", "-", name).lower(), pinned, hashes))
     packages = json.loads((root / NPM_LOCK).read_text())["packages"]
     for place, package in packages.items():
         if place:  # "" is the book itself
@@ -76,7 +76,7 @@ def bill_of_materials(packages: Sequence[Package]) -> dict[str, Any]:
 
     Source: https://cyclonedx.org/docs/1.6/json
     """
-    book = {"type": "application", "name": "fpcore", "version": fpcore.__version__}
+    book = {"type": "application", "name": "fpcore", "version": version("fpcore")}
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",

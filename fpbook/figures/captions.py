@@ -114,12 +114,12 @@ def smallest_text(figure: Figure, width: float | None = None) -> float:
     `width` is that of the page in which it is shown, in pixels; None: as wide as it is. Raised and
     lowered marks of formulas are smaller, and not counted.
     """
-    sizes = [float(text.get_fontsize()) for text in texts(figure)]
+    sizes = [float(text.get_fontsize()) for text in written_texts(figure)]
     scale = 1.0 if width is None else min(1.0, width / (figure.get_figwidth() * PIXELS_PER_INCH))
     return min(sizes, default=0.0) / 72 * PIXELS_PER_INCH * scale
 
 
-def texts(figure: Figure) -> list[Text]:
+def written_texts(figure: Figure) -> list[Text]:
     """All that is written in the figure and seen."""
     hidden: set[int] = set()
     for axis in figure.axes:

@@ -139,7 +139,7 @@ def purity_and_removed(before: Features, after: Features, removed: Tensor) -> Fi
     return figure
 
 
-def accuracy_rows(summary: pd.DataFrame, networks: Mapping[str, str], radius: float) -> Figure:
+def robustness_bars(summary: pd.DataFrame, networks: Mapping[str, str], radius: float) -> Figure:
     """Clean, attacked and certified accuracy of many networks, a row each: {label: network}.
 
     summary   of the accuracies

@@ -42,7 +42,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class SliderPanel:
+class ExplorerPanel:
     """A panel: its title, axes and what is drawn.
 
     name:    of the panel, in the page
@@ -87,7 +87,7 @@ _MOVED = tuple(
 )
 _FEATURES = tuple(float(i) for i in range(STEMS))
 PANELS = (
-    SliderPanel(
+    ExplorerPanel(
         name="robust",
         title="robust accuracy, %",
         x=MEASURED_AT,
@@ -98,7 +98,7 @@ PANELS = (
         upright="reach",
         words="Robust accuracy over the radius of attacks, between certificates and attacks.",
     ),
-    SliderPanel(
+    ExplorerPanel(
         name="cosines",
         title="cosine of each live neuron with its clean self",
         x=tuple(-0.2 + 1.2 * i / COSINE_BINS for i in range(COSINE_BINS + 1)),
@@ -109,7 +109,7 @@ PANELS = (
         upright=EVEN_COSINE,
         words="Histogram of the cosines between neurons before and after the second stage.",
     ),
-    SliderPanel(
+    ExplorerPanel(
         name="moved",
         title="output when moved against u⋆",
         x=MOVED,
@@ -119,7 +119,7 @@ PANELS = (
         level=0.0,
         words="Outputs, relative to their median, as samples move along the dense direction.",
     ),
-    SliderPanel(
+    ExplorerPanel(
         name="before",
         title="a typical neuron, clean",
         x=_FEATURES,
@@ -129,7 +129,7 @@ PANELS = (
         level=0.0,
         words="A clean neuron in the basis of the features: a spike over a floor of many.",
     ),
-    SliderPanel(
+    ExplorerPanel(
         name="after",
         title="the same neuron after FGM training",
         x=_FEATURES,
@@ -152,7 +152,7 @@ FACTS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def place_measured(measured: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
+def numbers_at(measured: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of one position of the sliders: {"linear", "clean", "second"}.
 
     measured  {"d-k-margin-threshold": what `measure_group` returns}
@@ -217,7 +217,7 @@ def draw_panels(found: Mapping[str, Any], reach: float) -> Figure:
 
 
 def _draw(
-    axis: Axes, panel: SliderPanel, curve: Curve, found: Mapping[str, Any], color: str
+    axis: Axes, panel: ExplorerPanel, curve: Curve, found: Mapping[str, Any], color: str
 ) -> None:
     """Draw one curve of a panel."""
     rows = [curve.scale * np.array(numbers(found, path)) for path in curve.of.split(" ")]

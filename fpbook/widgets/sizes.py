@@ -12,7 +12,7 @@ import torch
 from ipywidgets import HTML, Layout, VBox
 
 from fpbook.figures.captions import captioned
-from fpbook.figures.panels import FACTS, PANELS, draw_panels, facts, place_measured
+from fpbook.figures.panels import FACTS, PANELS, draw_panels, facts, numbers_at
 from fpbook.synthetic.explorer_data import Sliders, measure_group, slider_experiment
 from fpbook.widgets.controls import Latest, heartbeat, number_input
 
@@ -61,8 +61,8 @@ def sizes_page(
     }
     for group in sliders.groups:
         sized = dict(zip(("d", "k", "margin", "threshold"), group))
-        place_measured(measured, place | sized)
-    found = place_measured(measured, place)
+        numbers_at(measured, place | sized)
+    found = numbers_at(measured, place)
     where = ", ".join(f"{WORDS[name][0]} = {value:g}" for name, value in place.items())
     said = "; ".join(f"{label}: {words}" for label, words in facts(found).items())
     fallback = captioned(
@@ -168,7 +168,7 @@ class LiveExplorer(VBox):
         check()
         name = f"{base.d:g}-{base.k:g}-{base.margin:g}-{base.last_threshold:g}"
         sizes = {"d": base.d, "k": base.k, "margin": base.margin, "threshold": base.last_threshold}
-        found = place_measured({name: group}, {**place, **sizes})
+        found = numbers_at({name: group}, {**place, **sizes})
         figure = draw_panels(found, reach)
         caption = f"One network, trained now; seed {self._seed}."
         shown = captioned(figure, caption, " ".join(panel.words for panel in PANELS))

@@ -3,7 +3,6 @@ import torch
 from matplotlib.colors import to_hex
 
 from fpbook.figures.mechanism import (
-    accuracy_rows,
     certified_radii,
     corners_in_reach,
     lottery,
@@ -12,6 +11,7 @@ from fpbook.figures.mechanism import (
     pulled_to,
     purity_and_removed,
     removal,
+    robustness_bars,
     three_neurons,
     two_bases,
     window,
@@ -89,7 +89,7 @@ def test_a_row_shows_what_a_network_is_and_what_is_open_between_its_bounds():
         for n, f in (("a", 1), ("b", 0.5))
         for kind, value in kinds.items()
     ]
-    (axis,) = accuracy_rows(summarise(table(rows)), {"A": "a", "B": "b"}, 0.2).axes
+    (axis,) = robustness_bars(summarise(table(rows)), {"A": "a", "B": "b"}, 0.2).axes
     span, *dots = axis.collections
     assert [line[:, 0].tolist() for line in span.get_segments()] == [[0.25, 0.5], [0.125, 0.25]]
     found = [one.get_offsets().tolist() for one in dots]

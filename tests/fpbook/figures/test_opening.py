@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fpbook.figures import opening
+from fpbook.results import claims
 from fpbook.results.files import ROOT
 from fpbook.synthetic.protocol import run_synthetic
 
@@ -43,3 +44,26 @@ def test_the_published_neuron_is_one_of_the_published_size_and_obeys_the_inequal
     parts = opening.published_neuron()
     assert len(parts["clean"]) == 1536
     assert parts["purified"].norm() > parts["residual"].norm()
+
+
+def test_the_opening_page_says_what_was_never_published(results):
+    results.mkdir()
+    texts = opening.opening_numbers()
+    assert {texts[name] for name in opening.PUBLISHED_SHARES} == {"(not yet measured)"}
+    assert texts["one_in_full"] == "80" and texts["margin"] == "2.5"
+    assert "No neuron is published" in opening.opening_picture().data
+
+
+def test_each_claim_that_fails_or_is_undecided_is_named_with_a_link_to_its_card(monkeypatch):
+    monkeypatch.setenv("FPCORE_RESULTS", str(ROOT / "results"))
+    text = opening.missed_claims()
+    missed = [entry for entry in claims() if entry.verdict in ("fails", "undecided")]
+    assert missed and text.count("claims.html#") == len(missed)
+    for entry in missed:
+        assert f'"claims.html#{entry.claim.id}">{entry.claim.id}</a> {entry.verdict}:' in text
+
+
+def test_the_picture_has_a_caption_of_its_size(monkeypatch):
+    monkeypatch.setenv("FPCORE_RESULTS", str(ROOT / "results"))
+    shown = opening.opening_picture()
+    assert "1,536 true features" in shown.caption and shown.smallest_text >= 9

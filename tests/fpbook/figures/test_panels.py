@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from fpbook.figures.panels import FACTS, PANELS, draw_panels, facts, numbers, place_measured
+from fpbook.figures.panels import FACTS, PANELS, draw_panels, facts, numbers, numbers_at
 from fpbook.figures.style import NETWORK_COLORS
 from fpbook.results.files import ROOT
 from fpbook.synthetic.explorer_data import published_sliders
@@ -17,7 +17,7 @@ def groups():
 
 
 def test_every_panel_finds_its_numbers_and_they_fit_its_abscissae(groups):
-    found = place_measured(groups, PLACE)
+    found = numbers_at(groups, PLACE)
     for panel in PANELS:
         for curve in panel.curves:
             for path in curve.of.split():
@@ -29,7 +29,7 @@ def test_every_panel_finds_its_numbers_and_they_fit_its_abscissae(groups):
 
 def test_panels_are_drawn_with_the_control_named_at_radius_zero(groups):
     trained, control = (
-        draw_panels(place_measured(groups, PLACE | {"reach": reach}), reach) for reach in (0.3, 0.0)
+        draw_panels(numbers_at(groups, PLACE | {"reach": reach}), reach) for reach in (0.3, 0.0)
     )
     titles = [{axis.get_title() for axis in figure.axes} for figure in (trained, control)]
     assert "the same neuron after FGM training" in titles[0]
@@ -39,13 +39,13 @@ def test_panels_are_drawn_with_the_control_named_at_radius_zero(groups):
 
 def test_a_position_without_a_network_is_refused(groups):
     with pytest.raises(ValueError, match="no network"):
-        place_measured(groups, PLACE | {"reach": 0.31})
+        numbers_at(groups, PLACE | {"reach": 0.31})
     with pytest.raises(ValueError, match="no network"):
-        place_measured(groups, PLACE | {"d": 301})
+        numbers_at(groups, PLACE | {"d": 301})
 
 
 def test_shares_of_cosines_add_up_to_all_live_neurons(groups):
-    assert sum(place_measured(groups, PLACE)["second"]["cosines"]) == pytest.approx(100)
+    assert sum(numbers_at(groups, PLACE)["second"]["cosines"]) == pytest.approx(100)
 
 
 def test_the_page_has_the_colours_of_the_networks():

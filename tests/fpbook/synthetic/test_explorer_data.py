@@ -9,7 +9,7 @@ from fpbook.results import explorers
 from fpbook.results.files import DamagedError
 from fpbook.synthetic import explorer_data as module
 from fpbook.synthetic.explorer_data import (
-    BINS,
+    COSINE_BINS,
     MEASURED_AT,
     MOVED,
     STEMS,
@@ -60,7 +60,7 @@ def test_a_group_has_every_network_with_certificates_below_attacks(group):
 
 def test_neurons_are_counted_and_the_typical_one_begins_with_its_own_feature(group):
     for network in group["trained"]["2"].values():
-        assert sum(network["cosines"]) == network["live"] and len(network["cosines"]) == BINS
+        assert sum(network["cosines"]) == network["live"] and len(network["cosines"]) == COSINE_BINS
         before, after = network["neuron"]
         assert len(before) == len(after) == STEMS
         assert after[0] == max(map(abs, after))
