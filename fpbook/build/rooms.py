@@ -20,7 +20,7 @@ class Room:
 ROOMS = {
     "fpcore: basics": Room(
         "checks of what is passed in, random streams, the state of a training on disk",
-        ("fpcore.checks", "fpcore.seeding", "fpcore.checkpoint"),
+        ("fpcore.checks", "fpcore.alerts", "fpcore.seeding", "fpcore.checkpoint"),
     ),
     "fpcore: data": Room(
         "the sparse coding model, labelled images",
@@ -36,7 +36,14 @@ ROOMS = {
     ),
     "fpcore: attacks": Room(
         "FGM, PGD, AutoAttack: upper bounds on robust accuracy",
-        ("fpcore.ball", "fpcore.gradients", "fpcore.attacks", "fpcore.auto_attack"),
+        (
+            "fpcore.ball",
+            "fpcore.gradients",
+            "fpcore.extra_attacks",
+            "fpcore.attacks",
+            "fpcore.auto_attack",
+            "fpcore.evaluation",
+        ),
     ),
     "fpcore: training": Room(
         "one loop, clean or adversarial, resumable",
