@@ -20,8 +20,9 @@ from fpcore.training import Training, train
 
 DATA = SparseCoding(32, 4, margin=1.0, seed=2)
 # 17 samples: the two parts of a batch differ in size.
-CONFIG = dataclasses.replace(HARD, steps=8, batch=17)
-PLAIN = Training(steps=6, batch=16, radius=0.1, seed=1)
+# In bfloat16 the rows of a part are not rounded as those of the whole are.
+CONFIG = dataclasses.replace(HARD, steps=8, batch=17, precision="float32")
+PLAIN = Training(steps=6, batch=16, radius=0.1, seed=1, precision="float32")
 
 
 def twice(model, x, y, ball):
@@ -73,7 +74,7 @@ def runs(wrap, seed, folder, rank=0, count=1):
     histories["loss"] = train(made["loss"], DATA, PLAIN, optimizer=ADAMW, loss=twice)
     histories["not wrapped"] = train(made["not wrapped"], DATA, CONFIG, **note)
     histories["list"] = train(made["list"], parts(rank, count), PLAIN, optimizer=ADAMW)
-    still = Training(steps=4, lr=0.1, batch=16, radius=0.1)
+    still = Training(steps=4, lr=0.1, batch=16, radius=0.1, precision="float32")
     histories["batch norm"] = train(made["batch norm"], Classes(), still)
     return made, histories
 
