@@ -68,7 +68,7 @@ class Ball:
             direction = grad.sign()
         else:
             grad = grad / _column(_power_of_two(grad), grad)
-            direction = grad / _column(_positive(self.size(grad)), grad)
+            direction = grad / _column(_positive(grad.flatten(1).norm(dim=1)), grad)
         return direction.masked_fill(_column(~finite_rows(grad), grad), 0)
 
     def random(self, x: Tensor, rng: torch.Generator | None) -> Tensor:

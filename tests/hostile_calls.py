@@ -166,7 +166,7 @@ def _matrices():
     wrong_u = {"u_star": "matrix"}
     yield Good(
         "features of u",
-        lambda u_star: fp.features(w, m, u_star),
+        lambda u_star: fp.features(w, m, m[0] if u_star is m else u_star),
         {"u_star": m},
         wrong_u,
         frozenset({"one row"}),
@@ -184,10 +184,17 @@ def _matrices():
     given = {"dictionary": w, "rows": other, "atoms": 2}
     kinds = {"dictionary": "matrix", "rows": "matrix", "atoms": "count"}
     yield Good("coding_error", decomposition.coding_error, given, kinds)
-    spectrum = {"spectrum": torch.rand(1, 5)}
+    one_row = torch.rand(1, 5)
+    spectrum = {"spectrum": one_row}
     of_row = frozenset({"deep", "narrow", "one row", "no axis"})
     yield Good(
-        "effective_rank", decomposition.effective_rank, spectrum, {"spectrum": "matrix"}, of_row
+        "effective_rank",
+        lambda spectrum: decomposition.effective_rank(
+            spectrum[0] if spectrum is one_row else spectrum
+        ),
+        spectrum,
+        {"spectrum": "matrix"},
+        of_row,
     )
 
 
@@ -279,7 +286,9 @@ def _data(folder):
     kinds = {"folder": "path", "train_images": "count", "test_images": "count"}
     kinds["device"] = "device"
     yield Good("load_cifar10", fp.load_cifar10, given, kinds)
-    given = {"spec": folder, "count": 2}
+    tensors = folder / "tensors.pt"
+    torch.save({"x": x, "y": y}, tensors)
+    given = {"spec": tensors, "count": 2}
     kinds = {"spec": "path", "count": "count", "classes": "count", "size": "count"}
     yield Good("load_images", load_images, given, kinds)
     weights = folder / "weights.pt"
@@ -287,7 +296,7 @@ def _data(folder):
     given = {"path": weights, "arch": "fpcore:ConvNet:0.0625"}
     kinds = {"path": "path", "arch": "choice"}
     yield Good("load_network", fp.load_network, given, kinds)
-    yield Good("read_weights", read_weights, {"path": folder}, {"path": "path"})
+    yield Good("read_weights", read_weights, {"path": weights}, {"path": "path"})
     yield Good(
         "labelled", labelled, {"images": (x, y), "count": 2}, {"images": "ball", "count": "count"}
     )

@@ -44,7 +44,7 @@ PUBLISHED_SHARES = {  # {name on the page: (result, quantity, network)}
 }
 SAID = {  # {verdict: what so many claims do}
     "holds": "hold",
-    MILD: "hold mildly (a network that was never attacked, or a random one, passes the same test)",
+    MILD: "hold mildly (a stand-in, such as the control or a random network, passes the same test)",
     "undecided": "are undecided",
     "fails": "fail",
     "not yet measured": "are not yet measured",

@@ -53,7 +53,7 @@ def run_in(experiment: SyntheticExperiment, seed: int, precision: str) -> Synthe
 
     The networks come out in float32, so that all are measured alike. Nothing is read or kept.
     """
-    checks.choice("precision", precision, [name for name, _ in ARITHMETICS])
+    checks.choice("precision", precision, ("float64", "float32", "bfloat16"))
     double = precision == "float64"
     data, init = experiment.data(seed, CPU), experiment.network(seed, CPU)
     networks, histories = {"init": init}, {}
@@ -117,7 +117,7 @@ def certificates_attacked(run: SyntheticRun, restarts: int = 2) -> list[dict[str
 def run_all(
     experiment: SyntheticExperiment,
     seeds: Iterable[int],
-    arithmetics: Sequence[tuple[str, int]] = ARITHMETICS,
+    arithmetics: Sequence[tuple[str, int]],
 ) -> pd.DataFrame:
     """All seeds in all arithmetics, each kept in the cache once it is measured: a table.
 
@@ -140,8 +140,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--publish", action="store_true", help="write results/numerics.json")
     given = parser.parse_args(arguments)
     experiment = SYNTHETIC["quick"]
-    measured = run_all(experiment, range(checks.positive_int("seeds", given.seeds)))
-    setting = f"d = {experiment.d}, k = {experiment.k}, {given.seeds} seeds, 4 arithmetics"
+    seeds = range(checks.positive_int("seeds", given.seeds))
+    measured = run_all(experiment, seeds, ARITHMETICS)
+    kinds = f"{len(ARITHMETICS)} arithmetics"
+    setting = f"d = {experiment.d}, k = {experiment.k}, {len(seeds)} seeds, {kinds}"
     publish(NAME, measured, "full" if given.publish else "quick", CPU, setting)
     total, differing = conclusions(measured)
     print(arithmetics_table(measured))

@@ -43,6 +43,8 @@ def load_images(
     Raises FileNotFoundError, or ValueError that names the file and the fix.
     """
     checks.positive_int("count", count)
+    if classes is not None:
+        checks.positive_int("classes", classes)
     if size is not None:
         checks.positive_int("size", size)
     data = _read(str(checks.path("spec", spec) and spec), count, size)

@@ -6,6 +6,8 @@ from counting import count
 from hostile_calls import good_calls
 from hostile_inputs import cases, verdict
 
+ELSEWHERE = ("autoattack", "load_cifar10")  # minutes, and data, for their own tests
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -14,7 +16,7 @@ def folder(tmp_path_factory):
 
 def test_the_good_calls_are_good(folder):
     for good in good_calls(folder):
-        if good.given and good.name != "autoattack":  # tested alone, it takes its time
+        if good.given and good.name not in ELSEWHERE:
             good.call(**good.given)
 
 

@@ -57,7 +57,7 @@ def test_which_data_are_kept_is_said():
 def test_the_verdicts_are_counted_mild_ones_apart():
     ledger = claims()
     count = verdict_counts(ledger)
-    mild = "hold mildly (a network that was never attacked, or a random one, passes the same test)"
+    mild = "hold mildly (a stand-in, such as the control or a random network, passes the same test)"
     said = (
         f"Of {len(ledger)} claims {count['holds']} hold, {count[MILD]} {mild}, "
         f"{count['undecided']} are undecided and {count['fails']} fail."

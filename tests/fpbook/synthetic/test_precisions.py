@@ -11,7 +11,7 @@ from fpbook.synthetic.precisions import measure_in, run_in, threads
 def test_arithmetics_train_alike_but_for_rounding(tiny):
     found = {name: run_in(tiny, 0, name) for name in ("float64", "float32", "bfloat16")}
     exact = found["float64"].purified.weight
-    for name, tolerance in (("float32", 1e-4), ("bfloat16", 0.1)):
+    for name, tolerance in (("float32", 1e-4), ("bfloat16", 0.3)):
         net = found[name].purified
         assert net.weight.dtype == torch.float32 and not torch.equal(net.weight, exact)
         assert (net.weight - exact).norm() < tolerance * exact.norm()
