@@ -6,6 +6,7 @@ error, and nothing is counted. `make test-all` runs it after everything else.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -98,7 +99,11 @@ def trust_records(counts: Mapping[str, int], trials: int = TRIALS) -> list[dict[
         record("tried", float(many.alone), check="bounded figures of a single value"),
         record("tried", float(many.decided), check="claims that hold or fail"),
         record("expected_wrong", many.expected),
-        *(record("adjusted_chance", chance, check=name) for name, chance in many.holding),
+        *(
+            record("adjusted_chance", chance, check=name)
+            for name, chance in many.holding
+            if math.isfinite(chance)
+        ),
     ]
 
 
