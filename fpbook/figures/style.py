@@ -26,8 +26,6 @@ NETWORK_COLORS = {
     "scratch": "#E69F00",
 }
 # Beside its colour each network has a marker and dashes: told apart in grey print too.
-NETWORK_MARKERS = {"init": "^", "clean": "s", "purified": "o", "control": "D", "scratch": "v"}
-NETWORK_DASHES = {"init": ":", "clean": "--", "purified": "-", "control": "-.", "scratch": "-"}
 INIT = NETWORK_COLORS["init"]
 CLEAN = NETWORK_COLORS["clean"]
 PURIFIED = NETWORK_COLORS["purified"]
@@ -86,17 +84,6 @@ def style() -> None:
         text = shell.display_formatter.formatters["text/plain"]
         text.for_type(Figure, lambda figure, printer, cycle: printer.text(describe(figure)))
     plt.rcParams.update(DEFAULTS)
-
-
-def network_look(name: str, marked: bool = True) -> dict[str, Any]:
-    """How the line of a network is drawn, for matplotlib's `plot`, wherever it is drawn.
-
-    name    "init", "clean", "purified", "control" or "scratch"; ValueError for another
-    marked  with a marker at each point
-    """
-    checks.choice("network", name, NETWORK_COLORS)
-    look = {"color": NETWORK_COLORS[name], "linestyle": NETWORK_DASHES[name]}
-    return look | ({"marker": NETWORK_MARKERS[name], "markersize": 3.5} if marked else {})
 
 
 def describe(figure: Figure) -> str:

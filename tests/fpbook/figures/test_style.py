@@ -48,14 +48,6 @@ def test_every_network_has_one_colour_of_its_own():
     assert len({*names.values(), style.DENSE}) == len(names) + 1
 
 
-def test_networks_differ_in_more_than_colour():
-    looks = [style.network_look(name) for name in NETWORK_COLORS]
-    assert len({(look["linestyle"], look["marker"]) for look in looks}) == len(looks)
-    assert "marker" not in style.network_look("clean", marked=False)
-    with pytest.raises(ValueError, match="network"):
-        style.network_look("nobody")
-
-
 def test_the_reach_of_a_mean_is_to_the_ends_of_its_interval_or_none():
     numbers = [
         Interval(value=0.5, low=0.3, high=0.6, n=3),
