@@ -252,7 +252,8 @@ def shown_sliders(seed: int, device: str) -> tuple[Sliders, dict[str, Any], dict
 
 def main(arguments: list[str]) -> None:
     """The command `explorer`: measure what is missing, and publish."""
-    parser = argparse.ArgumentParser(prog="python -m fpbook explorer", description=__doc__)
+    what = "Train and measure the networks behind the explorer of sizes; a stopped run goes on."
+    parser = argparse.ArgumentParser(prog="python -m fpbook explorer", description=what)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     for name, values in asdict(Sliders()).items():

@@ -165,7 +165,8 @@ def frames_page(content: Mapping[str, Any]) -> Page:
 
 def main(arguments: list[str]) -> None:
     """The command `frames`: attack test images with the published networks, and publish."""
-    parser = argparse.ArgumentParser(prog="python -m fpbook frames", description=__doc__)
+    what = "Make the pictures and numbers behind the explorer of images."
+    parser = argparse.ArgumentParser(prog="python -m fpbook frames", description=what)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     device = checks.resolve_device(parser.parse_args(arguments).device)
     _, test = open_cifar10(CIFAR["quick"], device)
