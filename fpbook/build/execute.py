@@ -26,6 +26,7 @@ from fpbook.build.chapters import (
     hand_down_folders,
     read_chapter,
 )
+from fpbook.build.lanes import lanes_of, share_threads, side_by_side
 from fpbook.build.validate import CELL_TIMEOUT
 from fpbook.figures.style import PROFILES
 from fpbook.results.checksums import CONTENT, is_sealed, sealed
@@ -88,13 +89,14 @@ def _results(notebook: Path) -> str:
 
 
 def execute(
-    parameters: dict[str, Any], only: list[str] | None = None, root: Path = ROOT
+    parameters: dict[str, Any], only: list[str] | None = None, root: Path = ROOT, lane: int = 0
 ) -> list[Path]:
     """Execute the chapters whose inputs changed; return all executed notebooks.
 
     Each is written under a temporary name and moved into place when it is complete, so a run killed
     at any moment leaves old notebooks or new ones, never a part of one. Of two runs at once, one
-    waits while the other executes a chapter, and then finds it unchanged.
+    waits while the other executes a chapter, and then finds it unchanged. `lane` is the line of its
+    progress bar, of several that run at once.
     """
     notebooks = chosen(only, root)
     try:
@@ -107,7 +109,7 @@ def execute(
         check_parameters(notebook, parameters)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     outputs = []
-    with tqdm(notebooks, desc="book", unit="chapter") as bar:
+    with tqdm(notebooks, desc="book", unit="chapter", position=lane) as bar:
         for notebook in bar:
             output = executed(notebook, parameters["profile"], root)
             outputs.append(output)
@@ -165,6 +167,7 @@ def _run(notebook: Path, partial: Path, parameters: dict[str, Any]) -> NotebookN
             parameters,
             kernel_name=KERNEL["name"],
             cwd=str(notebook.parent),
+            progress_bar=False,  # the book's own bar names the chapter
             execution_timeout=CELL_TIMEOUT,
         )
     except papermill.PapermillExecutionError as error:
@@ -208,8 +211,19 @@ def main(arguments: list[str]) -> None:
         metavar=("NAME", "VALUE"),
         help="a further parameter of the chapters",
     )
+    parser.add_argument("--lane", type=int, help=argparse.SUPPRESS)  # one of several, at once
     options = parser.parse_args(arguments)
     parameters = {"profile": options.profile, "device": options.device, "seed": options.seed}
     parameters |= {name: _parsed(name, value) for name, value in options.p}
     hand_down_folders()
-    execute(parameters, options.only)
+    share_threads()
+    lanes = [] if options.lane is not None else lanes_of(chosen(options.only))
+    if len(lanes) > 1:
+        side_by_side(
+            [
+                ["execute", *arguments, "--lane", f"{i}", "--only", *(path.stem for path in lane)]
+                for i, lane in enumerate(lanes)
+            ]
+        )
+    else:
+        execute(parameters, options.only, lane=options.lane or 0)

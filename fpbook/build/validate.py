@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 
 from fpbook.build.chapters import BookError, chosen, executed, hand_down_folders
+from fpbook.build.lanes import LANES, share_threads
 from fpbook.figures.style import PROFILES
 from fpcore import checks
 
@@ -47,7 +48,8 @@ def validate(notebooks: list[Path]) -> None:
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     no_settings = ["-c", os.devnull, "--rootdir", str(notebooks[0].parent)]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", str(CELL_TIMEOUT)]
-    if subprocess.run([*pytest, *no_settings, *nbval, *map(str, notebooks)]).returncode:
+    lanes = ["-n", str(min(LANES, len(notebooks))), "--dist", "loadfile"]
+    if subprocess.run([*pytest, *no_settings, *nbval, *lanes, *map(str, notebooks)]).returncode:
         raise BookError("a replayed notebook differs from the executed one: see above")
 
 
@@ -59,4 +61,5 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     checks.choice("profile", options.profile, PROFILES)
     hand_down_folders()
+    share_threads()
     validate([executed(n, options.profile) for n in chosen(options.only)])

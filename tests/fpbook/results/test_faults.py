@@ -249,7 +249,7 @@ def test_the_repositorys_results_are_what_their_checksums_say(monkeypatch, capsy
     monkeypatch.delenv("FPCORE_RESULTS", raising=False)
     monkeypatch.setattr("fpbook.results.verify.data_files", list)
     main([])
-    count = len([p for p in (ROOT / "results").iterdir() if p.suffix in (".json", *BINARY)])
+    count = len([p for p in (ROOT / "results").rglob("*") if p.suffix in (".json", *BINARY)])
     assert capsys.readouterr().out == f"{count} published files are sound\n" and count > 20
 
 

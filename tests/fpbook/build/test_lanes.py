@@ -1,0 +1,38 @@
+"""Two lanes: which chapters are in which, whose threads are whose, what a failure says."""
+
+import os
+
+import pytest
+
+from fpbook.build import chapters, lanes
+from fpbook.build.chapters import BookError
+
+
+def test_chapters_on_images_are_in_a_lane_of_their_own_and_none_is_lost():
+    book = chapters.chapters()
+    others, images = lanes.lanes_of(book)
+    assert sorted([*others, *images]) == sorted(book)
+    assert {path.stem for path in images} >= {"cifar10", "cifar10-layers", "your-own-networks"}
+    assert {path.stem for path in others} >= {"sparse-coding", "adversarial-training", "scaling"}
+    assert others == [path for path in book if path in others]  # in the book's order
+
+
+def test_chapters_of_one_kind_are_one_lane():
+    book = [path for path in chapters.chapters() if path.stem in ("sparse-coding", "scaling")]
+    assert lanes.lanes_of(book) == [book]
+
+
+def test_a_lane_has_its_share_of_the_cores_unless_told(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    lanes.share_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    lanes.share_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "5"
+
+
+def test_a_lane_that_fails_is_named_when_the_others_have_ended():
+    with pytest.raises(BookError, match="nonsense") as caught:
+        lanes.side_by_side([["sbom", "--help"], ["nonsense"]])
+    assert "sbom" not in str(caught.value)
