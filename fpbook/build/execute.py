@@ -26,7 +26,7 @@ from fpbook.build.chapters import (
     hand_down_folders,
     read_chapter,
 )
-from fpbook.build.lanes import lanes_of, share_threads, side_by_side
+from fpbook.build.lanes import lanes_of, run_at_once, share_threads
 from fpbook.build.validate import CELL_TIMEOUT
 from fpbook.figures.style import PROFILES
 from fpbook.results.checksums import CONTENT, is_sealed, sealed
@@ -219,7 +219,7 @@ def main(arguments: list[str]) -> None:
     share_threads()
     lanes = [] if options.lane is not None else lanes_of(chosen(options.only))
     if len(lanes) > 1:
-        side_by_side(
+        run_at_once(
             [
                 ["execute", *arguments, "--lane", f"{i}", "--only", *(path.stem for path in lane)]
                 for i, lane in enumerate(lanes)

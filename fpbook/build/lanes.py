@@ -34,7 +34,7 @@ def _on_images(notebook: Path) -> bool:
     return any("fpbook.cifar10" in cell.source for cell in cells if cell.cell_type == "code")
 
 
-def side_by_side(commands: Sequence[Sequence[str]]) -> None:
+def run_at_once(commands: Sequence[Sequence[str]]) -> None:
     """Run commands `python -m fpbook ...` at once; BookError if one fails, when all have ended.
 
     commands: their arguments, a list for each

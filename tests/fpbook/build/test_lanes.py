@@ -34,5 +34,5 @@ def test_a_lane_has_its_share_of_the_cores_unless_told(monkeypatch):
 
 def test_a_lane_that_fails_is_named_when_the_others_have_ended():
     with pytest.raises(BookError, match="nonsense") as caught:
-        lanes.side_by_side([["sbom", "--help"], ["nonsense"]])
+        lanes.run_at_once([["sbom", "--help"], ["nonsense"]])
     assert "sbom" not in str(caught.value)
