@@ -1,6 +1,6 @@
 """A sweep killed at random moments ends with what an undisturbed one finds, to the last bit.
 
-FPCORE_FAULTS=200 kills 200 of its processes, rather than 20.
+FPCORE_FAULTS=200 kills 200 of its processes, rather than 5.
 """
 
 import os
@@ -12,7 +12,7 @@ import torch
 from counting import count
 from killed import CONTEXT, sweep
 
-KILLS = int(os.environ.get("FPCORE_FAULTS", "20"))
+KILLS = int(os.environ.get("FPCORE_FAULTS", "5"))
 pytestmark = [
     pytest.mark.counted,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are started by forking"),
