@@ -20,18 +20,21 @@ def share_threads() -> None:
 
 
 def lanes_of(notebooks: Sequence[Path]) -> list[list[Path]]:
-    """The chapters whose trainings do not depend on each other: those on images, and the others.
+    """Chapters in two lanes whose trainings do not depend on each other.
 
     notebooks: chapters, in the order of the book, which each lane keeps
+
+    What several chapters need is trained once: those that call `run_synthetic` share its trainings,
+    and those on images theirs, so each kind is in one lane. The rest goes with the images.
     """
-    images = [notebook for notebook in notebooks if _on_images(notebook)]
-    others = [notebook for notebook in notebooks if notebook not in images]
-    return [lane for lane in (others, images) if lane]
+    synthetic = [notebook for notebook in notebooks if _has_synthetic_runs(notebook)]
+    others = [notebook for notebook in notebooks if notebook not in synthetic]
+    return [lane for lane in (synthetic, others) if lane]
 
 
-def _on_images(notebook: Path) -> bool:
+def _has_synthetic_runs(notebook: Path) -> bool:
     cells = read_chapter(notebook).cells
-    return any("fpbook.cifar10" in cell.source for cell in cells if cell.cell_type == "code")
+    return any("run_synthetic" in cell.source for cell in cells if cell.cell_type == "code")
 
 
 def run_at_once(commands: Sequence[Sequence[str]]) -> None:
