@@ -146,12 +146,12 @@ def moved(net: TwoLayer, run: SyntheticRun, x: Tensor, y: Tensor) -> list[list[i
 def compare_neurons(run: SyntheticRun) -> dict[str, Any]:
     """The live neurons before and after the second stage, and the typical one whole.
 
-    cosines   counts of cos(w_i, w_i') in COSINE_BINS bins from -0.2 to 1
-    live      how many neurons are live after the second stage
-    principle percent of them with cos > 1/sqrt(2), the principle P1
-    median    of the cosines, in hundredths
-    neuron    the one with the median cosine; before and after, in the basis of STEMS features in
-              hundredths of its length
+    cosines    counts of cos(w_i, w_i') in COSINE_BINS bins from -0.2 to 1
+    live       how many neurons are live after the second stage
+    principle  percent of them with cos > 1/sqrt(2), the principle P1
+    median     of the cosines, in hundredths
+    neuron     the one with the median cosine; before and after, in the basis of STEMS features in
+               hundredths of its length
     """
     w, after = run.clean.weight.detach(), run.purified.weight.detach()
     alive = live(run.purified).nonzero().flatten()
