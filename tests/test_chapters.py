@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import nbformat
@@ -74,6 +75,13 @@ def test_what_is_committed_is_what_the_hook_leaves_of_a_notebook_that_was_run(tm
     subprocess.run([Path(sys.executable).with_name("nbstripout"), *options, *copies], check=True)
     for path, copy in zip(book.chapters(), copies):
         assert nbformat.read(copy, 4) == nbformat.read(path, 4), path.name
+
+
+def test_no_folder_of_tests_is_passed_over(pytestconfig):
+    passed_over = pytestconfig.getini("norecursedirs")
+    for path in (book.ROOT / "tests").rglob("test_*.py"):
+        folders = path.relative_to(book.ROOT).parts[:-1]
+        assert not any(fnmatch(name, one) for name in folders for one in passed_over), path
 
 
 def test_workflows_run_what_the_makefile_and_continuous_integration_run():

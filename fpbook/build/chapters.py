@@ -1,6 +1,8 @@
 """The chapters of the book: which there are, where their executed copies lie, what they declare."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,13 @@ def hand_down_folders() -> None:
     os.environ["FPCORE_RESULTS"] = str(folder())
     if named := os.environ.get("FPCORE_DATA"):
         os.environ["FPCORE_DATA"] = str(resolved(named))
+
+
+def hand_down_fonts(root: Path = ROOT) -> None:
+    """Let kernels use a list of fonts made here, now: a list that lacks some changes formulas.
+
+    matplotlib keeps one list for all environments of a user; a prime of another font is a zero.
+    """
+    os.environ["MPLCONFIGDIR"] = str(root / "_build" / "matplotlib")
+    listing = "import matplotlib.font_manager"  # which waits for nobody's first figure
+    subprocess.run([sys.executable, "-c", listing], check=True, stderr=subprocess.DEVNULL)

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import re
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from fpbook.build.chapters import (
     chosen,
     executed,
     hand_down_folders,
+    hand_down_fonts,
     read_chapter,
 )
 from fpbook.build.lanes import lanes_of, run_at_once, share_threads
@@ -140,6 +142,7 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     partial = output.with_name(f".partial-{output.name}")
     started = time.monotonic()
     result = _run(notebook, partial, parameters)
+    _check_letters(notebook, result)
     seconds = round(time.monotonic() - started, 1)
     device = checks.resolve_device(parameters["device"])
     result.metadata["fpcore"] = {
@@ -155,6 +158,16 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
             cell.metadata.tags = [*cell.metadata.tags, "remove-cell"]
     write_atomically(output, sealed(nbformat.writes(result).encode()))
     partial.unlink()
+
+
+def _check_letters(notebook: Path, result: NotebookNode) -> None:
+    """Raise BookError if a figure lacks letters: matplotlib puts others in their place."""
+    for cell in result.cells:
+        for output in cell.get("outputs", []):
+            told = "".join(output.get("text", "")) if output.output_type == "stream" else ""
+            if found := re.search(r"findfont: .*|.*missing from font.*", told):
+                advice = "install matplotlib anew, with its fonts: pip install --force-reinstall"
+                raise BookError(f"{notebook}: {found.group().strip()}; {advice} matplotlib")
 
 
 def _run(notebook: Path, partial: Path, parameters: dict[str, Any]) -> NotebookNode:
@@ -216,6 +229,7 @@ def main(arguments: list[str]) -> None:
     parameters = {"profile": options.profile, "device": options.device, "seed": options.seed}
     parameters |= {name: _parsed(name, value) for name, value in options.p}
     hand_down_folders()
+    hand_down_fonts()
     share_threads()
     lanes = [] if options.lane is not None else lanes_of(chosen(options.only))
     if len(lanes) > 1:

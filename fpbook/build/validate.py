@@ -8,7 +8,13 @@ from pathlib import Path
 
 import nbformat
 
-from fpbook.build.chapters import BookError, chosen, executed, hand_down_folders
+from fpbook.build.chapters import (
+    BookError,
+    chosen,
+    executed,
+    hand_down_folders,
+    hand_down_fonts,
+)
 from fpbook.build.lanes import LANES, share_threads
 from fpbook.figures.style import PROFILES
 from fpcore import checks
@@ -61,5 +67,6 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     checks.choice("profile", options.profile, PROFILES)
     hand_down_folders()
+    hand_down_fonts()
     share_threads()
     validate([executed(n, options.profile) for n in chosen(options.only)])

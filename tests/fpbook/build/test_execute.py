@@ -104,6 +104,21 @@ def test_a_failing_chapter_is_an_error_and_leaves_the_old_one(root, quick, write
     assert output.read_bytes() == before
 
 
+def test_a_figure_that_lacks_letters_is_an_error(root, quick, write_notebook):
+    told = "findfont: Font family ['STIXGeneral'] not found. Falling back to DejaVu Sans."
+    write_notebook(root / "chapters" / "one.ipynb", f"import sys; print({told!r}, file=sys.stderr)")
+    with pytest.raises(BookError, match=r"one\.ipynb: findfont: .*install matplotlib anew"):
+        book.execute(quick, root=root)
+
+
+def test_kernels_have_a_list_of_fonts_of_their_own(root, monkeypatch):
+    monkeypatch.setenv("MPLCONFIGDIR", "/somebody/else's")
+    chapters.hand_down_fonts(root)
+    (found,) = (root / "_build" / "matplotlib").glob("fontlist-*.json")
+    listed = json.loads(found.read_text())["ttflist"]
+    assert {"STIXGeneral", "DejaVu Sans"} <= {font["name"] for font in listed}
+
+
 def test_a_chapter_saved_with_another_kernel_runs_in_the_kernel_of_this_environment(
     root, quick, write_notebook
 ):
