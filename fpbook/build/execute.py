@@ -101,14 +101,7 @@ def execute(
     progress bar, of several that run at once.
     """
     notebooks = chosen(only, root)
-    try:
-        checks.choice("profile", parameters["profile"], PROFILES)
-        checks.resolve_device(parameters["device"])
-        checks.whole("seed", parameters["seed"])
-    except ValueError as error:
-        raise BookError(str(error)) from error
-    for notebook in notebooks:
-        check_parameters(notebook, parameters)
+    _check_run(notebooks, parameters)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     outputs = []
     with tqdm(notebooks, desc="book", unit="chapter", position=lane) as bar:
@@ -123,6 +116,18 @@ def execute(
                 bar.set_postfix_str(notebook.stem)
                 _execute(notebook, output, parameters)
     return outputs
+
+
+def _check_run(notebooks: list[Path], parameters: dict[str, Any]) -> None:
+    """Raise BookError for parameters with which no chapter can run."""
+    try:
+        checks.choice("profile", parameters["profile"], PROFILES)
+        checks.resolve_device(parameters["device"])
+        checks.whole("seed", parameters["seed"])
+    except ValueError as error:
+        raise BookError(str(error)) from error
+    for notebook in notebooks:
+        check_parameters(notebook, parameters)
 
 
 def recorded_key(output: Path) -> str | None:
@@ -228,10 +233,12 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     parameters = {"profile": options.profile, "device": options.device, "seed": options.seed}
     parameters |= {name: _parsed(name, value) for name, value in options.p}
+    notebooks = chosen(options.only)
+    _check_run(notebooks, parameters)
     hand_down_folders()
     hand_down_fonts()
     share_threads()
-    lanes = [] if options.lane is not None else lanes_of(chosen(options.only))
+    lanes = [] if options.lane is not None else lanes_of(notebooks)
     if len(lanes) > 1:
         run_at_once(
             [

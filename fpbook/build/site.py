@@ -194,12 +194,17 @@ def assemble(source: Path, profile: str, packages: Path | None, root: Path = ROO
 
 
 def describe_figures(notebook: nbformat.NotebookNode) -> None:
-    """Give each figure its text form (see figures.style.describe) as alternative text, in place."""
+    """Give each figure its text form as alternative text, and drop what is not shown, in place.
+
+    See figures.style.describe.
+    """
     for cell in notebook.cells:
         shown = [o.data for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
         if shown:
             text = "; ".join(data.get("text/plain", "") for data in shown)
             cell.metadata["mystnb"] = {"image": {"alt": text}}
+        if "remove-stderr" in cell.metadata.get("tags", []):  # which leaves an empty frame
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
 
 
 def scripts(extra: Path, packages: Path | None, root: Path = ROOT) -> dict[str, Any]:
