@@ -95,12 +95,22 @@ addEventListener("DOMContentLoaded", () => {
     explain(link, words.outerHTML);
   }
 
+  // A role that is no longer one; a table that scrolls in itself is scrolled by keys, too.
+  for (const entry of document.querySelectorAll('[role="doc-biblioentry"]')) entry.removeAttribute("role");
+  const reach = () => {
+    for (const table of document.querySelectorAll(".bd-article table"))
+      if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
+      else table.removeAttribute("tabindex");
+  };
+  reach();
+  addEventListener("resize", reach);
+
   // The first time that a page uses a term of the glossary, it is a link to it.
   const article = document.querySelector(".bd-article");
   const { terms = [], symbols = {} } = window.bookCards ?? {};
   const glossary = document.querySelector('.bd-links a[href$="glossary.html"]')?.getAttribute("href");
   if (article && glossary && !article.querySelector("dl.glossary")) {
-    const skipped = "a, em, h1, h2, h3, h4, code, pre, summary, button, figcaption, mjx-container, .math, .admonition-title, .jupyter-widgets, .tex2jax_ignore code, .book-about, .book-cite, .cell_output";
+    const skipped = "a, em, h1, h2, h3, h4, code, pre, summary, button, figcaption, mjx-container, .math, .admonition-title, .jupyter-widgets, .tex2jax_ignore code, .book-about, .book-cite, .cell_output, .citation";
     const walker = document.createTreeWalker(article, NodeFilter.SHOW_TEXT, (node) =>
       !node.parentElement.closest("p, li, td, dd") || node.parentElement.closest(skipped) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
     const nodes = [];

@@ -65,7 +65,8 @@ class Visit:
         self.page.evaluate("window.MathJax?.startup?.promise")
         self.has_widgets = "application/vnd.jupyter.widget-view+json" in path.read_text()
         if self.has_widgets:
-            self.page.wait_for_selector(".jupyter-widgets")
+            # The first ones may be for a kernel alone, and hidden.
+            self.page.wait_for_selector(".jupyter-widgets", state="attached")
             self.page.evaluate(
                 "window.MathJax?.startup?.promise?.then(() => MathJax.typesetPromise())"
             )
@@ -182,6 +183,7 @@ def test_every_control_has_a_name(visit):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_violates_wcag_2_1_aa(visit, theme):
     visit.page.set_viewport_size(WIDE)
+    visit.page.add_style_tag(content="* { transition: none !important }")  # colours at once
     if not visit.page.evaluate("'axe' in window"):
         visit.page.add_script_tag(path=AXE)
     visit.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
