@@ -95,8 +95,8 @@ addEventListener("DOMContentLoaded", () => {
     explain(link, words.outerHTML);
   }
 
-  // A role that is no longer one; a table that scrolls in itself is scrolled by keys, too.
-  for (const entry of document.querySelectorAll('[role="doc-biblioentry"]')) entry.removeAttribute("role");
+  // A role that is no longer one, and the list of such; a table that scrolls in itself is scrolled by keys, too.
+  for (const entry of document.querySelectorAll('[role="doc-biblioentry"], .citation-list')) entry.removeAttribute("role");
   const reach = () => {
     for (const table of document.querySelectorAll(".bd-article table"))
       if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
