@@ -1,6 +1,8 @@
 """The chapters of the book: which there are, where their executed copies lie, what they declare."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,9 @@ from nbformat import NotebookNode
 
 from fpbook.build.pages import table_of_contents
 from fpbook.results.cache import cache_folder
+from fpbook.results.convert import convert_folder
 from fpbook.results.files import ROOT, folder, resolved
+from fpbook.results.store import is_first_edition
 
 # What runs a chapter: the kernel of this environment, whatever an editor wrote into the notebook.
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
@@ -83,9 +87,29 @@ def check_parameters(notebook: Path, given: dict[str, Any]) -> None:
 def hand_down_folders() -> None:
     """Make the folders in the environment absolute: kernels run in the folder of their chapter."""
     os.environ["FPCORE_CACHE"] = str(cache_folder())
-    os.environ["FPCORE_RESULTS"] = str(folder())
+    os.environ["FPCORE_RESULTS"] = str(in_todays_layout(folder(), ROOT / "_build"))
     if named := os.environ.get("FPCORE_DATA"):
         os.environ["FPCORE_DATA"] = str(resolved(named))
+
+
+def in_todays_layout(results: Path, where: Path) -> Path:
+    """A folder of results; for one of the first edition a converted copy, which a line names.
+
+    results: the folder, which stays as it is
+    where:   the copy is made in it, anew each time
+    """
+    contents = (json.loads(path.read_text()) for path in results.glob("*.json"))
+    try:
+        if not any(map(is_first_edition, contents)):
+            return results
+    except ValueError:  # damaged: whoever reads it says so
+        return results
+    copied = where / "results-of-the-first-edition"
+    shutil.rmtree(copied, ignore_errors=True)
+    shutil.copytree(results, copied)
+    convert_folder(copied)
+    print(f"{results} is of the first edition: a converted copy is read, {copied}", file=sys.stderr)
+    return copied
 
 
 def hand_down_fonts(root: Path = ROOT) -> None:

@@ -18,13 +18,13 @@ from playwright.sync_api import sync_playwright
 from pypdf import PdfWriter
 
 from fpbook.build.cards import search_texts, write_cards
-from fpbook.build.chapters import BookError, chapters, executed
+from fpbook.build.chapters import BookError, chapters, executed, in_todays_layout
 from fpbook.build.downloads import copy_results
 from fpbook.build.pages import generate, table_of_contents
 from fpbook.build.validate import guard
 from fpbook.figures.style import PROFILES
 from fpbook.results.checksums import is_sealed
-from fpbook.results.files import ROOT
+from fpbook.results.files import ROOT, folder
 from fpbook.results.transaction import LOCK, held
 from fpbook.results.verify import check_results
 from fpcore import checks
@@ -267,6 +267,8 @@ def _built(command: str, description: str, arguments: list[str]) -> Path:
     parser.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)}")
     options = parser.parse_args(arguments)
     checks.choice("profile", options.profile, PROFILES)
+    if (results := in_todays_layout(folder(), ROOT / "_build")) != folder():
+        os.environ["FPCORE_RESULTS"] = str(results)
     check_results()  # a site shows no damaged number
     return build(options.profile)
 

@@ -1,5 +1,8 @@
 """The chapters: which there are, by what names they go, what they must declare."""
 
+import shutil
+from pathlib import Path
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -8,6 +11,7 @@ from fpbook.__main__ import main
 from fpbook.build import chapters
 from fpbook.build import execute as book
 from fpbook.build.chapters import BookError
+from fpbook.results.store import read_result
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of papermill and the Jupyter clients, not ours
 
@@ -57,3 +61,15 @@ def test_a_notebook_without_parameters_says_how_to_have_them(root, quick):
     nbformat.write(new_notebook(cells=[new_code_cell("1 + 1")]), notebook)
     with pytest.raises(BookError, match="tag a cell `parameters` that sets profile, device, seed"):
         book.execute(quick, root=root)
+
+
+def test_results_of_the_first_edition_are_read_from_a_converted_copy(tmp_path, capsys):
+    old, where = tmp_path / "old", tmp_path / "build"
+    shutil.copytree(Path(__file__).parents[1] / "results" / "first_edition", old)
+    before = {path.name: path.read_bytes() for path in old.iterdir()}
+    copied = chapters.in_todays_layout(old, where)
+    assert copied.parent == where and f"{old} is of the first edition" in capsys.readouterr().err
+    path = copied / "synthetic.json"
+    assert len(read_result(path.read_bytes(), path).summary) > 20
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
+    assert chapters.in_todays_layout(copied, where) == copied
