@@ -20,12 +20,12 @@ from fpcore.gradients import (
     loss_alone,
     loss_and_grad,
     not_of_inference,
-    objective,
     warn_of_flat,
     warn_of_lost,
     warn_of_probabilities,
+    withstood,
 )
-from fpcore.models.outputs import answers, correct, evaluating, one_output_each, ready, some
+from fpcore.models.outputs import answers, correct, evaluating, ready, some
 
 
 def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None = None) -> Tensor:
@@ -264,12 +264,7 @@ def robust_correct(
         todo = part[right_at_first[part]]
         for attack in attacks:
             if len(todo):
-                missed = torch.zeros_like(survived[todo])
-                adversarial = attack(x[todo], y[todo], missed)
-                with evaluating(model):
-                    output = one_output_each(model(adversarial), adversarial)
-                unknown = objective(output, y[todo]).isnan()  # no success of an attack
-                right, missed = correct(output, y[todo]) | unknown, missed | unknown
+                right, missed = withstood(model, attack, x[todo], y[todo])
                 lost[todo] |= missed
                 todo = todo[right]
         survived[todo] = True

@@ -20,12 +20,12 @@ from fpcore.ball import Ball
 from fpcore.extra_attacks import Attack, check_extra, kept_to
 from fpcore.gradients import (
     loss_alone,
-    objective,
     warn_of_flat,
     warn_of_lost,
     warn_of_probabilities,
+    withstood,
 )
-from fpcore.models.outputs import answer, answers, correct, evaluating, loss, some
+from fpcore.models.outputs import answers, correct, evaluating, loss, some
 
 SHARE = 0.02  # of the samples: what is rarer is chance
 FAR = 0.1  # of the samples: so many may survive where another class is inside the ball
@@ -140,13 +140,8 @@ class _Trial:
         survived = self.right.clone()
         todo = self.right.nonzero().flatten()
         if len(todo):
-            missed = torch.zeros_like(survived[todo])
-            moved = attack(self.x[todo], self.y[todo], missed)
-            with evaluating(self.model):
-                output = answer(self.model, moved)
-            unknown = objective(output, self.y[todo]).isnan()
-            survived[todo] = correct(output, self.y[todo]) | unknown
-            self.lost[todo] |= missed | unknown
+            survived[todo], missed = withstood(self.model, attack, self.x[todo], self.y[todo])
+            self.lost[todo] |= missed
         return survived
 
     def pgd(self, ball: Ball, steps: int, restarts: int = 1) -> Tensor:

@@ -1,11 +1,13 @@
-"""What attacks raise, its gradient in x, and what is said where there is none."""
+"""What attacks raise, its gradient in x, what is said where there is none, and what they leave."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from fpcore.alerts import GradientWarning, SaturatedWarning, ZeroGradientWarning, warn
 from fpcore.ball import Ball
-from fpcore.models.outputs import evaluating, one_label_each, one_output_each
+from fpcore.models.outputs import correct, evaluating, one_label_each, one_output_each
 
 FEW_OUTPUTS, MANY = 8, 50  # of fewer scores, or logits, nobody can say what they are
 LOOKED_AT = 100  # survivors: a small part of what the attack has cost
@@ -100,3 +102,23 @@ def not_of_inference(model: nn.Module) -> None:
         if weight.is_inference():
             advice = "make or load the model outside of it; attacks may be called inside"
             raise ValueError(f"{name} was made under torch.inference_mode(): {advice}")
+
+
+def withstood(
+    model: nn.Module, attack: Callable[..., Tensor], x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Which samples stay right under an attack, (n,), bool, and for which it says nothing.
+
+    model   gives one logit a sample, or class scores
+    attack  (x, y, lost) -> adversarial x; it sets `lost` where it has no finite gradient
+    x       samples (n, ...)
+    y       their labels (n,)
+
+    An output that is not a number is no success of the attack.
+    """
+    missed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    adversarial = attack(x, y, missed)
+    with evaluating(model):
+        output = one_output_each(model(adversarial), adversarial)
+    unknown = objective(output, y).isnan()
+    return correct(output, y) | unknown, missed | unknown
