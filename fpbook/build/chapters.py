@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 
 from fpbook.build.pages import table_of_contents
 from fpbook.results.cache import cache_folder
+from fpbook.results.checksums import sha256
 from fpbook.results.convert import convert_folder
 from fpbook.results.files import ROOT, folder, resolved
 from fpbook.results.store import is_first_edition
@@ -96,18 +97,21 @@ def in_todays_layout(results: Path, where: Path) -> Path:
     """A folder of results; for one of the first edition a converted copy, which a line names.
 
     results: the folder, which stays as it is
-    where:   the copy is made in it, anew each time
+    where:   the copy is made in it, once for the same contents: what is published goes into it
     """
-    contents = (json.loads(path.read_text()) for path in results.glob("*.json"))
+    contents = {path.name: path.read_bytes() for path in sorted(results.glob("*.json"))}
     try:
-        if not any(map(is_first_edition, contents)):
+        if not any(map(is_first_edition, map(json.loads, contents.values()))):
             return results
     except ValueError:  # damaged: whoever reads it says so
         return results
-    copied = where / "results-of-the-first-edition"
-    shutil.rmtree(copied, ignore_errors=True)
-    shutil.copytree(results, copied)
-    convert_folder(copied)
+    copied = where / f"results-of-the-first-edition-{sha256(b''.join(contents.values()))[:16]}"
+    if not copied.exists():
+        partial = copied.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(results, partial)
+        convert_folder(partial)
+        partial.rename(copied)
     print(f"{results} is of the first edition: a converted copy is read, {copied}", file=sys.stderr)
     return copied
 

@@ -235,10 +235,12 @@ def main(arguments: list[str]) -> None:
     parameters |= {name: _parsed(name, value) for name, value in options.p}
     notebooks = chosen(options.only)
     _check_run(notebooks, parameters)
-    hand_down_folders()
-    hand_down_fonts()
-    share_threads()
-    lanes = [] if options.lane is not None else lanes_of(notebooks)
+    lanes = []
+    if options.lane is None:  # a lane has its environment from the process that began it
+        hand_down_folders()
+        hand_down_fonts()
+        share_threads()
+        lanes = lanes_of(notebooks)
     if len(lanes) > 1:
         run_at_once(
             [

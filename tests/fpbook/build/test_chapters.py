@@ -73,3 +73,5 @@ def test_results_of_the_first_edition_are_read_from_a_converted_copy(tmp_path, c
     assert len(read_result(path.read_bytes(), path).summary) > 20
     assert {path.name: path.read_bytes() for path in old.iterdir()} == before
     assert chapters.in_todays_layout(copied, where) == copied
+    (copied / "later.json").write_text("{}")  # as a full run would publish
+    assert chapters.in_todays_layout(old, where) == copied and (copied / "later.json").exists()
