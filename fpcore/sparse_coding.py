@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fpcore import checks, seeding
@@ -43,7 +44,7 @@ class SparseCoding:
         rng = seeding.generator(seed, "features")
         q, r = torch.linalg.qr(torch.randn(d, d, generator=rng, dtype=torch.float64))
         haar = q * r.diagonal().sign()  # only with these signs is the rotation uniformly random
-        self.features = haar.float().to(self.device)
+        self.features = haar.T.float().contiguous().to(self.device).T  # gathered by columns
         self.w_star = (2.0 * torch.randint(0, 2, (d,), generator=rng) - 1).to(self.device)
         self.u_star = self.features @ self.w_star / math.sqrt(d)
         counts, weight = sign_counts(d, k, self.margin)
@@ -60,6 +61,30 @@ class SparseCoding:
 
         `rng` lives on the same device.
         """
+        index, value = self._draw(n, rng)
+        return torch.zeros(n, self.d, device=self.device).scatter_add_(1, index, value)
+
+    def sample(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw n samples x (n, d) and labels y (n,), -1. or +1.; `rng` lives on the same device."""
+        index, value = self._draw(n, rng)
+        y = (value * self.w_star[index]).sum(1).sign()
+        # M z: of each sample the features that are active alone, n k rows instead of n d.
+        active = value != 0
+        count = active.sum(1)
+        rows = self.features.T.contiguous()  # no copy: so are they stored
+        clean = F.embedding_bag(
+            index.masked_select(active),
+            rows,
+            count.cumsum(0) - count,
+            mode="sum",
+            per_sample_weights=value.masked_select(active),
+        )
+        # The noise is isotropic: drawn in the basis of x, it needs no rotation.
+        xi = torch.randn(n, self.d, generator=rng, device=self.device)
+        return clean.add_(xi, alpha=self.noise / math.sqrt(self.d)), y
+
+    def _draw(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The non-zeros of n codes: features (n, l), and z_j (n, l), 0 for draws left out."""
         checks.fits_in_memory("n", checks.positive_int("n", n) * self.d)
         checks.random_numbers("rng", rng)
         # How many of the non-zeros agree in sign with w*, and how many disagree: from their joint
@@ -67,22 +92,10 @@ class SparseCoding:
         uniform = torch.rand(n, generator=rng, dtype=torch.float64, device=self.device)
         which = torch.searchsorted(self._law, uniform).clamp(max=len(self._counts) - 1)
         agree, disagree = self._counts[which].T[:, :, None]  # (n, 1) each
-        most = int((agree + disagree).max())
-        # Which features they are: the smallest of d random keys, in random order.
-        keys = torch.rand(n, self.d, generator=rng, device=self.device)
-        active = keys.topk(most, dim=1, largest=False).indices  # (n, most)
-        # The first of them agree, the next disagree, the others are no non-zeros of this sample.
-        place = torch.arange(most, device=self.device)
-        sign = (place < agree).float() - ((place >= agree) & (place < agree + disagree)).float()
-        values = sign * self.w_star[active] / math.sqrt(self.k)
-        return torch.zeros_like(keys).scatter_(1, active, values)
-
-    def sample(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw n samples x (n, d) and labels y (n,), -1. or +1.; `rng` lives on the same device."""
-        z = self.codes(n, rng)
-        y = (z @ self.w_star).sign()
-        xi = torch.randn(n, self.d, generator=rng, device=self.device)
-        return z @ self.features.T + self.noise / math.sqrt(self.d) * xi, y
+        # Which features they are: the first of them agree, the next disagree.
+        index, place = distinct(self.d, agree + disagree, rng)
+        sign = (place >= 0).float() * (1 - 2 * (place >= agree).float())
+        return index, sign * self.w_star[index] / math.sqrt(self.k)
 
     def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """The fresh mini-batch of training step `step`: a pure function of (seed, step)."""
@@ -113,6 +126,34 @@ def check_sizes(d: int, k: int, margin: float, noise: float) -> tuple[int, int, 
     # <w*, z> has standard deviation 1: of a margin far in its tail (almost) nothing is left.
     margin = checks.finite("margin", margin, high=min(3.0, math.sqrt(k)))
     return d, k, margin, checks.finite("noise", noise)
+
+
+def distinct(d: int, count: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """For each row, `count` distinct numbers below d in random order: all orders equally likely.
+
+    d      how many numbers there are
+    count  of each row (n, 1), at most d
+    rng    on the device of `count`
+
+    Returns draws (n, l) and their places in the order (n, l), from 0 to count - 1; -1 for a draw
+    that is left out: all are drawn with replacement, and one that was there before does not count.
+    Which draws those are says nothing about the numbers, so that the others are still uniform, and
+    may all be drawn again if a row has too few.
+    """
+    # The draws until all are there, a sum of geometric numbers: its mean and 4 deviations.
+    chance = 1 - torch.arange(int(count.max()), dtype=torch.float64) / d
+    spread = ((1 - chance) / chance**2).sum().sqrt()
+    length = math.ceil((1 / chance).sum() + 4 * spread) + 1
+    while True:
+        turn = torch.arange(length, dtype=torch.int32, device=count.device)
+        drawn = torch.randint(d, (len(count), length), generator=rng, device=count.device)
+        first = torch.full((len(count), d), length, dtype=torch.int32, device=count.device)
+        first.scatter_reduce_(1, drawn, turn.expand_as(drawn), "amin")
+        fresh = first.gather(1, drawn) == turn
+        place = fresh.cumsum(1) - 1
+        if (place[:, -1:] >= count - 1).all():
+            return drawn, place.masked_fill_(~fresh | (place >= count), -1)
+        length *= 2
 
 
 def sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 
 from fpcore import seeding
-from fpcore.sparse_coding import SparseCoding
+from fpcore.sparse_coding import SparseCoding, distinct
 
 N = 20_000
 SETTINGS = [(48, 6, 0.0), (48, 6, 1.2), (30, 30, 1.0), (40, 1, 0.5), (64, 48, 0.0)]  # d, k, margin
@@ -82,6 +82,27 @@ def test_sign_counts_have_the_law_of_rejection_sampling(d, k, margin):
             assert stats.chi2_contingency(frequent).pvalue > 1e-4
 
 
+@pytest.mark.parametrize(("d", "count"), [(5, 1), (5, 3), (4, 4), (40, 2)])
+def test_distinct_numbers_come_in_every_order_equally_often(d, count):
+    rows = torch.full((60 * d**count, 1), count)
+    drawn, place = distinct(d, rows, generator(d))
+    assert torch.equal(place.sort(1).values[:, -count:], torch.arange(count).expand(len(rows), -1))
+    code = (drawn * (place >= 0) * d ** place.clamp(min=0)).sum(1)  # an order as one number
+    counts = torch.bincount(code, minlength=d**count)
+    possible = counts[counts > 0]
+    assert len(possible) == math.perm(d, count)
+    assert stats.chisquare(possible.numpy()).pvalue > 1e-4
+
+
+def test_rows_of_several_lengths_are_drawn_at_once():
+    wanted = torch.arange(8)[:, None].repeat(500, 1)
+    drawn, place = distinct(8, wanted, generator(1))
+    assert torch.equal((place >= 0).sum(1, keepdim=True), wanted)
+    assert torch.equal(place.amax(1, keepdim=True), wanted - 1)
+    used = torch.where(place >= 0, drawn, 8 + torch.arange(drawn.shape[1])).sort(1).values
+    assert (used[:, 1:] != used[:, :-1]).all()
+
+
 @pytest.mark.parametrize(("d", "k", "margin"), SETTINGS)
 def test_labels_are_the_sign_of_the_score_and_the_margin_is_kept(d, k, margin):
     data = SparseCoding(d, k, margin, noise=0.0, seed=2)
@@ -95,6 +116,14 @@ def test_labels_are_the_sign_of_the_score_and_the_margin_is_kept(d, k, margin):
 def test_the_smallest_score_beyond_the_margin_does_occur(sparse):
     scores = exact_scores(sparse, sparse.codes(5000, generator())).abs()
     assert scores.min() == math.ceil(1.2 * math.sqrt(6))
+
+
+def test_samples_are_sums_of_the_features_that_are_active(sparse):
+    x, y = sparse.sample(300, generator(7))
+    z = sparse.codes(300, generator(7))
+    noise = x - z @ sparse.features.T
+    assert abs(noise.norm(dim=1).mean() - 0.2) < 0.01  # no feature of norm 1/sqrt(6) is missed
+    assert torch.equal((z @ sparse.w_star).sign(), y)
 
 
 def test_noise_is_isotropic_with_the_stated_norm():
