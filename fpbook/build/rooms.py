@@ -24,7 +24,13 @@ ROOMS = {
     ),
     "fpcore: data": Room(
         "the sparse coding model, labelled images",
-        ("fpcore.sparse_coding", "fpcore.images", "fpcore.data_checksums"),
+        (
+            "fpcore.members",
+            "fpcore.sparse_codes",
+            "fpcore.sparse_coding",
+            "fpcore.images",
+            "fpcore.data_checksums",
+        ),
     ),
     "fpcore: models": Room(
         "the networks, and what their outputs mean",

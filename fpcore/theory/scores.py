@@ -7,7 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from fpcore.sparse_coding import check_sizes, sign_counts
+from fpcore.sparse_codes import sign_counts
+from fpcore.sparse_coding import SIMPLEST, check_sizes
 
 
 class HasSizes(Protocol):
@@ -50,7 +51,15 @@ class Law:
 
 
 def score_law(data: HasSizes) -> Law:
-    """The exact law of |<w*, z>|, from that of the non-zeros that agree and disagree with w*."""
+    """The exact law of |<w*, z>|, from that of the non-zeros that agree and disagree with w*.
+
+    Raises ValueError for another member of the family than the simplest: a finite sum has no
+    other, and the bounds know of no other noise.
+    """
+    member = getattr(data, "member", SIMPLEST)
+    if not member.simplest:
+        found = f"{member}: the exact law of the score is that of the simplest member alone"
+        raise ValueError(f"{found}; measure on samples")
     return _score_law(data.d, data.k, data.margin)
 
 

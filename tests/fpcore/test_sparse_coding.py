@@ -5,7 +5,8 @@ import torch
 from scipy import stats
 
 from fpcore import seeding
-from fpcore.sparse_coding import SparseCoding, distinct
+from fpcore.members import Member
+from fpcore.sparse_coding import SparseCoding
 
 N = 20_000
 SETTINGS = [(48, 6, 0.0), (48, 6, 1.2), (30, 30, 1.0), (40, 1, 0.5), (64, 48, 0.0)]  # d, k, margin
@@ -80,27 +81,6 @@ def test_sign_counts_have_the_law_of_rejection_sampling(d, k, margin):
         frequent = counts[:, counts.sum(0) > 20]
         if frequent.shape[1] > 1:
             assert stats.chi2_contingency(frequent).pvalue > 1e-4
-
-
-@pytest.mark.parametrize(("d", "count"), [(5, 1), (5, 3), (4, 4), (40, 2)])
-def test_distinct_numbers_come_in_every_order_equally_often(d, count):
-    rows = torch.full((60 * d**count, 1), count)
-    drawn, place = distinct(d, rows, generator(d))
-    assert torch.equal(place.sort(1).values[:, -count:], torch.arange(count).expand(len(rows), -1))
-    code = (drawn * (place >= 0) * d ** place.clamp(min=0)).sum(1)  # an order as one number
-    counts = torch.bincount(code, minlength=d**count)
-    possible = counts[counts > 0]
-    assert len(possible) == math.perm(d, count)
-    assert stats.chisquare(possible.numpy()).pvalue > 1e-4
-
-
-def test_rows_of_several_lengths_are_drawn_at_once():
-    wanted = torch.arange(8)[:, None].repeat(500, 1)
-    drawn, place = distinct(8, wanted, generator(1))
-    assert torch.equal((place >= 0).sum(1, keepdim=True), wanted)
-    assert torch.equal(place.amax(1, keepdim=True), wanted - 1)
-    used = torch.where(place >= 0, drawn, 8 + torch.arange(drawn.shape[1])).sort(1).values
-    assert (used[:, 1:] != used[:, :-1]).all()
 
 
 @pytest.mark.parametrize(("d", "k", "margin"), SETTINGS)
@@ -180,6 +160,27 @@ def test_facts_along_the_dense_direction_do_not_depend_on_the_rotation(sparse):
     assert stats.ks_2samp(*(s.numpy() for s in sizes)).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("block", [1, 4, 12])
+def test_blocks_are_rotated_one_by_one(block):
+    m = SparseCoding(12, 4, member=Member(block=block)).features
+    torch.testing.assert_close(m.T @ m, torch.eye(12), atol=1e-5, rtol=0)
+    inside = torch.block_diag(*torch.ones(12 // block, block, block)) > 0
+    assert (m[~inside] == 0).all() and (m[inside] != 0).all()
+    assert m.abs().sum(1).max() <= block**0.5 + 1e-5  # ||M||_inf
+
+
+def test_bounded_noise_fills_its_bound_in_every_coordinate():
+    member = Member(bounded=0.4)
+    data = SparseCoding(24, 4, margin=1.0, noise=0.0, member=member)
+    x, _ = data.sample(N, generator(4))
+    noise = (x @ data.features - data.codes(N, generator(4))) * math.sqrt(4)
+    assert noise.abs().max() <= 0.4 + 1e-5
+    for j in (0, 11):
+        assert stats.kstest(noise[:, j].numpy() / 0.8 + 0.5, "uniform").pvalue > 1e-4
+    correlation = torch.corrcoef(noise.T) - torch.eye(24)
+    assert correlation.abs().max() < 5 / math.sqrt(N)
+
+
 def test_without_noise_the_dense_direction_carries_the_whole_score():
     data = SparseCoding(32, 5, margin=1.0, noise=0.0)
     x, y = data.sample(300, generator())
@@ -202,6 +203,8 @@ def test_without_noise_the_dense_direction_carries_the_whole_score():
         ({"d": 16, "k": 4, "noise": math.nan}, "noise = nan"),
         ({"d": 16, "k": 4, "noise": -0.1}, "noise = -0.1"),
         ({"d": 16, "k": 4, "device": "tpu"}, "device = 'tpu'"),
+        ({"d": 16, "k": 4, "member": (1, 3)}, "member = tuple"),
+        ({"d": 16, "k": 4, "member": Member(block=5)}, "block = 5"),
     ],
 )
 def test_bad_input_is_an_error_that_names_the_value(arguments, named):
