@@ -77,6 +77,11 @@ def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor) -
     """
     with evaluating(model):
         _, _, grad = loss_and_grad(model, x, y)
+    return stepped(x, grad, ball, lost)
+
+
+def stepped(x: Tensor, grad: Tensor, ball: Ball, lost: Tensor) -> Tensor:
+    """x (n, ...) one full step up its gradient, in the ball; `lost` as in `fgm`."""
     lost |= ~finite_rows(grad)
     return x + ball.project(ball.radius * ball.steepest(grad), x)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from fpcore import checks
+from fpcore.models.closed_form import closed_form
 from fpcore.training.configuration import Schedule, Training
 
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
@@ -48,6 +49,7 @@ class Descent:
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
                 nesterov=config.momentum > 0,
+                fused=closed_form(model) is not None,  # one pass over weights and gradients
             )
         else:
             made = _call("optimizer", optimizer, model.parameters(), torch.optim.Optimizer)

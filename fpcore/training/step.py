@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fpcore.attacks import one_step, pgd
+from fpcore.attacks import one_step, pgd, stepped
 from fpcore.ball import Ball, finite_rows
+from fpcore.models.closed_form import ClosedForm, closed_form
 from fpcore.models.outputs import (
     answer,
     evaluating,
@@ -26,6 +28,9 @@ from fpcore.training.processes import Processes
 
 # (model, x, y, ball) -> the loss of a batch, a scalar or (n,)
 Loss = Callable[[nn.Module, Tensor, Tensor, Ball], Tensor]
+# of a batch: its mean loss, which of `FAULTS` there is, and what gives the weights their gradient
+# of a multiple of that loss
+Evaluated = tuple[Tensor, Tensor, Callable[[float], None]]
 
 # What may be not finite in a step, and the fix. A step has the first of them that applies.
 LOSS, DATA, GRADIENT, OWN_LOSS = 1, 2, 3, 4
@@ -66,6 +71,7 @@ class Step:
         self.net, self.config, self.descent, self.loss = net, config, descent, loss
         self.processes, self.tried = processes, False
         self.weights, self.products = weights_in(net), products_in(net, config.precision)
+        self.form: ClosedForm | None = None  # the network's, once it is asked for
         self.device = next(net.parameters()).device
         # Where nothing runs ahead of this process, a fault stops its own step: the weights stay
         # those of the step before. Elsewhere no step waits, and the next entry tells.
@@ -90,14 +96,8 @@ class Step:
         threshold = getattr(self.net, "threshold", None)
         if self.config.threshold is not None and isinstance(threshold, Tensor):
             threshold.fill_(self.config.at("threshold", step))
-        random = seeded(self.config.seed, "step", step, self.processes.rank, device=self.device)
-        with random, self._autocast():
-            ball = self.config.ball(step)
-            if self.loss is None:
-                value, fault = self._usual(x, y, ball, y_given if check else None)
-            else:
-                value = _one_loss(self.loss(self.net, x, y, ball), x).mean()
-                fault = (~finite_rows(x)).any() * DATA
+        labels = y_given if check else None
+        value, fault, backward = self._evaluated(x, y, step, labels)
         # A network that has diverged has no gradient either: there it is the loss that tells.
         diverged = (fault != DATA) & ~value.detach().isfinite()
         why = OWN_LOSS if self.loss is not None and step == 0 else LOSS
@@ -105,9 +105,9 @@ class Step:
         if self.at_once:
             self._stop_if_faulty(value.item(), step + 1)
         self.net.zero_grad()
-        (share * value).backward()
+        backward(share)
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
-        if self.at_once and not all(one.isfinite().all() for one in gradients):
+        if self.at_once and not all(_finite(one) for one in gradients):
             self.fault.fill_(LOSS)
             raise FloatingPointError(
                 f"the gradient is not finite at step {step + 1}: {self._why()}"
@@ -170,15 +170,31 @@ class Step:
             found = "the model gives outputs that are no numbers (NaN)"
             raise ValueError(f"{found}: give samples of a scale that it can read, or other weights")
 
+    def _evaluated(self, x: Tensor, y: Tensor, step: int, labels: Tensor | None) -> Evaluated:
+        """The loss of a batch, by the network's closed form if it has one, else by autograd.
+
+        x, y    samples and labels on the device
+        step    its number
+        labels  the same as y, wherever they were given, to be checked; None: they are not
+        """
+        ball = self.config.ball(step)
+        usual = self.loss is None and not self.config.uses_pgd and x.ndim == 2
+        if usual and (make := closed_form(self.net)):
+            self.form = self.form or make(self.products)
+            return _stated(self.form, x, y, ball, labels)
+        random = seeded(self.config.seed, "step", step, self.processes.rank, device=self.device)
+        with random, self._autocast():
+            if self.loss is None:
+                value, fault = self._usual(x, y, ball, labels)
+            else:
+                value = _one_loss(self.loss(self.net, x, y, ball), x).mean()
+                fault = (~finite_rows(x)).any() * DATA
+        return value, fault, lambda share: (share * value).backward()
+
     def _usual(
         self, x: Tensor, y: Tensor, ball: Ball, labels: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The mean loss of the adversarial examples, and which of `FAULTS` there is.
-
-        x, y    samples and labels on the device
-        ball    the threat, of radius 0 if there is none
-        labels  the same as y, wherever they were given, to be checked; None: they are not
-        """
+        """The mean loss of the adversarial examples, and which of `FAULTS` there is."""
         lost = ~finite_rows(x)
         fault = lost.any() * DATA
         if ball.radius:
@@ -190,6 +206,25 @@ class Step:
         if labels is not None:
             fitting(output, labels)
         return usual_loss(output, y).mean(), fault
+
+
+@torch.no_grad()
+def _stated(form: ClosedForm, x: Tensor, y: Tensor, ball: Ball, labels: Tensor | None) -> Evaluated:
+    """What `Step._usual` computes, of FGM examples or clean samples, without autograd."""
+    fault = (~finite_rows(x)).any() * DATA
+    form.read()
+    if ball.radius:
+        lost = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        form.at(x)
+        x = stepped(x, -y[:, None] * form.slope(), ball, lost)
+        fault = torch.where(fault == 0, lost.any() * GRADIENT, fault)
+    output = form.at(x)
+    if labels is not None:
+        fitting(output, labels)
+    # The mean of softplus(-y f), whose derivative in f is -y sigmoid(-y f) / n.
+    signed = -y * output
+    slope = y.neg() * signed.sigmoid() / len(y)
+    return F.softplus(signed).mean(), fault, lambda share: form.credit(share * slope)
 
 
 def adversarial(
@@ -231,3 +266,8 @@ def _one_loss(value: Tensor, x: Tensor) -> Tensor:
         advice = "compute it of model(x), not under torch.no_grad() and without .item()"
         raise ValueError(f"the loss has no gradient in the weights: {advice}")
     return value
+
+
+def _finite(values: Tensor) -> bool:
+    """Whether all are: in one pass, as long as they are and their sum does not overflow."""
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
