@@ -48,7 +48,8 @@ class OddReLU:
 
     def read(self) -> None:
         weight = self.weight.detach()
-        bound = self.threshold * torch.linalg.vector_norm(weight, dim=-1)
+        norm = torch.linalg.vector_norm(weight, dim=-1)
+        bound = self.threshold * norm + 0 * norm  # a norm that overflows is no bound: f is NaN
         self.bound = bound.to(self.products)[..., None, :]  # (..., 1, m)
         self.factor = self.factor.copy_(weight) if self.rounds else weight
 
