@@ -14,6 +14,7 @@ from fpbook.results.cache import cache_path
 from fpbook.synthetic.protocol import SyntheticExperiment, SyntheticRun
 from fpbook.synthetic.sweeps import at_size
 from fpcore import checks, seeding
+from fpcore.models.closed_form import OddReLU
 from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Schedule, Training, train
@@ -99,6 +100,10 @@ class NetworkBatch(nn.Module):
             parts.append((F.softshrink(u, self.threshold.item()) @ norm).flatten())
         return torch.cat(parts)[: len(x)]
 
+    def closed_form(self, products: torch.dtype) -> "_BatchedForm":
+        """What trains them without autograd, by products of numbers of such a type."""
+        return _BatchedForm(self, products)
+
     def separate(self) -> list[TwoLayer]:
         """The networks one by one."""
         out = []
@@ -109,6 +114,31 @@ class NetworkBatch(nn.Module):
             net.weight.data = weight.clone()
             out.append(net)
         return out
+
+
+class _BatchedForm:
+    """The `ClosedForm` of a `NetworkBatch`: one of the networks of each width."""
+
+    def __init__(self, nets: NetworkBatch, products: torch.dtype):
+        self.scale = nets.scale[:, None, None]
+        self.sizes = [len(weight) for weight in nets.weights]
+        self.parts = [OddReLU(weight, nets.threshold, products) for weight in nets.weights]
+
+    def read(self) -> None:
+        for part in self.parts:
+            part.read()
+
+    def at(self, x: Tensor) -> Tensor:
+        each = x.view(len(self.scale), -1, x.shape[1]) * self.scale  # (g, n, d)
+        split = zip(self.parts, each.split(self.sizes))
+        return torch.cat([part.at(one) for part, one in split]).flatten()
+
+    def slope(self) -> Tensor:
+        return (torch.cat([part.slope() for part in self.parts]) * self.scale).flatten(0, 1)
+
+    def credit(self, share: Tensor) -> None:
+        for part, one in zip(self.parts, share.view(len(self.scale), -1).split(self.sizes)):
+            part.credit(one)
 
 
 @dataclass(frozen=True)
