@@ -23,7 +23,7 @@ import torch
 from machine import hardware, versions
 
 from fpbook.results.publishing import publish
-from fpbook.results.timings import timings_table
+from fpbook.results.timings import settings_in_words, timings_table
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "bench"  # of the result
@@ -100,7 +100,7 @@ def run(names: Sequence[str], quick: bool) -> list[dict[str, Any]]:
         found += some
         for row in some:
             value = "not measured" if row["value"] is None else f"{row['value']:.4g} {row['unit']}"
-            print(f"{row['name']}: {value} ({row['settings']})", flush=True)
+            print(f"{row['name']}: {value} ({settings_in_words(row['settings'])})", flush=True)
     return found
 
 

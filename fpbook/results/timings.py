@@ -37,7 +37,11 @@ def timing(row: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{row!r} lacks {missing[0]}: give {', '.join(TIMED_KEYS)}")
     if unknown := [key for key in row if key not in (*TIMED_KEYS, *_OPTIONAL)]:
         raise ValueError(f"{row!r} has {unknown[0]}: give {', '.join((*TIMED_KEYS, *_OPTIONAL))}")
-    named = {"timed": row["name"], "settings": _words(row["settings"]), "size": row.get("size")}
+    named = {
+        "timed": row["name"],
+        "settings": settings_in_words(row["settings"]),
+        "size": row.get("size"),
+    }
     if row["value"] is None:
         return {"quantity": "unmeasured", **named, "value": 1.0, "n": 1}
     if row["unit"] not in UNITS:
@@ -54,8 +58,8 @@ def timings_table(measured: list[dict[str, Any]]) -> pd.DataFrame:
     return summary_table(timing(row) for row in measured)
 
 
-def _words(settings: Any) -> str | None:
-    """Settings as one line of words; None if there are none."""
+def settings_in_words(settings: Any) -> str | None:
+    """The settings of a timing, words or {name: value}, as one line; None if there are none."""
     if isinstance(settings, Mapping):
         return ", ".join(f"{name} = {value}" for name, value in settings.items()) or None
     return str(settings) or None
