@@ -76,7 +76,10 @@ def step_rows(device: torch.device, quick: bool) -> Iterator[list[Row]]:
         sizes = Sizes(d=d, m=m, n=16 if quick else SAMPLES)
         data = fp.SparseCoding(d, 8, margin=1.5, device=device)
         net = fp.TwoLayer(d, m, 0.1).to(device)
-        for kind in ("bfloat16", "tf32", "float32")[: 1 if quick else None]:
+        kinds = (
+            ("bfloat16", "tf32", "float32") if device.type == "cuda" else ("bfloat16", "float32")
+        )
+        for kind in kinds[: 1 if quick else None]:
             torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
             of = torch.bfloat16 if kind == "bfloat16" else torch.float32
             x = torch.randn(sizes.n, d, device=device, dtype=of)
@@ -187,7 +190,7 @@ def grid_rows(device: torch.device, quick: bool) -> Iterator[list[Row]]:
     quick   whether with few steps
     """
     grid = explorer_grid("quick", 0)
-    steps = 2 if quick else 40
+    steps = 2 if quick else 15
     grid = replace(grid, base=replace(grid.base, clean_steps=steps, adversarial_steps=steps))
     if quick:
         grid = replace(grid, widths=(0.5,), seeds=(0,))

@@ -65,9 +65,10 @@ def estimates() -> dict[str, str]:
         seconds = flops / PRODUCT_RATE
         found[name] = f"{flops / 1e15:.2f} PFLOP, {seconds:.0f} s at {PRODUCT_RATE / 1e12:.0f} T/s"
     config = resnet_experiment(toy=False)
-    # In forward passes: a step is 3, one step of the attack 2 more.
-    passes = 3 * (config.clean_epochs + 2 * config.adversarial_epochs)
-    passes += 2 * config.attack_steps * config.adversarial_epochs
+    # In forward passes: a step is 3, and so is one of the attack, whose compiled backward pass
+    # makes the gradients of the weights as well.
+    steps = config.clean_epochs + (2 + config.attack_steps) * config.adversarial_epochs
+    passes = 3 * steps
     flops = IMAGE * config.train_images * passes
     seconds = flops / CONVOLUTION_RATE
     rate = f"{CONVOLUTION_RATE / 1e12:.0f} T/s"

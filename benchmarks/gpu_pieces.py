@@ -184,7 +184,7 @@ def resnet_experiment(toy: bool) -> CifarExperiment:
     """PreActResNet-18 at full width, by recipes that are known to work, in large batches.
 
     Clean: batch 512, one cycle to a step of 0.4, decay 5e-4, 30 epochs: 94 to 95% in the field.
-    Then l2 0.5 with three steps of PGD, 20 epochs of a second cycle, to 0.2, from these weights.
+    Then l2 0.5 with two steps of PGD, 20 epochs of a second cycle, to 0.2, from these weights.
     """
     config = replace(
         CIFAR["resnet18"],
@@ -193,7 +193,7 @@ def resnet_experiment(toy: bool) -> CifarExperiment:
         batch=512,
         lr=0.4,
         adversarial_lr=0.2,
-        attack_steps=3,
+        attack_steps=2,
         attacked_images=1000,
         autoattacked_images=1000,
     )

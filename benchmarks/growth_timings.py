@@ -268,4 +268,4 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         sizes = [replace(base, **{letter: value}) for value in values]
         found += curve(letter, sizes, steps, rate, threads)
     found += curve("g", [replace(grid, g=g) for g in networks], steps, rate, threads)
-    return found + over_workers(workers, grid, 5 if quick else 400)
+    return found + over_workers(workers, grid, 5 if quick else 150)

@@ -1,11 +1,11 @@
 """The page *How fast*: targets beside what was measured, and curves, from results/bench.json."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from fpbook.build.targets import BENCH, TARGETS, Target
 from fpbook.figures.captions import captioned
 from fpbook.figures.speed import growth_panels
 from fpbook.figures.style import style
@@ -14,9 +14,7 @@ from fpbook.results.quantities import quantity_of
 from fpbook.results.store import Published, published
 from fpbook.results.tables import markdown_table
 
-BENCH = "bench"  # the name of the result that `make bench` publishes
-BOOK = "book-time"  # of `python benchmarks/book.py`
-GPU = ("gpu-speed", "gpu-headline", "gpu-largest", "gpu-resnet18")  # of `make gpu`
+GPU = ("gpu-speed", "gpu-headline", "gpu-resnet18", "gpu-largest")  # of `make gpu`
 TIMES = {  # curves of results/bench.json: labels of the size and of the values
     "FGM step over d": ("features $d$", "seconds a step"),
     "FGM step over m": ("neurons $m$", "seconds a step"),
@@ -29,33 +27,6 @@ MEMORY = {
     "memory over m": ("neurons $m$", "GB"),
     "memory over n": ("samples $n$", "GB"),
 }
-
-
-@dataclass(frozen=True)
-class Target:
-    """What was asked for, before it was measured.
-
-    words:  what it is of
-    timed:  the name under which it is measured
-    bound:  the value that it shall reach; for `atmost` not exceed
-    result: in which it is published
-    atmost: whether less is better
-    within: settings that must occur in those of the row, where several have its name
-    limit:  the name under which the bound that the hardware sets is measured; "" for none
-    reason: why the target may not be met, in a sentence
-    """
-
-    words: str
-    timed: str
-    bound: float
-    result: str = BENCH
-    atmost: bool = False
-    within: str = ""
-    limit: str = ""
-    reason: str = ""
-
-
-TARGETS: tuple[Target, ...] = ()
 
 
 def speed_page() -> str:

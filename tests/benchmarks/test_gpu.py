@@ -132,3 +132,21 @@ def test_estimates_are_arithmetic_of_the_very_sizes(gpu):
     flops = products * 2 * 512 * 4096 * 5 * 4096
     assert gpu.synthetic_flops(experiment) == flops
     assert gpu.estimates()["headline"].startswith(f"{3 * flops / 1e15:.2f} PFLOP")
+
+
+def test_ratios_are_of_the_same_work_on_both(module):
+    timings = module("device_timings")
+    measured = [
+        timings.row("a step", [2.0], "s", "cpu, d = 4"),
+        timings.row("a step", [0.5], "s", "cuda, d = 4"),
+        timings.row("a step", [0.5], "s", "cuda, d = 8"),
+        timings.row("images", [10.0], "1/s", "cpu, n = 2"),
+        timings.row("images", [50.0], "1/s", "cuda, n = 2"),
+        timings.row("copy", [10.0], "GB/s", "cpu"),
+        timings.row("copy", [4000.0], "GB/s", "cuda"),
+    ]
+    found = {row["name"]: (row["value"], row["settings"]) for row in timings.ratios(measured)}
+    assert found == {
+        "a step, GPU over CPU": (4.0, "d = 4"),
+        "images, GPU over CPU": (5.0, "n = 2"),
+    }

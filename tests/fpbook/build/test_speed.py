@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from fpbook.build import speed
-from fpbook.build.speed import BENCH, MEMORY, TARGETS, TIMES, Target, speed_page
+from fpbook.build.speed import MEMORY, TIMES, speed_page
+from fpbook.build.targets import BENCH, TARGETS, Target
 from fpbook.results import publish
 from fpbook.results.files import ROOT
 from fpbook.results.timings import timings_table
