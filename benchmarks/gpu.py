@@ -45,7 +45,7 @@ def missing(rehearse: bool) -> list[str]:
             found.append(f"{package} is not installed: pip install {package}")
     if not rehearse:
         try:
-            find_cifar10()
+            find_cifar10(download=True)  # now, and not while a GPU waits
         except DataNotFoundError as error:
             found.append(f"{error}")
     return found

@@ -119,11 +119,15 @@ def test_all_pieces_take_twelve_minutes_at_most_and_each_less_than_nine(gpu):
     assert max(piece.seconds for piece in gpu.PIECES.values()) <= 540
 
 
-def test_what_is_missing_is_said_before_any_work(gpu, tmp_path, monkeypatch, no_data_anywhere):
+def test_what_is_missing_is_said_before_any_work(gpu, tmp_path, monkeypatch):
+    def find_cifar10(download):
+        raise fp.DataNotFoundError("no CIFAR-10 in the attic")
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(gpu, "find_cifar10", find_cifar10)
     with pytest.raises(SystemExit, match="no CUDA device is here: --rehearse") as error:
         gpu.main(["--out", str(tmp_path)])
-    assert "no CIFAR-10 in" in str(error.value) and gpu.asked == []
+    assert "no CIFAR-10 in the attic" in str(error.value) and gpu.asked == []
 
 
 def test_estimates_are_arithmetic_of_the_very_sizes(gpu):
