@@ -12,9 +12,27 @@ from fpbook.figures.style import style
 from fpbook.results.columns import rows
 from fpbook.results.quantities import quantity_of
 from fpbook.results.store import Published, published
-from fpbook.results.tables import markdown_table
+from fpbook.results.summaries import interval_of
+from fpbook.results.tables import markdown_table, show
 
-GPU = ("gpu-speed", "gpu-headline", "gpu-resnet18", "gpu-largest")  # of `make gpu`
+GPU = (  # of `make gpu`
+    "gpu-tests",
+    "gpu-speed",
+    "gpu-headline",
+    "gpu-resnet18",
+    "gpu-largest",
+    "gpu-numerics",
+)
+OUTCOMES = (  # what is shown of trainings and tests
+    "clean_accuracy",
+    "robust_accuracy",
+    "certified_accuracy",
+    "autoattack_accuracy",
+    "share_dominant",
+    "wall_time",
+    "tried",
+    "wrong",
+)
 TIMES = {  # curves of results/bench.json: labels of the size and of the values
     "FGM step over d": ("features $d$", "seconds a step"),
     "FGM step over m": ("neurons $m$", "seconds a step"),
@@ -147,8 +165,18 @@ def _gpu() -> str:
     parts = []
     for name in GPU:
         if result := published(name):
-            timed = [row for row in rows(result.summary) if "timed" in row]
-            table = f"{_table(timed)}\n\n" if timed else ""
-            parts.append(f"{table}{_where(result)}")
+            measured = rows(result.summary)
+            timed = [row for row in measured if "timed" in row]
+            parts.append(f"{_table(timed) if timed else _outcome(measured)}\n\n{_where(result)}")
     text = "\n\n".join(parts) or "*Nothing here was run on a GPU yet: `make gpu` does it.*"
     return f"## On a GPU\n\n{text}"
+
+
+def _outcome(measured: Iterable[Mapping[str, Any]]) -> str:
+    """What came of trainings and tests, and the seconds that they took: means over seeds."""
+    cells = []
+    for row in measured:
+        if row["quantity"] in OUTCOMES and "layer" not in row:
+            of = row.get("network") or row.get("check") or ""
+            cells.append((quantity_of(row["quantity"]).label, of, show(interval_of(row))))
+    return markdown_table(("what", "of", "mean [95% interval]"), cells)

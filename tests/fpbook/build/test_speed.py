@@ -8,7 +8,7 @@ import torch
 from fpbook.build import speed
 from fpbook.build.speed import MEMORY, TIMES, speed_page
 from fpbook.build.targets import BENCH, TARGETS, Target
-from fpbook.results import publish
+from fpbook.results import publish, record, table
 from fpbook.results.files import ROOT
 from fpbook.results.timings import timings_table
 
@@ -73,6 +73,18 @@ def test_what_a_gpu_measured_is_shown_with_where(put):
     page = speed_page()
     assert "Not yet measured" in page and "run on a GPU yet" not in page
     assert "| a step on it | 0.5 [0.4, 0.6] share | 3 |" in page
+
+
+def test_what_a_gpu_trained_is_shown_with_intervals_over_seeds(results):
+    measured = [
+        record("robust_accuracy", value, "purified", d=4096, seed=seed)
+        for seed, value in enumerate((0.98, 0.99, 1.0))
+    ]
+    measured += [record("cos_to_init", 0.5, "purified", "conv", seed=0)]
+    publish("gpu-headline", table(measured), "full", torch.device("cpu"), "d = 4096, a toy")
+    page = speed_page()
+    assert re.search(r"\| robust accuracy \| purified \| 99.0% \[96.5%, 100.0%\] \|", page)
+    assert "cosine" not in page and "d = 4096, a toy" in page
 
 
 def test_every_target_is_of_a_published_result_and_says_why_it_may_be_missed():
