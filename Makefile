@@ -1,6 +1,7 @@
 # make book   install, execute every chapter, build the HTML       make test   install, test, validate the notebooks
 # make lab    JupyterLab on the chapters                           make full   the published sizes (a GPU helps)
 # make test-all   `make test`, then what takes too long for it: kills, many examples, known faults of what is installed
+# make bench  how fast it is, ten minutes on two cores             make gpu    all that a GPU is for, in pieces of nine minutes
 # make pdf    the whole book in _build/book.pdf (needs Chromium)
 # Variables: PROFILE=quick|full DEVICE=auto|cpu|cuda SEED=0 PYTHON=python3
 
@@ -16,7 +17,7 @@ BIN     := .venv/bin
 BOOK    := $(BIN)/python -m fpbook
 READY   := .venv/.ready
 
-.PHONY: book test test-all lint lab full pdf opening execute audit sbom clean
+.PHONY: book test test-all lint lab full pdf opening execute audit sbom bench gpu clean
 
 book: execute
 	@$(BOOK) build --profile $(PROFILE)
@@ -47,6 +48,12 @@ audit: $(READY)  # says so where the databases of known faults cannot be reached
 
 sbom: $(READY)
 	$(BOOK) sbom
+
+bench: $(READY)  # other libraries: .venv/bin/python -m pip install --no-deps --requirement requirements-bench.txt
+	$(BIN)/python benchmarks/bench.py --publish
+
+gpu: $(READY)
+	$(BIN)/python benchmarks/gpu.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """How long the report takes, and what a researcher would otherwise pick takes on the same pairs.
 
-    pip install --requirement requirements-bench.txt
+    pip install --no-deps --requirement requirements-bench.txt
     python benchmarks/report.py [SUBJECT ...]
 
 Each subject of `subjects.py` runs in a process of its own, one after the other, on two threads.
@@ -12,12 +12,12 @@ the folder of CIFAR-10; without it images are random.
 
 import json
 import os
-import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from machine import hardware, versions
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "report.json"
@@ -31,40 +31,6 @@ SUBJECTS = (  # as `subjects.py` names them
     "cifar-cka",
     "cifar-report",
 )
-
-
-def hardware() -> dict[str, Any]:
-    """The processor, its cores, the memory."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": THREADS,
-        "memory_gb": round(memory / 1e9, 1),
-        "system": platform.system(),
-    }
-
-
-def _processor() -> str:
-    """Its name, as far as the system tells it."""
-    lines = Path("/proc/cpuinfo")
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in (lines.read_text().splitlines() if lines.exists() else [])
-        if line.startswith("model name")
-    ]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages at work."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def measured(subject: str) -> dict[str, Any]:
@@ -105,8 +71,8 @@ def main(names: list[str]) -> None:
         rows[subject] = measured(subject)
         print(rows[subject], flush=True)
         content = {
-            "hardware": hardware(),
-            "versions": versions(),
+            "hardware": hardware(THREADS),
+            "versions": versions(PACKAGES),
             "rows": [rows[name] for name in SUBJECTS if name in rows],
         }
         OUT.write_text(json.dumps(content, indent=1) + "\n")

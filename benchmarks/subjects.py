@@ -137,7 +137,7 @@ def aligned(make: Callable[[], nn.Module], x: Tensor, batch: int, name: str) -> 
     try:
         from cka import compute_cka
     except ImportError as error:
-        advice = "pip install --requirement requirements-bench.txt"
+        advice = "pip install --no-deps --requirement requirements-bench.txt"
         raise SystemExit(f"pytorch-cka is not here: {advice}") from error
     clean, other = pair(make)
     kinds = (nn.Conv2d, nn.Linear)

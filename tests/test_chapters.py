@@ -90,7 +90,7 @@ def test_workflows_run_what_the_makefile_and_continuous_integration_run():
         name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()
     }
     audits = "make audit sbom"
-    assert commands == {"quick": [".ci/run", audits], "full": ["make full", audits]}
+    assert commands == {"quick": [".ci/run", audits], "full": ["make gpu", "make full", audits]}
     assert {"self-hosted", "gpu"} <= set(jobs["full"]["runs-on"])
 
 

@@ -11,6 +11,7 @@ from nbformat import NotebookNode
 from fpbook.build.around import LISTING
 from fpbook.build.downloads import results_table
 from fpbook.build.rooms import ROOMS, modules, room_imports
+from fpbook.build.speed import speed_page
 from fpbook.build.trust_tables import trust_page
 from fpbook.results.files import ROOT
 from fpbook.results.tables import markdown_table
@@ -42,6 +43,7 @@ def generate(source: Path, notebooks: dict[Path, NotebookNode], root: Path = ROO
         "downloads": results_table,
         "changes": (root / "CHANGELOG.md").read_text,
         "trust": trust_page,
+        "speed": speed_page,
     }
     for page in source.glob("pages/*.md"):
         lines = re.compile(r"^% generated: (\w+)$", re.M)

@@ -50,6 +50,9 @@ ABSCISSAE: dict[str, Abscissa] = {
     "threads": Abscissa("threads that compute", "threads", kind=int),
     "check": Abscissa("what was tried", kind=str),
     "seeds_of_a_result": Abscissa("seeds that an interval is of", "seeds", kind=int),
+    "timed": Abscissa("what is timed", kind=str),
+    "settings": Abscissa("sizes and settings that it is timed at", kind=str),
+    "size": Abscissa("size that a time grows with"),
 }
 
 KINDS = {

@@ -113,6 +113,16 @@ QUANTITIES: dict[str, Quantity] = {
     "adjusted_chance": Quantity("chance of such figures were the claim false, Holm-adjusted"),
     "expected_wrong": Quantity("verdicts that chance may make wrong, at most", unit="verdicts"),
     "margin_over_rounding": Quantity("smallest certified margin, over what float64 may miss"),
+    # how fast it is
+    "wall_time": Quantity("time", unit="s"),
+    "throughput": Quantity("how many in a second", unit="1/s"),
+    "product_rate": Quantity("rate of matrix products", unit="GFLOP/s"),
+    "bandwidth": Quantity("bytes moved in a second", unit="GB/s"),
+    "memory_used": Quantity("memory", unit="GB"),
+    "speed_ratio": Quantity("how many times as fast", unit="x"),
+    "rate_share": Quantity("share of the rate that the hardware reaches", unit="share"),
+    "accuracy_gap": Quantity("difference of two accuracies", unit="points"),
+    "unmeasured": Quantity("timings that could not be made", unit="timings"),
 }
 
 

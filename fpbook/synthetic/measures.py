@@ -20,10 +20,14 @@ from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 
 
-def measure_synthetic(run: SyntheticRun, restarts: int = 5) -> list[dict[str, Any]]:
+def measure_synthetic(
+    run: SyntheticRun, restarts: int = 5, branches: int = BRANCHES
+) -> list[dict[str, Any]]:
     """What the ledger takes of a run of `run_synthetic`: records of "init", "clean", "purified".
 
-    On its held-out test set, at the experiment's radius.
+    run:      whose test samples and radius are taken
+    restarts: of PGD
+    branches: of the certificate of "purified", as in `certify`
     """
     w0, w, w_purified = (net.weight.detach() for net in (run.init, run.clean, run.purified))
     alive = live(run.purified)  # they carry the purified network
@@ -52,7 +56,7 @@ def measure_synthetic(run: SyntheticRun, restarts: int = 5) -> list[dict[str, An
         record("radius", run.experiment.radius),
         record("cos_chance", chance_cosine(run.experiment.d)),
         *accuracy_bounds(run, "clean", restarts, branches=1),
-        *accuracy_bounds(run, "purified", restarts),
+        *accuracy_bounds(run, "purified", restarts, branches),
         *found,
         *medians("purified", cos_removed_dense=removed),
         *features_kept(run, "purified"),

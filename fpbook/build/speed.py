@@ -1,0 +1,182 @@
+"""The page *How fast*: targets beside what was measured, and curves, from results/bench.json."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fpbook.build.targets import BENCH, TARGETS, Target
+from fpbook.figures.captions import captioned
+from fpbook.figures.speed import growth_panels
+from fpbook.figures.style import style
+from fpbook.results.columns import rows
+from fpbook.results.quantities import quantity_of
+from fpbook.results.store import Published, published
+from fpbook.results.summaries import interval_of
+from fpbook.results.tables import markdown_table, show
+
+GPU = (  # of `make gpu`
+    "gpu-tests",
+    "gpu-speed",
+    "gpu-headline",
+    "gpu-resnet18",
+    "gpu-largest",
+    "gpu-numerics",
+)
+OUTCOMES = (  # what is shown of trainings and tests
+    "clean_accuracy",
+    "robust_accuracy",
+    "certified_accuracy",
+    "autoattack_accuracy",
+    "share_dominant",
+    "wall_time",
+    "tried",
+    "wrong",
+)
+TIMES = {  # curves of results/bench.json: labels of the size and of the values
+    "FGM step over d": ("features $d$", "seconds a step"),
+    "FGM step over m": ("neurons $m$", "seconds a step"),
+    "FGM step over n": ("samples $n$", "seconds a step"),
+    "FGM step over g": ("networks at once", "seconds a step"),
+    "trainings over workers": ("workers", "trainings a second"),
+}
+MEMORY = {
+    "memory over d": ("features $d$", "GB"),
+    "memory over m": ("neurons $m$", "GB"),
+    "memory over n": ("samples $n$", "GB"),
+}
+
+
+def speed_page() -> str:
+    """What the page *How fast* says, from the published results."""
+    bench = published(BENCH)
+    if bench is None:
+        return "*Not yet measured: `make bench` does it, in ten minutes on two cores.*\n\n" + _gpu()
+    style()
+    measured = rows(bench.summary)
+    found = {name: published(name) for name in {target.result for target in TARGETS}}
+    each = {name: rows(one.summary) for name, one in found.items() if one}
+    parts = [
+        _targets(each),
+        "## How it grows",
+        _figures(bench.summary),
+        "## All that was measured",
+        _table([row for row in measured if "size" not in row]),
+        _lost(measured),
+        _where(bench),
+        _gpu(),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The targets beside what was measured, and the reasons for those that were missed."""
+    cells, reasons = [], []
+    for target in TARGETS:
+        of = measured.get(target.result, ())
+        row = _row(of, target.timed, target.within)
+        met = None if row is None else _meets(target, row["value"])
+        verdict = {None: "not measured", True: "yes", False: "**no**"}[met]
+        sign = "≤" if target.atmost else "≥"
+        unit = quantity_of(row["quantity"]).unit if row else ""
+        cells.append(
+            (target.words, f"{sign} {target.bound:g} {unit}", _shown(row) if row else "-", verdict)
+        )
+        if met is False:
+            limit = _row(of, target.limit, target.within) if target.limit else None
+            bound = f" The bound that was measured: {_shown(limit)}." if limit else ""
+            reasons.append(f"- {target.words}: {target.reason or 'not explained.'}{bound}")
+    if not cells:
+        return ""
+    text = markdown_table(("what", "target", "measured", "met"), cells)
+    missed = "\n\nWhere a target is missed:\n\n" + "\n".join(reasons) if reasons else ""
+    return f"## Targets, and what was measured\n\n{text}{missed}"
+
+
+def _meets(target: Target, value: float) -> bool:
+    return value <= target.bound if target.atmost else value >= target.bound
+
+
+def _row(
+    measured: Iterable[Mapping[str, Any]], name: str, within: str = ""
+) -> Mapping[str, Any] | None:
+    """The first row of this name, whose settings hold some words."""
+    for row in measured:
+        if row.get("timed") == name and within in row.get("settings", "") and "size" not in row:
+            return row
+    return None
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    """A value with the least and the largest of its repeats, and its unit."""
+    unit = quantity_of(row["quantity"]).unit
+    text = f"{row['value']:.3g}"
+    if row.get("low") is not None and row["high"] > row["low"]:
+        text += f" [{row['low']:.3g}, {row['high']:.3g}]"
+    return f"{text} {unit}".strip()
+
+
+def _table(measured: Iterable[Mapping[str, Any]]) -> str:
+    cells = [
+        (row["timed"], _shown(row), str(row["n"]), row.get("settings", ""))
+        for row in measured
+        if row["quantity"] not in ("unmeasured", "exponent") and "timed" in row
+    ]
+    return markdown_table(("what", "median [least, largest]", "repeats", "settings"), cells)
+
+
+def _lost(measured: Iterable[Mapping[str, Any]]) -> str:
+    """What could not be measured, and why."""
+    lines = [
+        f"- {row['timed']}: {row.get('settings', '')}"
+        for row in measured
+        if row["quantity"] == "unmeasured"
+    ]
+    return "Not measured:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _figures(summary: pd.DataFrame) -> str:
+    """The curves of time and of memory, as the page shows figures."""
+    time = captioned(
+        growth_panels(summary, TIMES),
+        "Time over sizes. The step of the two-layer network under FGM is four matrix products, "
+        "which alone take what the dashed line says; of workers, each has a training of its own.",
+        "Five logarithmic plots, of seconds a step over features, neurons, samples and networks "
+        "at once, and of trainings a second over workers, each with a dashed line for the limit.",
+    )
+    memory = captioned(
+        growth_panels(summary, MEMORY),
+        "Memory over sizes, beside that of weights, their step, pre-activations and samples.",
+        "Three logarithmic plots of gigabytes over features, neurons and samples, each with a "
+        "dashed line for the tensors alone.",
+    )
+    return f"{time._repr_html_()}\n\n{memory._repr_html_()}"
+
+
+def _where(result: Published) -> str:
+    source = result.provenance
+    versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
+    where = f"{source['date']}, commit {source['commit']}, {source['device']}, {versions}"
+    return f"*Measured on {where}; {source['setting']}.*"
+
+
+def _gpu() -> str:
+    """What `make gpu` measured; or that it did not run yet."""
+    parts = []
+    for name in GPU:
+        if result := published(name):
+            measured = rows(result.summary)
+            timed = [row for row in measured if "timed" in row]
+            parts.append(f"{_table(timed) if timed else _outcome(measured)}\n\n{_where(result)}")
+    text = "\n\n".join(parts) or "*Nothing here was run on a GPU yet: `make gpu` does it.*"
+    return f"## On a GPU\n\n{text}"
+
+
+def _outcome(measured: Iterable[Mapping[str, Any]]) -> str:
+    """What came of trainings and tests, and the seconds that they took: means over seeds."""
+    cells = []
+    for row in measured:
+        if row["quantity"] in OUTCOMES and "layer" not in row:
+            of = row.get("network") or row.get("check") or ""
+            cells.append((quantity_of(row["quantity"]).label, of, show(interval_of(row))))
+    return markdown_table(("what", "of", "mean [95% interval]"), cells)
