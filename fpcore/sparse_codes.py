@@ -1,6 +1,7 @@
 """Sparse codes of a margin, drawn exactly: which features are active, and with which values."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,7 +100,7 @@ class SpreadCodes:
 
         Both (a, l); 0 for draws left out.
         """
-        like = {"generator": rng, "device": self.law.device}
+        like: dict[str, Any] = {"generator": rng, "device": self.law.device}
         chance = torch.rand(n, 1, dtype=torch.float64, **like)
         count = torch.searchsorted(self.law, chance).clamp(max=len(self.law) - 1)
         index, place = distinct(len(self.keep), count, rng)
