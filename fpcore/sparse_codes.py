@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fpcore.members import Member
 
-LEAST = 1e-3  # of the candidates are accepted where a margin leaves anything
+LEAST_ACCEPTED = 1e-3  # of the candidates are accepted where a margin leaves anything
 
 
 class EqualCodes:
@@ -79,7 +79,7 @@ class SpreadCodes:
         tried = 10_000
         trial = torch.Generator(w_star.device).manual_seed(0)
         self.rate = len(self._accepted(tried, trial)[0]) / tried
-        if self.rate < LEAST:
+        if self.rate < LEAST_ACCEPTED:
             found = f"margin = {margin!r}: it leaves (almost) nothing of d = {d}, k = {k}, {member}"
             raise ValueError(f"{found}; give a smaller one")
 

@@ -24,7 +24,6 @@ from fpcore.models.two_layer import TwoLayer
 
 # Parts of a sample's ball: enough for all but a few samples in a thousand, of purified networks.
 BRANCHES = 100
-NORMS = ("l2", "linf")
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,7 @@ def certify(
     checks.finite("radius", radius)
     checks.whole("branches", branches)
     checks.positive_int("chunk", chunk)
-    checks.choice("norm", norm, NORMS)
-    _check(model, x, y)
+    _check(model, x, y, norm)
     radii = x.new_full((len(x),), radius, dtype=torch.float64)
     parts = [
         _certify(model, *part, branches, norm)
@@ -151,8 +149,7 @@ def certified_radius(
     checks.whole("branches", branches)
     checks.positive_int("steps", steps)
     checks.positive_int("chunk", chunk)
-    checks.choice("norm", norm, NORMS)
-    _check(model, x, y)
+    _check(model, x, y, norm)
     found = []
     for some_x, labels in zip(x.split(chunk), y.split(chunk)):
         high = some_x.norm(dim=1, p=2 if norm == "l2" else torch.inf)
@@ -166,12 +163,13 @@ def certified_radius(
     return torch.cat(found)
 
 
-def _check(model: TwoLayer, x: Tensor, y: Tensor) -> None:
+def _check(model: TwoLayer, x: Tensor, y: Tensor, norm: str) -> None:
     """Raise ValueError for what no certificate is of: a label of 2 would double the margin."""
     if not isinstance(model, TwoLayer):
         found = f"model is a {type(model).__name__}"
         raise ValueError(f"{found}: give a TwoLayer, certificates are of no other network")
     checks.network("model", model)
+    checks.choice("norm", norm, ("l2", "linf"))
     samples(x, y)
     signs(y)
     if x.ndim != 2 or x.shape[1] != model.weight.shape[1]:
