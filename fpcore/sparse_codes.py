@@ -1,13 +1,14 @@
 """Sparse codes of a margin, drawn exactly: which features are active, and with which values."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fpcore.members import Member
 
-LEAST = 1e-3  # of the candidates are accepted where a margin leaves anything
+LEAST_ACCEPTED = 1e-3  # of the candidates are accepted where a margin leaves anything
 
 
 class EqualCodes:
@@ -78,7 +79,7 @@ class SpreadCodes:
         tried = 10_000
         trial = torch.Generator(w_star.device).manual_seed(0)
         self.rate = len(self._accepted(tried, trial)[0]) / tried
-        if self.rate < LEAST:
+        if self.rate < LEAST_ACCEPTED:
             found = f"margin = {margin!r}: it leaves (almost) nothing of d = {d}, k = {k}, {member}"
             raise ValueError(f"{found}; give a smaller one")
 
@@ -99,7 +100,7 @@ class SpreadCodes:
 
         Both (a, l); 0 for draws left out.
         """
-        like = {"generator": rng, "device": self.law.device}
+        like: dict[str, Any] = {"generator": rng, "device": self.law.device}
         chance = torch.rand(n, 1, dtype=torch.float64, **like)
         count = torch.searchsorted(self.law, chance).clamp(max=len(self.law) - 1)
         index, place = distinct(len(self.keep), count, rng)

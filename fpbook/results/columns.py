@@ -30,6 +30,7 @@ ABSCISSAE: dict[str, Abscissa] = {
     "norm": Abscissa("norm of the attack", kind=str),
     "steps": Abscissa("steps of the attack", kind=int),
     "threat": Abscissa("norm and radius of the attack", kind=str),
+    "member": Abscissa("member of the paper's family of data", kind=str),
     "d": Abscissa("number of features", kind=int),
     "k": Abscissa("active features of a sample", kind=int),
     "width": Abscissa("hidden neurons", "neurons", kind=int),

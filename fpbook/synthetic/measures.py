@@ -172,23 +172,25 @@ def soundness(
     branches: int = BRANCHES,
     restarts: int = 2,
     rng: torch.Generator | None = None,
+    norm: str = "l2",
 ) -> dict[str, int]:
     """Attack all that is certified: {"pairs", "certified", "broken"}, how many there are.
 
     net:      the network
     x, y:     samples, (n, d) and (n,)
-    radii:    l2; a pair is a sample and a radius
+    radii:    of the balls; a pair is a sample and a radius
     branches: of the certificate
     restarts: of PGD, which attacks, beside FGM, what is certified
     rng:      of its starts
+    norm:     of the balls, "l2" or "linf"
 
     A single broken pair would disprove the certificate.
     """
     counts = {"pairs": 0, "certified": 0, "broken": 0}
     for radius in radii:
-        robust = certify(net, x, y, radius, branches).robust
+        robust = certify(net, x, y, radius, branches, norm=norm).robust
         survived = robust_correct(
-            net, x[robust], y[robust], Ball("l2", radius), restarts=restarts, rng=rng
+            net, x[robust], y[robust], Ball(norm, radius), restarts=restarts, rng=rng
         )
         counts["pairs"] += len(x)
         counts["certified"] += len(survived)

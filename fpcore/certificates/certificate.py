@@ -1,4 +1,4 @@
-"""Certified robustness of the two-layer network against ANY l2 perturbation, sample by sample.
+"""Certified robustness of the two-layer network against ANY perturbation, sample by sample.
 
 What is certified is the function that `TwoLayer` states, in exact arithmetic, of weights, threshold
 and samples as they are stored. It is bounded in float64, and every rounding of that is paid for.
@@ -28,7 +28,7 @@ BRANCHES = 100
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is known of the minimum of y f(x + delta) over |delta|_2 <= radius, sample by sample."""
+    """What is known of the minimum of y f(x + delta) over |delta| <= radius, sample by sample."""
 
     margin: Tensor  # (n,), a lower bound
     attained: Tensor  # (n,), an upper bound: the value at the worst perturbation that was met
@@ -52,9 +52,15 @@ class Certificate:
 
 @torch.no_grad()
 def certify(
-    model: TwoLayer, x: Tensor, y: Tensor, radius: float, branches: int = 0, chunk: int = 512
+    model: TwoLayer,
+    x: Tensor,
+    y: Tensor,
+    radius: float,
+    branches: int = 0,
+    chunk: int = 512,
+    norm: str = "l2",
 ) -> Certificate:
-    """Bound y f(x + delta) from below over the whole l2 ball.
+    """Bound y f(x + delta) from below over the whole ball.
 
     model     the network
     x         samples (n, d)
@@ -65,9 +71,14 @@ def certify(
               more: the ball is also split where a neuron has its concave corner, into at most so
               many parts, until the sample is settled
     chunk     samples at a time
+    norm      of the ball, "l2" or "linf"
 
     Each stage sees the samples that the earlier ones left open. The margin of a split sample tells
     its label, but is not the largest that could be proved.
+
+    In linf a third choice of slopes, 0, gives each neuron its own worst delta. Where in each
+    coordinate no two neurons differ in sign, as for neurons w*_j e_j + r w*, r >= 0, these deltas
+    are one, and the margin is the minimum itself. `branches` then stand for the attack alone.
 
     All is computed in float64, and both bounds are rounded outwards to the type of x: they hold of
     the function that `TwoLayer` states, in exact arithmetic (see above). Raises ValueError for
@@ -77,10 +88,10 @@ def certify(
     checks.finite("radius", radius)
     checks.whole("branches", branches)
     checks.positive_int("chunk", chunk)
-    _check(model, x, y)
+    _check(model, x, y, norm)
     radii = x.new_full((len(x),), radius, dtype=torch.float64)
     parts = [
-        _certify(model, *part, branches)
+        _certify(model, *part, branches, norm)
         for part in zip(x.split(chunk), y.split(chunk), radii.split(chunk))
     ]
     return Certificate(
@@ -91,18 +102,24 @@ def certify(
 
 
 def certified_accuracy(
-    model: TwoLayer, x: Tensor, y: Tensor, radius: float, branches: int = BRANCHES
+    model: TwoLayer,
+    x: Tensor,
+    y: Tensor,
+    radius: float,
+    branches: int = BRANCHES,
+    norm: str = "l2",
 ) -> float:
     """Share of samples that `certify` proves robust: a lower bound on robust accuracy.
 
     model     the network
     x         samples (n, d)
     y         their labels (n,), -1 or +1
-    radius    of the l2 ball, in the units of x
+    radius    of the ball, in the units of x
     branches  as in `certify`
+    norm      of the ball, "l2" or "linf"
     """
     some(x)
-    return certify(model, x, y, radius, branches).robust.float().mean().item()
+    return certify(model, x, y, radius, branches, norm=norm).robust.float().mean().item()
 
 
 @torch.no_grad()
@@ -113,8 +130,9 @@ def certified_radius(
     branches: int = BRANCHES,
     steps: int = 12,
     chunk: int = 512,
+    norm: str = "l2",
 ) -> Tensor:
-    """The largest l2 radius certified by bisection, sample by sample, (n,), in the units of x.
+    """The largest radius certified by bisection, sample by sample, (n,), in the units of x.
 
     model     the network
     x         samples (n, d)
@@ -122,6 +140,7 @@ def certified_radius(
     branches  as in `certify`
     steps     halvings
     chunk     samples at a time
+    norm      of the ball, "l2" or "linf"
 
     No smaller perturbation changes the label; 0 for misclassified samples. The bisection starts
     from |x|, which no sample survives since f(0) = 0, so `steps` halvings leave |x|/2^steps. What
@@ -130,26 +149,27 @@ def certified_radius(
     checks.whole("branches", branches)
     checks.positive_int("steps", steps)
     checks.positive_int("chunk", chunk)
-    _check(model, x, y)
+    _check(model, x, y, norm)
     found = []
     for some_x, labels in zip(x.split(chunk), y.split(chunk)):
-        high = some_x.norm(dim=1)
+        high = some_x.norm(dim=1, p=2 if norm == "l2" else torch.inf)
         low = torch.zeros_like(high)  # labels may be integers
         for _ in range(steps):
             middle = (low + high) / 2
             # a number of x's type as it is: no rounding here
-            robust = _certify(model, some_x, labels, middle.double(), branches).robust
+            robust = _certify(model, some_x, labels, middle.double(), branches, norm).robust
             low, high = torch.where(robust, middle, low), torch.where(robust, high, middle)
         found.append(low)
     return torch.cat(found)
 
 
-def _check(model: TwoLayer, x: Tensor, y: Tensor) -> None:
+def _check(model: TwoLayer, x: Tensor, y: Tensor, norm: str) -> None:
     """Raise ValueError for what no certificate is of: a label of 2 would double the margin."""
     if not isinstance(model, TwoLayer):
         found = f"model is a {type(model).__name__}"
         raise ValueError(f"{found}: give a TwoLayer, certificates are of no other network")
     checks.network("model", model)
+    checks.choice("norm", norm, ("l2", "linf"))
     samples(x, y)
     signs(y)
     if x.ndim != 2 or x.shape[1] != model.weight.shape[1]:
@@ -162,7 +182,9 @@ def _check(model: TwoLayer, x: Tensor, y: Tensor) -> None:
 
 @torch.autocast("cuda", enabled=False)
 @torch.autocast("cpu", enabled=False)
-def _certify(model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor, branches: int) -> Certificate:
+def _certify(
+    model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor, branches: int, norm: str
+) -> Certificate:
     """`certify` for samples that are bounded at once.
 
     model     the network
@@ -170,18 +192,19 @@ def _certify(model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor, branches: in
     y         their labels (n,)
     radius    of the ball of each sample (n,), float64
     branches  as in `certify`
+    norm      of the ball
     """
-    net = _neighbourhood(model, x.double(), y.double(), radius[:, None])
+    net = _neighbourhood(model, x.double(), y.double(), radius[:, None], norm)
     bends = _bends(net)
     # Linear relaxation, of all samples.
-    flat, steep = _fixed_slopes(net)
-    margin = flat.lower.maximum(steep.lower)
-    attained = flat.upper.minimum(steep.upper)
+    bounds = _fixed_slopes(net)
+    margin = torch.stack([each.lower for each in bounds]).amax(0)
+    attained = torch.stack([each.upper for each in bounds]).amin(0)
     # An attack, the quadratic relaxation, and branch and bound, each of those still open.
     if branches and len(todo := _open(margin, attained, bends)):
-        attained[todo] = _attack(net.samples(todo), attained[todo], steep.worst[todo])
-        todo = _open(margin, attained, bends)
-        if len(todo):
+        attained[todo] = _attack(net.samples(todo), attained[todo], bounds[0].worst[todo])
+    if branches and norm == "l2":
+        if len(todo := _open(margin, attained, bends)):
             proved = shared_budget(model, x[todo], y[todo], radius[todo])
             margin[todo] = margin[todo].maximum(proved)
         for i in _open(margin, attained, bends).tolist():
@@ -202,27 +225,32 @@ def _rounded(value: Tensor, dtype: torch.dtype, towards: float) -> Tensor:
     return torch.where(passed, nearest.nextafter(torch.full_like(nearest, towards)), nearest)
 
 
-def _neighbourhood(model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor) -> Neighbourhood:
+def _neighbourhood(
+    model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor, norm: str
+) -> Neighbourhood:
     """All neurons one by one around some samples.
 
     model   the network
     x       samples (n, d), float64
     y       their labels (n,), float64
     radius  of the ball of each sample (n, 1), float64
+    norm    of the ball
     """
     weight = model.weight.double()
-    norm = weight.norm(dim=1)
-    rows = weight / norm.clamp(min=TINY)[:, None]
+    length = weight.norm(dim=1)
+    rows = weight / length.clamp(min=TINY)[:, None]
+    largest = radius * (x.shape[1] ** 0.5 if norm == "linf" else 1.0)
     return Neighbourhood(
         rows=rows,
-        norm=norm,
+        norm=length,
         threshold=model.threshold.item(),
         q=y[:, None] * (x @ rows.T),
         radius=radius,
-        size=x.norm(dim=1, keepdim=True) + radius,
+        size=x.norm(dim=1, keepdim=True) + largest,
         base=torch.zeros_like(y),
         slack=torch.zeros_like(y),
         direction=0 * x,
+        ball=norm,
     )
 
 
@@ -235,13 +263,14 @@ def _bends(net: Neighbourhood) -> Tensor:
     return (convex | concave) & (net.norm > 0) & (net.threshold > 0)
 
 
-def _fixed_slopes(net: Neighbourhood) -> tuple[Bound, Bound]:
-    """Bounds by two choices of slopes: left of the convex corner, or right of it where q is."""
+def _fixed_slopes(net: Neighbourhood) -> list[Bound]:
+    """Bounds by fixed slopes: right of the convex corner where q is, else left; left of it; 0."""
     low, high = net.interval()
     left, right = envelope(net, low, high)
-    flat = bound(net, low, high, left)
-    steep = bound(net, low, high, torch.where(net.q > net.threshold, right, left))
-    return flat, steep
+    slopes = [torch.where(net.q > net.threshold, right, left), left]
+    if net.ball == "linf":
+        slopes.append(torch.zeros_like(left))
+    return [bound(net, low, high, slope) for slope in slopes]
 
 
 def _attack(net: Neighbourhood, attained: Tensor, worst: Tensor, steps: int = 8) -> Tensor:

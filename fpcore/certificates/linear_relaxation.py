@@ -1,18 +1,20 @@
-"""Linear relaxation of the two-layer network: a lower bound against ANY l2 perturbation.
+"""Linear relaxation of the two-layer network: a lower bound against ANY perturbation of a ball.
 
 In units of |w_i| all neurons are one function:
 
     y f(x + y delta) = sum_i |w_i| s(q_i + <w_i, delta>/|w_i|),    q_i = y <w_i, x>/|w_i|,
 
 where s is the soft-shrinkage by the threshold. So |delta| <= radius keeps each pre-activation u_i
-within radius of q_i, where |w_i| s(u) >= a_i u + c_i for ANY slope a_i, with c_i the minimum of
-|w_i| s(u) - a_i u.
+within radius of q_i in l2, and within radius |w_i|_1/|w_i| in linf, where |w_i| s(u) >= a_i u + c_i
+for ANY slope a_i, with c_i the minimum of |w_i| s(u) - a_i u.
 
 All is computed in float64, and each rounding is paid for. To first order in u = eps/2 = 2^-53:
 
     norm_i and rows_i of d products each miss |w_i| and w_i/|w_i| by (d/2 + 2) u of themselves;
     q_i misses by (3d/2 + 2) u |x|, so an interval of u_i widened by (d + 8) eps size holds it,
-    where size = |x| + radius; a neuron this close to a corner counts as one that bends;
+    where size = |x| + the largest |delta|, which is sqrt(d) radius in linf: so is its reach there,
+    at most, and misses by (3d/2 + 1) u of itself; a neuron this close to a corner counts as one
+    that bends;
     sums of m terms miss by m u of the sum of the terms' sizes, none of which is larger than
     (|a_i| + norm_i) size: (m + d + 16) eps of the sum of those is more than all of it together.
 
@@ -41,10 +43,11 @@ class Neighbourhood(NamedTuple):
     threshold: float
     q: Tensor  # (n, m)
     radius: Tensor  # (n, 1)
-    size: Tensor  # (n, 1), |x| + radius: bounds all pre-activations
+    size: Tensor  # (n, 1), |x| + the largest |delta|, l2 both: bounds all pre-activations
     base: Tensor  # (n,)
     slack: Tensor  # (n,), rounding error of base and direction
     direction: Tensor  # (n, d)
+    ball: str = "l2"  # or "linf"
 
     @property
     def pad(self) -> Tensor:
@@ -59,6 +62,8 @@ class Neighbourhood(NamedTuple):
     def interval(self) -> tuple[Tensor, Tensor]:
         """The least and the largest pre-activations over the ball, (n, m), rounded outwards."""
         reach = self.radius + self.pad
+        if self.ball == "linf":
+            reach = self.radius * self.rows.abs().sum(1) + self.pad
         return self.q - reach, self.q + reach
 
     def samples(self, index: Tensor) -> "Neighbourhood":
@@ -117,19 +122,20 @@ def bound(net: Neighbourhood, low: Tensor, high: Tensor, slope: Tensor) -> Bound
     high   largest ones
     slope  ANY slopes a of the lines (n, m)
 
-    y f >= base + sum_i (a_i q_i + c_i) - radius |direction + sum_i a_i rows_i|,
-    less what rounding may have added; the upper bound has it added.
+    y f >= base + sum_i (a_i q_i + c_i) - radius |direction + sum_i a_i rows_i|, the norm being the
+    dual of the ball's, l2 or l1, less what rounding may have added; the upper bound has it added.
     """
     # c: norm s(u) - a u is piecewise linear with its local minima at the corners
     u, s = net.corners(low, high)
     offset = (s - slope * u).amin(0)
     total = net.direction + slope @ net.rows
-    length = total.norm(dim=1, keepdim=True)
+    length = total.norm(dim=1, keepdim=True, p=1 if net.ball == "linf" else 2)
     slack = net.slack + net.rounding * (slope.abs().sum(1) + net.norm.sum())
     falls = (net.radius * length).squeeze(1)
     lower = net.base + (slope * net.q + offset).sum(1) - falls - slack
     # the delta at which the lines are lowest
-    delta = -net.radius * total / length.clamp(min=TINY)
+    steepest = total.sign() if net.ball == "linf" else total / length.clamp(min=TINY)
+    delta = -net.radius * steepest
     worst = net.q + delta @ net.rows.T
     upper = net.base + (net.direction * delta).sum(1) + net.activation(worst).sum(1)
     # neurons that are surely silent there add nothing, and no error either

@@ -91,5 +91,5 @@ def cubic_accuracy(
     radius  of the l2 ball, in the units of x
     linear  as in `Cubic`
     """
-    q = y[:, None] * (x @ data.features) * data.w_star
+    q = y[:, None] * (x @ data.features) * data.w_star.sign()
     return (certify_cubic(q, radius, linear) > 0).float().mean().item()

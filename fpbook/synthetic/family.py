@@ -1,0 +1,208 @@
+"""The claims on other members of the paper's family of data, and in linf."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fpbook.results.records import record
+from fpbook.synthetic.measures import medians
+from fpbook.synthetic.protocol import SyntheticExperiment, SyntheticRun
+from fpbook.synthetic.sweeps import at_size
+from fpcore import checks, seeding
+from fpcore.attacks import Attack, robust_correct
+from fpcore.ball import Ball
+from fpcore.certificates.certificate import certify
+from fpcore.decomposition.purification import cosine, decompose, features, live
+from fpcore.members import Member
+from fpcore.models.outputs import accuracy
+from fpcore.sparse_coding import SIMPLEST, SparseCoding
+from fpcore.theory.cubic import Cubic, certify_cubic
+from fpcore.theory.kernels import Linear
+from fpcore.training import Schedule, Training, train
+
+# The members of the table, {name: (member, norm of the attack)}
+FAMILY_MEMBERS = {
+    "simplest": (SIMPLEST, "l2"),
+    "magnitudes 1 to 3": (Member(magnitudes=(1, 3)), "l2"),
+    "magnitudes 1 or 3": (Member(magnitudes=(1, 3), spread="two-valued"), "l2"),
+    "weights 1/2 to 2": (Member(weights=(0.5, 2)), "l2"),
+    "both spread": (Member((1, 3), (0.5, 2)), "l2"),
+    "bounded noise": (Member(bounded=0.3), "l2"),
+    "on the axes, linf": (Member(block=1), "linf"),
+    "in blocks, linf": (Member(block=4), "linf"),
+}
+FAMILY_SIZES = {"quick": ((196, 7),), "full": ((256, 7), (400, 9), (784, 13))}  # (d, k)
+FAMILY_SEEDS = {"quick": 1, "full": 3}
+FAMILY_REACHES = {
+    "l2": 0.59,
+    "linf": 0.15,
+}  # radius of attacks and certificates, units of 1/sqrt(k)
+
+
+@dataclass(frozen=True)
+class FamilyExperiment(SyntheticExperiment):
+    """The protocol on a member of the family, attacked in l2 or in linf.
+
+    The learner is told none of the member's numbers.
+    """
+
+    member: Member = SIMPLEST
+    norm: str = "l2"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Ball(self.norm, 0.0)  # its checks
+        if self.member.bounded >= self.last_threshold:
+            found = f"bounded = {self.member.bounded:g} reaches last_threshold"
+            left = f"{self.last_threshold:g}: no neuron is silent, and nothing sparse is left"
+            raise ValueError(f"{found} = {left}; give less noise")
+
+    def data(self, seed: int, device: torch.device) -> SparseCoding:
+        """The sparse coding model of a seed."""
+        sizes = (self.d, self.k, self.margin, self.noise, seed, device)
+        return SparseCoding(*sizes, member=self.member)
+
+    def adversarial(self, seed: int) -> Training:
+        """The second stage, FGM training in the attack's norm, from the clean weights."""
+        return replace(super().adversarial(seed), norm=self.norm)
+
+    @property
+    def ball(self) -> Ball:
+        """The threat of attacks and certificates."""
+        return Ball(self.norm, self.radius)
+
+
+def on_member(name: str, d: int, k: int, steps: int = 400) -> FamilyExperiment:
+    """The protocol at a size, on one of FAMILY_MEMBERS: every constant follows from |x|, d and k.
+
+    name:  of the member
+    d, k:  inputs, and active features of a sample
+    steps: of FGM training
+
+    Inputs that are s times as long are as before in units of s: then the first threshold is s, the
+    initial norm 1/s, and the step sizes 1/s^2 times as large.
+    """
+    checks.choice("name", name, FAMILY_MEMBERS)
+    member, norm = FAMILY_MEMBERS[name]
+    base = at_size(d, k, steps)
+    s = math.sqrt(member.mean_square(member.magnitudes))
+    kept = {field.name: getattr(base, field.name) for field in fields(base)}
+    scaled = {
+        "first_threshold": s * base.first_threshold,
+        "init_norm": base.init_norm / s,
+        "clean_lr": base.clean_lr / s**2,
+        "adversarial_lr": base.adversarial_lr / s**2,
+        "reach": FAMILY_REACHES[norm],
+        "training_reach": 1.1 * FAMILY_REACHES[norm],
+    }
+    return FamilyExperiment(**kept | scaled, member=member, norm=norm)
+
+
+def measure_member(run: SyntheticRun) -> list[dict[str, Any]]:
+    """What the claims say of a run on a member of the family: records.
+
+    Robust accuracies are upper bounds for the networks, exact for linear classifiers, of which the
+    best of three is taken: a lower bound on their class. The cubic's is certified in l2 and on the
+    axes, else an upper bound.
+    """
+    experiment, data = run.experiment, run.data
+    assert isinstance(experiment, FamilyExperiment)
+    ball = experiment.ball
+    w0, w, w_purified = (net.weight.detach() for net in (run.init, run.clean, run.purified))
+    alive, parts = live(run.purified), decompose(w, w_purified)
+    held = features(w_purified[alive], data.features, data.u_star)
+    survived = {
+        name: _robust(run.named(name), data, run.x, run.y, ball) for name in ("clean", "purified")
+    }
+    proved = certify(run.purified, run.x, run.y, ball.radius, 20, norm=ball.norm).robust
+    if broken := int((proved & ~survived["purified"]).sum()):
+        raise ArithmeticError(f"an attack broke {broken} certified samples: report this bug")
+    shares = {
+        "certified_accuracy": proved,
+        "share_live": alive,
+        "share_dominant": parts.dominant,
+        "share_dominant_live": parts.dominant[alive],
+    }
+    return [
+        *(record("clean_accuracy", accuracy(run.named(n), run.x, run.y), n) for n in survived),
+        *(record("robust_accuracy", _share(right), n) for n, right in survived.items()),
+        *(record(name, _share(which), "purified") for name, which in shares.items()),
+        *medians("clean", cos_to_init=cosine(w0, w)),
+        *medians("purified", cos_to_init=cosine(w0, w_purified), purity=held.purity),
+        record("robust_accuracy", best_linear(data, run.x, run.y, ball, run.seed), "linear"),
+        *_cubic_rows(data, run.x, run.y, ball),
+    ]
+
+
+def _share(which: Tensor) -> float:
+    """The share of True in a tensor of bools."""
+    return which.float().mean().item()
+
+
+def _robust(net: nn.Module, data: SparseCoding, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
+    """Which samples survive FGM, the dense direction and PGD in a ball: (n,), bool.
+
+    net:  the model under attack
+    data: where the dense direction is known from
+    x, y: samples, (n, d) and (n,)
+    ball: of all attacks
+    """
+    rng = seeding.generator(0, "attack", device=x.device)
+    return robust_correct(net, x, y, ball, restarts=2, extra=(_densely(data, ball),), rng=rng)
+
+
+def _densely(data: SparseCoding, ball: Ball) -> Attack:
+    """The attack against the dense direction u*, by as much as the ball allows."""
+    step = ball.radius * ball.steepest(data.u_star[None])
+
+    def attack(_: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return x - y[:, None] * step
+
+    return attack
+
+
+def best_linear(data: SparseCoding, x: Tensor, y: Tensor, ball: Ball, seed: int) -> float:
+    """The best exact robust accuracy of u*, and of linear classifiers after clean and FGM training.
+
+    data: the sparse coding model
+    x, y: samples, (n, d) and (n,)
+    ball: of the attack
+    seed: of the training samples
+    """
+    directions = [data.u_star]
+    rate = float(data.d) / data.member.mean_square(data.member.magnitudes)
+    for radius in (0.0, ball.radius):
+        model = Linear(data.d).to(data.device)
+        falling = Schedule((0, rate), (1, 0))
+        training = Training(
+            steps=200, lr=falling, batch=256, radius=radius, norm=ball.norm, seed=seed
+        )
+        train(model, data, training, every=training.steps)
+        directions.append(model.weight.detach().flatten())
+    dual = 2 if ball.norm == "l2" else 1
+    return max(_share(y * (x @ u) > ball.radius * u.norm(p=dual)) for u in directions)
+
+
+def _cubic_rows(data: SparseCoding, x: Tensor, y: Tensor, ball: Ball) -> Sequence[dict[str, Any]]:
+    """The cubic of the features and of the signs of w*, not told its sizes: records.
+
+    data: knows both
+    x, y: samples, (n, d) and (n,)
+    ball: of the attack
+
+    In l2 by its certificate; on the axes each coordinate falls by the radius, exactly; else under
+    attack.
+    """
+    witness, sign = "degree 3, witness", data.w_star.sign()
+    q = y[:, None] * (x @ data.features) * sign  # the cubic is the sum of q^3
+    if ball.norm == "l2":
+        return [record("certified_accuracy", _share(certify_cubic(q, ball.radius) > 0), witness)]
+    if data.member.block == 1:
+        lowest = (q - ball.radius).double().pow(3).sum(1)
+        return [record("certified_accuracy", _share(lowest > 0), witness)]
+    right = _robust(Cubic(data.features, sign), data, x, y, ball)
+    return [record("robust_accuracy", _share(right), witness)]
