@@ -163,8 +163,7 @@ def _check(model: TwoLayer, x: Tensor, y: Tensor) -> None:
 
 def _plain(model: TwoLayer) -> None:
     """Raise ValueError for a `TwoLayer` that computes another function than it states."""
-    own = getattr(model.forward, "__func__", None) is TwoLayer.forward
-    if not own or model._forward_hooks or model._forward_pre_hooks:
+    if not model.is_plain():
         found = f"model is a {type(model).__name__} with a forward, or a hook of it, of its own"
         raise ValueError(f"{found}: give a plain TwoLayer, of whose function certificates are")
     if model.threshold < 0:

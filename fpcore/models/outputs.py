@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fpcore import checks
 from fpcore.alerts import BatchWarning, RandomWarning, warn
+from fpcore.models.two_layer import TwoLayer
 
 
 def loss(output: Tensor, y: Tensor) -> Tensor:
@@ -171,11 +172,22 @@ def ready(model: nn.Module, x: Tensor, y: Tensor, probe: int = 2) -> None:
     """
     checks.network("model", model)
     samples(x, y)
-    if len(x):
+    if _is_known(model, x):
+        signs(y)
+    elif len(x):
         with evaluating(model):
             output = answer(model, x[:probe])
             labels_for(output, y)
             steady(model, x, output)
+
+
+def _is_known(model: nn.Module, x: Tensor) -> bool:
+    """Whether `model` is sure to give one logit a sample of x: to try it costs 5% of a step."""
+    if not isinstance(model, TwoLayer) or not model.is_plain():
+        return False
+    w = model.weight
+    alike = x.shape[1:] == w.shape[1:] and (x.dtype, x.device) == (w.dtype, w.device)
+    return alike and bool(model.threshold >= 0)
 
 
 def steady(model: nn.Module, x: Tensor, output: Tensor) -> None:
@@ -238,7 +250,7 @@ def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Ten
     the batch, is a warning.
     """
     output = answers(model, x, y, chunk)
-    if len(x):
+    if len(x) and not _is_known(model, x):
         with torch.no_grad(), evaluating(model):
             steady(model, x, output[:chunk])
     return correct(output, y)
