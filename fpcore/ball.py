@@ -34,14 +34,27 @@ class Ball:
                 raise ValueError(f"box = {self.box}: give (low, high) with low < high")
 
     def check(self, x: Tensor) -> None:
-        """Raise ValueError if x leaves the box: to be clipped, it would have to leave the ball."""
-        if checks.tensor("x", x).numel() and self.box is not None:
+        """Raise ValueError if x leaves the box: to be clipped, it would have to leave the ball.
+
+        Or if radius or box are more than the type of x holds.
+        """
+        if checks.tensor("x", x).is_floating_point():
+            self._fits(x.dtype)
+        if x.numel() and self.box is not None:
             low, high = self.box
             least, most = (value.item() for value in x.detach().aminmax())
             slack = 1e-5 * (high - low)
             if not (low - slack <= least and most <= high + slack):
                 found = f"x spans {least:g} to {most:g}, box = {self.box}"
                 raise ValueError(f"{found}: scale x into it, or give x's own box")
+
+    def _fits(self, dtype: torch.dtype) -> None:
+        """Raise ValueError if radius or box are so large that their sums are infinite in a type."""
+        most = torch.finfo(dtype).max / 4
+        for name, value in (("radius", self.radius), *(("box", end) for end in self.box or ())):
+            if abs(value) > most:
+                found = f"{name} = {value:g} is too large for x, which is {dtype}"
+                raise ValueError(f"{found}: give at most {most:g}")
 
     def size(self, delta: Tensor) -> Tensor:
         """|delta| of each sample, shape (n,)."""

@@ -1,7 +1,6 @@
 """A small sweep that is killed: trainings with checkpoints, and measurements that are kept."""
 
 import dataclasses
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from fpbook.results.cache import _loaded, kept
 from fpbook.results.coverage import coverage
 from fpbook.synthetic.protocol import SYNTHETIC, run_synthetic
 
-CONTEXT = multiprocessing.get_context("forkserver")  # children of a process without threads
 TINY = dataclasses.replace(
     SYNTHETIC["quick"],
     d=40,
@@ -42,4 +40,4 @@ def sweep(where: Path, ready=None) -> dict[str, torch.Tensor | float]:
     return found
 
 
-_loaded().digest_of(run_synthetic, coverage)  # reads the code once, for all children
+_loaded().digest_of(run_synthetic, coverage)  # reads the code once, for all forks

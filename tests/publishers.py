@@ -1,7 +1,6 @@
 """Processes that publish, and what a reader finds: a result, its arrays and the ledger as one."""
 
 import itertools
-import multiprocessing
 import os
 import signal
 import sys
@@ -12,8 +11,6 @@ import torch
 from fpbook.results import ledger, publish, published_with_arrays, record, table
 from fpbook.results.ledger_file import published_claims
 
-CONTEXT = multiprocessing.get_context("forkserver")  # children of a process without threads
-CONTEXT.set_forkserver_preload(["fpbook.results.publishing", "pytest"])
 NAME, SEEDS = "synthetic", (0, 1, 2)
 CLAIMS = """
 [[claim]]

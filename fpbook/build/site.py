@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ INPUTS = (
     "constraints.txt",
     "CHANGELOG.md",
 )
+WORK = ".site-"  # begins the name of the folder that a build works in
 NPM_FILES = ("package.json", "package-lock.json")
 
 
@@ -83,20 +85,24 @@ def _build(profile: str, root: Path) -> Path:
                 f"{path} is damaged, as its checksum says, or has none: "
                 "execute it again (make book)"
             )
-    source, staging, site = (root / "_build" / name for name in ("source", "staging", "html"))
+    site = root / "_build" / "html"
     packages = fetch(root)
     digest = site_key(profile, packages is not None, root)
     if (site / ".key").exists() and (site / ".key").read_text() == digest:
         return site / "index.html"
-    # From nothing: an incremental build would keep a stale table of contents.
-    shutil.rmtree(source, ignore_errors=True)
-    shutil.rmtree(staging, ignore_errors=True)
-    assemble(source, profile, packages, root)
-    html = jupyter_book(source, staging, root / "_build" / "build.log")
+    for left in (root / "_build").glob(f"{WORK}*"):  # by a build that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    # From nothing: an incremental build would keep a stale table of contents. In a folder of its
+    # own: the Jupyter Book of a build that was killed may still be writing.
+    work = Path(tempfile.mkdtemp(prefix=WORK, dir=root / "_build"))
+    assemble(work / "source", profile, packages, root)
+    html = jupyter_book(work / "source", work / "staging", root / "_build" / "build.log")
     search_texts(html)
     (html / ".key").write_text(digest)
-    shutil.rmtree(site, ignore_errors=True)
+    if site.exists():  # moved away as a whole: half deleted, it would still have its key
+        os.replace(site, work / "old")
     os.replace(html, site)
+    shutil.rmtree(work)
     return site / "index.html"
 
 

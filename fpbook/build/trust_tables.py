@@ -18,6 +18,7 @@ CHECKS = {  # what tests count, in words
     "writers killed": "processes killed while they publish",
     "trainings killed": "trainings killed, then resumed: the same weights to the last bit",
     "drivers killed": "runs killed while they execute chapters",
+    "site builds killed": "builds of the site killed, then made again: whole, of the last state",
     "processes at once": "readings and writings beside another process",
     "flipped bits": "bits flipped in published files, checkpoints, caches, executed chapters, data",
     "disks": "disks that are full, folders that cannot be written",

@@ -69,6 +69,8 @@ KINDS = {
     "n": int,
 }
 
+ROUNDING = 1e-6  # of a share, in float32
+
 
 def checked_row(row: Mapping[str, Any], tail: Sequence[str]) -> dict[str, Any]:
     """A row without what is None, in canonical order, each value of its column's kind.
@@ -78,16 +80,19 @@ def checked_row(row: Mapping[str, Any], tail: Sequence[str]) -> dict[str, Any]:
 
     ValueError that names the column if a value is unsound, or the column unknown.
     """
-    quantity_of(row.get("quantity", ""))
+    share = quantity_of(row.get("quantity", "")).share
     order = ("quantity", "network", "layer", *ABSCISSAE, *tail)
     for name in row:
         known("column", name, order)
     needed = {"value", "n"} & {*tail}
-    return {
+    found = {
         name: _value(name, row.get(name))
         for name in order
         if name in needed or row.get(name) is not None
     }
+    if share and not -ROUNDING <= found.get("value", 0.0) <= 1 + ROUNDING:
+        raise ValueError(f"value = {found['value']:g} of {found['quantity']}: give a share, 0 to 1")
+    return found
 
 
 def _value(name: str, value: Any) -> Any:

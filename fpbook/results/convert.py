@@ -25,6 +25,7 @@ from fpbook.results.store import (
     read_result,
 )
 from fpbook.results.transaction import publishing, write_together
+from fpcore import checks
 
 OF_A_RESULT = {"format", "provenance", "records", "summaries"}  # before there were checksums
 
@@ -138,10 +139,11 @@ def _checksums(where: Path) -> dict[str, bytes]:
 def main(arguments: Sequence[str]) -> int:
     """The command `convert`; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m fpbook convert", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, help="of results; without it, results/")
+    parser.add_argument("folder", nargs="?", help="of results; without it, results/")
     options = parser.parse_args(arguments)
     try:
-        changed = convert_folder(options.folder or folder())
+        named = options.folder is not None
+        changed = convert_folder(checks.path("folder", options.folder) if named else folder())
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

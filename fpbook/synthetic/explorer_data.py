@@ -262,5 +262,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     device = str(checks.resolve_device(options.device))
     given = {name: tuple(sorted(getattr(options, name))) for name in asdict(Sliders())}
-    groups = measured_sliders(sliders := Sliders(**given), options.seed, device)
+    sliders = Sliders(**given)
+    for group in sliders.groups:  # its checks, of all before any is trained
+        Grid(slider_experiment(*group), sliders.reach, sliders.width, (options.seed,))
+    groups = measured_sliders(sliders, options.seed, device)
     print(f"published: {publish_sliders(sliders, groups, options.seed, device)}")

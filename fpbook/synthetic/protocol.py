@@ -53,6 +53,7 @@ class SyntheticExperiment:
         counts = ("width", "seeds", "clean_steps", "adversarial_steps", "attack_steps")
         for name in (*counts, "batch", "test_samples"):
             checks.positive_int(name, getattr(self, name))
+        checks.whole("tuned_seeds", self.tuned_seeds)
         for name in ("reach", "training_reach", "decay", "first_threshold", "last_threshold"):
             checks.finite(name, getattr(self, name))
         for name in ("clean_lr", "adversarial_lr", "init_norm"):

@@ -15,6 +15,7 @@ from fpbook.figures.captions import captioned
 from fpbook.figures.panels import FACTS, PANELS, draw_panels, facts, numbers_at
 from fpbook.synthetic.explorer_data import Sliders, measure_group, slider_experiment
 from fpbook.widgets.controls import Latest, heartbeat, number_input
+from fpcore import checks
 
 WORDS = {  # of the sliders: label, and how a value is spoken
     "d": ("inputs d", "{} inputs"),
@@ -158,6 +159,8 @@ class LiveExplorer(VBox):
     def _answer(self, place: Mapping[str, float], check: Callable[[], None]) -> None:
         """Train and measure the network of a position, and show it as the page would."""
         started = time.monotonic()
+        for name, value in place.items():
+            checks.finite(name, value)
         self._say("training ...")
         base = slider_experiment(
             round(place["d"]), round(place["k"]), place["margin"], place["threshold"]

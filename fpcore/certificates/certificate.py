@@ -170,6 +170,7 @@ def _check(model: TwoLayer, x: Tensor, y: Tensor, norm: str) -> None:
         raise ValueError(f"{found}: give a TwoLayer, certificates are of no other network")
     checks.network("model", model)
     checks.choice("norm", norm, ("l2", "linf"))
+    _plain(model)
     samples(x, y)
     signs(y)
     if x.ndim != 2 or x.shape[1] != model.weight.shape[1]:
@@ -178,6 +179,16 @@ def _check(model: TwoLayer, x: Tensor, y: Tensor, norm: str) -> None:
     storable("model.weight", model.weight)
     storable("model.threshold", model.threshold)
     storable("x", x)
+
+
+def _plain(model: TwoLayer) -> None:
+    """Raise ValueError for a `TwoLayer` that computes another function than it states."""
+    if not model.is_plain():
+        found = f"model is a {type(model).__name__} with a forward, or a hook of it, of its own"
+        raise ValueError(f"{found}: give a plain TwoLayer, of whose function certificates are")
+    if model.threshold < 0:
+        found = f"model.threshold = {model.threshold.item():g}"
+        raise ValueError(f"{found}: give a network with a threshold of at least 0")
 
 
 @torch.autocast("cuda", enabled=False)

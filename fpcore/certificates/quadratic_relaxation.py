@@ -33,6 +33,7 @@ inputs and p parabolas:
 import torch
 from torch import Tensor
 
+from fpcore import checks
 from fpcore.certificates.linear_relaxation import EPS, TINY
 from fpcore.models.two_layer import TwoLayer
 
@@ -109,7 +110,7 @@ def storable(name: str, value: Tensor) -> None:
     if value.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"{name} is {value.dtype}: give float32 or float64, {name}.float()")
     single = value.float()
-    if not single.isfinite().all():
+    if not checks.is_finite(single):
         raise ValueError(f"{name} is not finite, or beyond float32: no certificate is of that")
     if ((single == 0) != (value == 0)).any():
         raise ValueError(f"{name} holds numbers too small for float32: set them to 0")

@@ -77,7 +77,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 def _matrix(name: str, w: Tensor) -> Tensor:
     """Rows in float32 at least, or ValueError if they are not finite."""
     checks.row_vectors(name, w, "(m, d)")
-    if not w.isfinite().all():
+    if not checks.is_finite(w):
         row = int((~w.isfinite()).flatten(1).any(1).nonzero()[0])
         advice = "give weights that are numbers, of a training run that has not diverged"
         raise ValueError(f"{name} is not finite in row {row}: {advice}")

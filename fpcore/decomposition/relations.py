@@ -135,7 +135,7 @@ def explained(one: nn.Module, other: nn.Module, x: Tensor, held: Tensor) -> dict
     for name, images in {"x": x, "held": held}.items():
         if isinstance(images, Tensor):
             _check_images(name, images)
-        if isinstance(images, Tensor) and not images.isfinite().all():
+        if isinstance(images, Tensor) and not checks.is_finite(images):
             raise ValueError(f"{name} is not finite (NaN or infinity): give images of numbers")
     hidden = [*pairs][:-1]
     nets = watched(one, x), watched(other, x)

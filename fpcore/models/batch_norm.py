@@ -27,7 +27,7 @@ def calibrated(model: nn.Module, x: Tensor, chunk: int = 500, name: str = "x") -
     checks.tensor(name, x)
     if not x.ndim or not len(x):
         raise ValueError(f"{name} is {tuple(x.shape)}: give one image at least, (n, ...)")
-    if not x.isfinite().all():
+    if not checks.is_finite(x):
         raise ValueError(f"{name} is not finite (NaN or infinity): give images that are numbers")
     twin = copied(model).eval()
     norms = [m for m in twin.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -50,7 +50,7 @@ def _run(model: nn.Module, x: Tensor, name: str) -> None:
         model(x)
     except torch.OutOfMemoryError:
         raise
-    except (LookupError, RuntimeError, TypeError) as error:
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
         line = str(error).strip().split("\n")[0]
         found = f"{name} = {x.dtype} {tuple(x.shape)}: the network cannot read it"
         advice = "give images of the size and dtype that it takes"

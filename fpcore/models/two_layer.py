@@ -49,6 +49,11 @@ class TwoLayer(nn.Module):
         """b_i = threshold |w_i|, shape (m,), detached."""
         return self.threshold * self.weight.detach().norm(dim=1)
 
+    def is_plain(self) -> bool:
+        """Whether it computes what its class states: no subclass and no hook changes that."""
+        own = getattr(self.forward, "__func__", None) is TwoLayer.forward
+        return own and not self._forward_hooks and not self._forward_pre_hooks
+
     def preactivations(self, x: Tensor) -> Tensor:
         """<w_i, x>, shape (n, m); neuron i is active where its size exceeds `bias`."""
         return x @ self.weight.T

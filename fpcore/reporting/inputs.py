@@ -157,7 +157,7 @@ def _scores(role: str, net: nn.Module, x: Tensor) -> Tensor:
         found = f"{role} gives outputs {tuple(output.shape)} for {len(x)} images"
         advice = "wrap it in a module that returns scores (n, classes), or one logit each (n,)"
         raise ValueError(f"{found}: {advice}")
-    if not output.isfinite().all():
+    if not checks.is_finite(output):
         found = f"{role} gives outputs that are not finite"
         raise ValueError(f"{found}: give images scaled as in its training, or another network")
     return output

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from tqdm import tqdm
 
 from fpcore import checkpoint as checkpoints
 from fpcore import checks
+from fpcore.gradients import not_of_inference
 from fpcore.models.readable import check_values
 from fpcore.training.batches import Source, batches, is_indexed
 from fpcore.training.configuration import Training
@@ -88,7 +90,10 @@ def _check_functions(measure: Any, loss: Any) -> None:
 
 
 def _check_trainable(net: nn.Module) -> None:
-    """Raise ValueError unless there are parameters to train, with values."""
+    """Raise ValueError unless there are parameters to train, with values, and gradients."""
+    if torch.is_inference_mode_enabled():
+        raise ValueError("train has no gradients in torch.inference_mode(): call it outside of it")
+    not_of_inference(net)
     if not any(parameter.requires_grad for parameter in net.parameters()):
         found = f"model = {type(net).__name__}, no parameter of which requires a gradient"
         raise ValueError(f"{found}: call model.requires_grad_(True), or nothing is trained")

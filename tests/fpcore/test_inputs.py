@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from fpcore.alerts import BatchWarning, RandomWarning
 from fpcore.attacks import fgm, pgd, robust_accuracy, robust_correct
 from fpcore.auto_attack import autoattack
 from fpcore.ball import Ball
@@ -172,3 +173,52 @@ def test_a_bad_chunk_is_named(chunk):
     for call in (accuracy, lambda *given, chunk: robust_correct(*given, BALL, chunk=chunk)):
         with pytest.raises(ValueError, match=f"chunk = {chunk}"):
             call(net, x, y, chunk=chunk)
+
+
+class OfBatch(torch.nn.Linear):
+    """Scores less their mean over the batch, or with noise that nobody seeds."""
+
+    def __init__(self, noise):
+        super().__init__(6, 3)
+        self.noise = noise
+
+    def forward(self, x):
+        scores = super().forward(x)
+        return scores + torch.rand(()) if self.noise else scores - scores.mean(0)
+
+
+@pytest.mark.parametrize("call", OF_ANY)
+@pytest.mark.parametrize(("noise", "kind"), [(True, RandomWarning), (False, BatchWarning)])
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_a_model_that_is_random_or_looks_at_its_batch_is_a_warning(call, noise, kind, count):
+    with pytest.warns(kind):
+        call(OfBatch(noise), torch.rand(count, 6), torch.arange(count) % 3)
+
+
+@pytest.mark.parametrize("call", OF_ANY)
+def test_a_large_sum_of_samples_is_no_infinity(call):
+    """It overflows, though each number is finite."""
+    x = torch.rand(8, 6).half() + 3e4
+    net = torch.nn.Linear(6, 3).half()
+    torch.nn.init.constant_(net.weight, 1e-4)
+    assert x.sum().isinf()
+    call(net, x, torch.arange(8) % 3)
+
+
+@pytest.mark.parametrize("call", OF_A_BALL)
+@pytest.mark.parametrize(
+    ("ball", "dtype"),
+    [
+        (Ball("l2", 1e300), torch.float32),
+        (Ball("linf", 1e300), torch.float32),
+        (Ball("linf", 6e4), torch.float16),
+        (Ball("l2", 0.1, (0.0, 1e308)), torch.float32),
+        (Ball("l2", 0.1, (-1e308, 1.0)), torch.float32),
+    ],
+    ids=str,
+)
+def test_a_ball_beyond_the_type_of_the_samples_is_named(call, ball, dtype, monkeypatch):
+    monkeypatch.setitem(globals(), "BALL", ball)
+    net, x, y = vectors()
+    with pytest.raises(ValueError, match=rf"(radius|box) = .* is too large for x.*{dtype}: give"):
+        call(net.to(dtype), x.to(dtype), y)

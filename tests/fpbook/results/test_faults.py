@@ -11,9 +11,10 @@ import time
 
 import pytest
 from counting import count
+from forked import CONTEXT
+from forked import start as forked
 from publishers import (
     CLAIMS,
-    CONTEXT,
     publish_all_of,
     publish_and_die,
     publish_for_ever,
@@ -50,8 +51,7 @@ def start():
     started = []
 
     def run(target, *arguments):
-        started.append(CONTEXT.Process(target=target, args=arguments))
-        started[-1].start()
+        started.append(forked(target, *arguments))
         return started[-1]
 
     yield run

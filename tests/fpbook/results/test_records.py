@@ -41,6 +41,8 @@ def test_a_number_of_numpy_becomes_a_plain_one():
         ({"raduis": 0.5}, "column = 'raduis' is unknown: did you mean 'radius'"),
         ({"value": math.nan}, "value = nan: give a finite number"),
         ({"value": math.inf}, "value = inf"),
+        ({"value": 1.5}, "value = 1.5 of robust_accuracy: give a share, 0 to 1"),
+        ({"value": -0.1}, "value = -0.1 of robust_accuracy: give a share, 0 to 1"),
         ({"value": "0.5"}, "value = '0.5'"),
         ({"value": True}, "value = True"),
         ({"value": None}, "value = None"),

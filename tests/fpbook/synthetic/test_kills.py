@@ -10,7 +10,8 @@ import time
 import pytest
 import torch
 from counting import count
-from killed import CONTEXT, sweep
+from forked import CONTEXT, start
+from killed import sweep
 
 KILLS = int(os.environ.get("FPCORE_FAULTS", "5"))
 pytestmark = [
@@ -29,7 +30,6 @@ def equal(one, other):
 
 def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path, monkeypatch):
     monkeypatch.setenv("FPCORE_CACHE", str(tmp_path))  # put back after the test
-    CONTEXT.set_forkserver_preload(["killed"])
     sweep(tmp_path / "first")  # slower, as all firsts
     began = time.monotonic()
     expected = sweep(tmp_path / "undisturbed")
@@ -39,8 +39,7 @@ def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path, m
         where, finished = tmp_path / f"round-{rounds}", False
         while not finished and kills < KILLS:
             ready = CONTEXT.Event()
-            process = CONTEXT.Process(target=sweep, args=(where, ready))
-            process.start()
+            process = start(sweep, where, ready)
             assert ready.wait(120)
             process.join(rng.uniform(0, seconds / 2))
             finished = process.exitcode is not None

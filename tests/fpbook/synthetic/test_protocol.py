@@ -134,6 +134,7 @@ def test_pgd_training_differs_from_fgm_training_in_its_steps_alone(tiny):
         ("reach", math.nan),
         ("training_reach", -0.1),
         ("clean_lr", 0.0),
+        ("tuned_seeds", -1),
     ],
 )
 def test_a_setting_without_sense_is_refused_before_any_training(name, value, tiny):

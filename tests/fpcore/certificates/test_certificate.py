@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fpcore.attacks import along, fgm, pgd, robust_accuracy
 from fpcore.ball import Ball
 from fpcore.certificates.certificate import certified_accuracy, certified_radius, certify
+from fpcore.models.low_rank_update import low_rank
 from fpcore.models.outputs import accuracy
 from fpcore.models.two_layer import TwoLayer
 
@@ -384,3 +385,50 @@ def test_labels_that_would_make_certificates_false_are_refused(change, says, net
 def test_a_wrong_effort_is_named(argument, nets, samples):
     with pytest.raises(ValueError, match=rf"{argument} = -1"):
         certified_radius(nets["pure"], *samples, **{argument: -1})
+
+
+class Turned(TwoLayer):
+    """Another function than `TwoLayer` states."""
+
+    def forward(self, x):
+        return -super().forward(x)
+
+
+def hooked():
+    net = TwoLayer(3, 2)
+    net.register_forward_hook(lambda *given: -given[2])
+    return net
+
+
+def of_threshold(value):
+    net = TwoLayer(3, 2)
+    net.threshold.fill_(value)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("net", "says"),
+    [
+        (Turned(3, 2), "model is a Turned with a forward.* give a plain TwoLayer"),
+        (hooked(), "or a hook of it, of its own: give a plain TwoLayer"),
+        (
+            of_threshold(-1.0),
+            r"model\.threshold = -1: give a network with a threshold",
+        ),
+        (of_threshold(math.nan), r"model\.threshold is not finite"),
+    ],
+    ids=["forward", "hook", "negative", "nan"],
+)
+def test_what_computes_another_function_than_a_two_layer_network_is_refused(net, says):
+    x, y = torch.rand(4, 3), torch.ones(4)
+    for call in (lambda: certify(net, x, y, 0.1), lambda: certified_radius(net, x, y)):
+        with pytest.raises(ValueError, match=says):
+            call()
+
+
+def test_a_parametrised_two_layer_network_is_certified_as_what_it_computes(planted, sparse):
+    net = planted(noise=0.1)
+    x, y = sparse.test_set(20, seed=3)
+    updated = low_rank(net, 1, seed=0)
+    assert type(updated) is not TwoLayer
+    assert torch.equal(certify(updated, x, y, 0.1).margin, certify(net, x, y, 0.1).margin)

@@ -113,3 +113,6 @@ def test_statistics_of_no_images_or_chunks_are_refused():
         recalibrated(net, x[:0])
     with pytest.raises(ValueError, match="x is not finite"):
         recalibrated(net, x / 0)
+    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(3 * 32 * 32))
+    with pytest.raises(ValueError, match=r"x = torch.float32 \(1, 3, 32, 32\): the network cannot"):
+        recalibrated(flat, x[:1])

@@ -48,3 +48,13 @@ def test_a_network_that_cannot_be_trained_is_refused(net, says):
 def test_a_loss_of_scores_alone_is_refused(loss):
     with pytest.raises(ValueError, match=r"loss = .*give a function of \(model, x, y, ball\)"):
         train(nn.Linear(4, 3), DATA, CONFIG, loss=loss)
+
+
+def test_training_in_inference_mode_or_of_a_network_made_there_is_refused():
+    net = nn.Linear(4, 3)
+    with torch.inference_mode():
+        made_there = nn.Linear(4, 3)
+        with pytest.raises(ValueError, match=r"in torch\.inference_mode\(\): call it outside"):
+            train(net, DATA, CONFIG)
+    with pytest.raises(ValueError, match=r"weight was made under torch\.inference_mode\(\): make"):
+        train(made_there, DATA, CONFIG)
