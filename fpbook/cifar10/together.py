@@ -22,7 +22,7 @@ from fpcore.models.outputs import accuracy
 
 
 @contextlib.contextmanager
-def together(device: torch.device) -> Iterator[tuple[torch.device, int]]:
+def process_group(device: torch.device) -> Iterator[tuple[torch.device, int]]:
     """The device and the rank of this process, one of those that torchrun started, or alone.
 
     device: of all; "cuda" becomes the GPU that torchrun gave this process
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--networks", nargs="*", choices=SECOND_STAGES, default=SECOND_STAGES)
     given = parser.parse_args(arguments)
     config, seed = CIFAR[given.profile], checks.whole("seed", given.seed)
-    with together(checks.resolve_device(given.device)) as (device, rank):
+    with process_group(checks.resolve_device(given.device)) as (device, rank):
         sizes = config.train_images, config.test_images
         train, test = load_cifar10(None, *sizes, device)
         nets = run_cifar(config, train, seed, given.networks, progress=rank == 0)

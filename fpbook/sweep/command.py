@@ -58,7 +58,7 @@ def _work(pair: tuple[Task, str], folder: Path) -> Outcome:
     return attempt(*pair, folder)
 
 
-def results_table(found: Sequence[tuple[Task, dict[str, Any]]]) -> str:
+def swept_table(found: Sequence[tuple[Task, dict[str, Any]]]) -> str:
     """A Markdown table of accuracies: a line for each setting, mean and 95% interval over seeds.
 
     found  tasks with what their files hold
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str]) -> None:
             path = folder / f"{task.recipe}.json"
             found.append((task, decode_sealed(outcome.content, path, "run the sweep again")))
     bar.close()
-    print(results_table(sorted(found, key=lambda pair: tasks.index(pair[0]))))
+    print(swept_table(sorted(found, key=lambda pair: tasks.index(pair[0]))))
     print(f"{len(found)} of {len(tasks)} tasks are in {folder}")
     if failed:
         raise ValueError(f"{len(failed)} of {len(tasks)} tasks failed; the first: {failed[0]}")

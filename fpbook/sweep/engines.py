@@ -21,7 +21,7 @@ from fpbook.results.files import ROOT
 from fpbook.sweep.tasks import Outcome
 
 RETRIES = 3  # of a task whose worker died
-PATIENCE = 10  # seconds to wait for a cluster to answer
+ANSWER_WITHIN = 10  # seconds to wait for a cluster to answer
 Work = Callable[[Any], Outcome]
 Outcomes = Iterator[tuple[Any, Outcome]]
 
@@ -198,7 +198,7 @@ def _check_answers(address: str) -> None:
         parts = urlsplit(address if "//" in address else f"//{address}")
         if not parts.hostname or not (parts.port or parts.scheme):
             raise ValueError("it is no HOST:PORT")
-        socket.create_connection((parts.hostname, parts.port or 10001), PATIENCE).close()
+        socket.create_connection((parts.hostname, parts.port or 10001), ANSWER_WITHIN).close()
     except (OSError, ValueError) as error:
         advice = "start one there by ray start --head, or leave --address out"
         found = f"address = {address!r}: no cluster answers ({error})"

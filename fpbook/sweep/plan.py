@@ -11,7 +11,7 @@ from fpbook.results.quantities import known
 from fpbook.sweep.tasks import SWEEPABLE, Task
 from fpcore import checks
 
-KEYS = ("experiment", "base", "device", "seeds", "settings")
+ASKED_FOR = ("experiment", "base", "device", "seeds", "settings")
 ELSEWHERE = ("seeds", "few_seeds", "tuned_seeds")  # of a configuration: a task has one seed
 
 
@@ -36,7 +36,7 @@ def tasks_of(asked: Mapping[str, Any]) -> list[Task]:
     ValueError unless all of it is known and every configuration sound.
     """
     for name in asked:
-        known("key", name, KEYS)
+        known("key", name, ASKED_FOR)
     kind = known("experiment", asked.get("experiment", ""), SWEEPABLE)
     device = checks.choice("device", asked.get("device", "cpu"), ("cpu", "cuda"))
     seeds = _listed(asked.get("seeds", 0))

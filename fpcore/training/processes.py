@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -102,6 +101,20 @@ class Processes:
                 tensor.copy_(values.view(tensor.shape))
 
 
+class _Total(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        total = part.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Total.apply(gradient)
+
+
 def _normalised(norm: _BatchNorm, x: Tensor) -> Tensor:
     """What a batch norm makes of a process's rows x (n, channels, ...), by those of all.
 
@@ -114,10 +127,10 @@ def _normalised(norm: _BatchNorm, x: Tensor) -> Tensor:
     axes, shape = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
     with torch.autocast(x.device.type, enabled=False):  # statistics of bfloat16 are of float32
         rows = x if x.dtype == torch.float64 else x.float()
-        n = all_reduce(rows.new_tensor(x.numel() / x.shape[1]))
-        mean = all_reduce(rows.sum(axes)) / n
+        n = _Total.apply(rows.new_tensor(x.numel() / x.shape[1]))
+        mean = _Total.apply(rows.sum(axes)) / n
         centred = rows - mean.view(shape)
-        variance = all_reduce(centred.square().sum(axes)) / n
+        variance = _Total.apply(centred.square().sum(axes)) / n
         out = centred * (variance + norm.eps).rsqrt().view(shape)
         if norm.weight is not None:
             out = out * norm.weight.view(shape)

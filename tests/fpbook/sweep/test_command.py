@@ -70,9 +70,9 @@ def test_the_table_has_a_dash_where_nothing_is_known(tiny):
         return {"records": [{"quantity": "clean_accuracy", "network": network, "value": 0.5}]}
 
     tasks = [Task("limits", tiny, 0, varied=(("d", d),)) for d in (1, 2)]
-    table = command.results_table([(tasks[0], held("clean")), (tasks[1], held("purified"))])
+    table = command.swept_table([(tasks[0], held("clean")), (tasks[1], held("purified"))])
     assert table.splitlines()[2:] == ["| 1 | 50.0% | - |", "| 2 | - | 50.0% |"]
-    assert command.results_table([]) and Outcome().error == ""
+    assert command.swept_table([]) and Outcome().error == ""
 
 
 @pytest.mark.parametrize(
