@@ -21,6 +21,7 @@ from fpbook.results.tables import markdown_table, show
 from fpbook.sweep.engines import ENGINES
 from fpbook.sweep.plan import planned
 from fpbook.sweep.tasks import Outcome, Task, attempt, existing
+from fpbook.sweep.times import publish_times
 from fpcore import checks
 from fpcore.checkpoint import write_atomically
 
@@ -95,11 +96,15 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--address", help="of a Ray cluster; a partition of SLURM, or local")
     parser.add_argument("--gpus", type=float, default=0.0, help="that each task takes (0)")
     parser.add_argument("--into", type=Path, help="folder of the results (sweeps in the cache)")
+    parser.add_argument("--publish", action="store_true", help="how long all took, computed anew")
     parser.add_argument("--dry-run", action="store_true", help="only list what is to be computed")
     given = parser.parse_args(arguments)
     workers = checks.positive_int("workers", given.workers)
     options = {"address": given.address, "gpus": checks.finite("gpus", given.gpus)}
     tasks, folder = planned(given.file), (given.into or cache_folder() / "sweeps").absolute()
+    if given.publish:
+        print(publish_times(tasks, workers))
+        return
     if given.dry_run:
         for task in tasks:
             there = existing(folder / f"{task.recipe}.json", task.recipe)

@@ -159,8 +159,7 @@ def on_slurm(
                 again = []
                 jobs = dict(zip(executor.map_array(work, left), left)) if left else {}
                 for job in submitit.helpers.as_completed([*jobs], poll_frequency=0.5):
-                    error = job.exception()
-                    if error is None:
+                    if job.exception() is None:
                         yield jobs[job], job.result()
                     elif times < RETRIES:
                         again.append(jobs[job])

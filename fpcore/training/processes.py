@@ -136,9 +136,10 @@ def _normalised(norm: _BatchNorm, x: Tensor) -> Tensor:
             out = out * norm.weight.view(shape)
         if norm.bias is not None:
             out = out + norm.bias.view(shape)
-    if norm.running_mean is not None and norm.running_var is not None:
-        norm.num_batches_tracked += 1
-        share = 1 / norm.num_batches_tracked.item() if norm.momentum is None else norm.momentum
+    seen = norm.num_batches_tracked
+    if seen is not None and norm.running_mean is not None and norm.running_var is not None:
+        seen += 1
+        share = 1 / seen.item() if norm.momentum is None else norm.momentum
         norm.running_mean.lerp_(mean.detach(), share)
         norm.running_var.lerp_(variance.detach() * n / (n - 1), share)
     return out.to(x.dtype)
