@@ -14,6 +14,8 @@ from trainings import HARD, Stopped, Stopping, network
 
 from fpcore import checkpoint
 from fpcore.attacks import pgd
+from fpcore.images import Images
+from fpcore.models.convnet import ConvNet
 from fpcore.models.outputs import loss as usual_loss
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Training, train
@@ -47,6 +49,13 @@ class Classes:
         return x, (y > 0).long()
 
 
+def images():
+    """Random images, which are augmented, and a small ConvNet for them."""
+    x = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    return Images(x, torch.arange(40) % 10, "random"), ConvNet(1 / 8)
+
+
 def parts(rank, count):
     """A list of batches, of which each process has its rows."""
     whole = [DATA.batch(16, 3, step) for step in range(3)]
@@ -74,8 +83,12 @@ def runs(wrap, seed, folder, rank=0, count=1):
     histories["loss"] = train(made["loss"], DATA, PLAIN, optimizer=ADAMW, loss=twice)
     histories["not wrapped"] = train(made["not wrapped"], DATA, CONFIG, **note)
     histories["list"] = train(made["list"], parts(rank, count), PLAIN, optimizer=ADAMW)
-    still = Training(steps=4, lr=0.1, batch=16, radius=0.1, precision="float32")
+    still = Training(steps=4, lr=0.1, batch=17, radius=0.1, precision="float32")
     histories["batch norm"] = train(made["batch norm"], Classes(), still)
+    data, net = images()
+    made["convnet"] = wrap(net)
+    attacked = dataclasses.replace(still, momentum=0.9, clip=1.0, radius=0.5, box=(0.0, 1.0))
+    histories["convnet"] = train(made["convnet"], data, attacked)
     return made, histories
 
 

@@ -15,6 +15,7 @@ from fpbook.build.speed import speed_page
 from fpbook.build.trust_tables import trust_page
 from fpbook.results.files import ROOT
 from fpbook.results.tables import markdown_table
+from fpbook.sweep.page import sweeps_page
 
 STATEMENTS = ("theorem", "lemma", "proposition", "corollary")
 STATEMENT = re.compile(rf"^:{{3,}}\{{prf:({'|'.join(STATEMENTS)})\}} *(.*)\n:label: (\S+)", re.M)
@@ -44,6 +45,7 @@ def generate(source: Path, notebooks: dict[Path, NotebookNode], root: Path = ROO
         "changes": (root / "CHANGELOG.md").read_text,
         "trust": trust_page,
         "speed": speed_page,
+        "sweeps": sweeps_page,
     }
     for page in source.glob("pages/*.md"):
         lines = re.compile(r"^% generated: (\w+)$", re.M)

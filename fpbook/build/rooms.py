@@ -87,6 +87,10 @@ ROOMS = {
         "what the chapters draw",
         ("fpbook.figures",),
     ),
+    "fpbook: sweep": Room(
+        "experiments as lists of tasks, for one machine or many",
+        ("fpbook.sweep",),
+    ),
     "fpbook: widgets": Room(
         "sliders that need no kernel, and live ones",
         ("fpbook.widgets",),

@@ -102,6 +102,10 @@ QUANTITIES: dict[str, Quantity] = {
     "broken_radius": Quantity("distance along -y u* to the decision boundary, median"),
     "certified_radius": Quantity("radius certified for nine samples in ten", bound="lower"),
     "exponent": Quantity("fitted exponent of a power law"),
+    # tasks of a sweep
+    "task_time": Quantity("time of a task, on one thread", unit="s"),
+    "task_flops": Quantity("floating-point operations of its products in training", unit="FLOP"),
+    "task_bytes": Quantity("bytes of its file", unit="bytes"),
     # the soundness of certificates
     "pairs": Quantity("samples times radii", unit="pairs"),
     "certified": Quantity("certified of these", unit="pairs"),

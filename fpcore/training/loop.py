@@ -70,7 +70,8 @@ def train(
     run = _Run(take_step, text, None if checkpoint is None else Path(checkpoint), measure)
     drawn = batches(data, config.batch, config.seed, run.done, take_step.device)
     model.train()
-    with _progress_bar(config.steps, run.done, None if processes.rank else progress) as bar:
+    bar = _progress_bar(config.steps, run.done, None if processes.rank else progress)
+    with bar, processes.whole_batches(net):
         for step in range(run.done, config.steps):
             first = step == run.done
             take_step(*next(drawn), step, check=first or not indexed, whole=indexed)

@@ -1,12 +1,15 @@
 """Training in several processes, as under `torchrun`: whose rows are whose, what is averaged."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -67,6 +70,22 @@ class Processes:
         dist.broadcast_object_list(found, 0)
         return found[0]
 
+    @contextlib.contextmanager
+    def whole_batches(self, net: nn.Module) -> Iterator[None]:
+        """For a while, batch norms in training normalise by the rows of all processes.
+
+        As nn.SyncBatchNorm does, but on every device, and a network stays what it was.
+        """
+        norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and self.count > 1]
+        norms = [norm for norm in norms if not isinstance(norm, nn.SyncBatchNorm)]
+        for norm in norms:
+            norm.__dict__["forward"] = functools.partial(_normalised, norm)
+        try:
+            yield
+        finally:
+            for norm in norms:
+                del norm.__dict__["forward"]
+
     @torch.no_grad()
     def _together(self, tensors: Iterable[Tensor], operate: Callable[[Tensor], Any]) -> None:
         """Apply an operation to the contents of tensors, in one piece for each type of numbers."""
@@ -80,6 +99,50 @@ class Processes:
             operate(flat)
             for tensor, values in zip(group, flat.split([tensor.numel() for tensor in group])):
                 tensor.copy_(values.view(tensor.shape))
+
+
+class _Total(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        total = part.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Total.apply(gradient)
+
+
+def _normalised(norm: _BatchNorm, x: Tensor) -> Tensor:
+    """What a batch norm makes of a process's rows x (n, channels, ...), by those of all.
+
+    (x - mean) / sqrt(var + eps) * weight + bias: Ioffe & Szegedy (2015), algorithm 1. The gradient
+    goes through the statistics, to the rows of every process.
+    """
+    if not norm.training:
+        return type(norm).forward(norm, x)
+    norm._check_input_dim(x)
+    axes, shape = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
+    with torch.autocast(x.device.type, enabled=False):  # statistics of bfloat16 are of float32
+        rows = x if x.dtype == torch.float64 else x.float()
+        n = _Total.apply(rows.new_tensor(x.numel() / x.shape[1]))
+        mean = _Total.apply(rows.sum(axes)) / n
+        centred = rows - mean.view(shape)
+        variance = _Total.apply(centred.square().sum(axes)) / n
+        out = centred * (variance + norm.eps).rsqrt().view(shape)
+        if norm.weight is not None:
+            out = out * norm.weight.view(shape)
+        if norm.bias is not None:
+            out = out + norm.bias.view(shape)
+    seen = norm.num_batches_tracked
+    if seen is not None and norm.running_mean is not None and norm.running_var is not None:
+        seen += 1
+        share = 1 / seen.item() if norm.momentum is None else norm.momentum
+        norm.running_mean.lerp_(mean.detach(), share)
+        norm.running_var.lerp_(variance.detach() * n / (n - 1), share)
+    return out.to(x.dtype)
 
 
 def without_reducer(model: nn.Module) -> nn.Module:

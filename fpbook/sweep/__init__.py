@@ -1,0 +1,1 @@
+"""Sweeps: experiments as lists of independent tasks, on one machine or many."""

@@ -1,0 +1,80 @@
+"""How long tasks take, and how much they compute and move: measured, and published."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from fpbook.results.publishing import publish
+from fpbook.results.records import record, table
+from fpbook.sweep.engines import on_local
+from fpbook.sweep.tasks import Outcome, Task, attempt
+from fpbook.synthetic.protocol import SyntheticExperiment
+
+TASK_TIMES = "sweep-tasks"  # the name of the result
+
+
+def training_flops(experiment: SyntheticExperiment) -> float:
+    """Floating-point operations of the products of both stages.
+
+    Each product of a batch with the weights, or of two such batches, has 2 n m d. A clean step has
+    two, f and the weights' gradient; each step of the attack has two more, f and the gradient in x.
+    """
+    clean = 2 * experiment.clean_steps
+    adversarial = (2 + 2 * experiment.attack_steps) * experiment.adversarial_steps
+    return 2.0 * experiment.batch * experiment.width * experiment.d * (clean + adversarial)
+
+
+def publish_times(tasks: Sequence[Task], workers: int) -> str:
+    """Compute tasks in a folder that holds nothing yet, and publish how long each took.
+
+    tasks    of the sparse coding model
+    workers  of this machine at once, each on one thread; their cores are best left alone
+
+    Returns a line that says what was published.
+    """
+    if not all(isinstance(task.experiment, SyntheticExperiment) for task in tasks):
+        raise ValueError("--publish: give a sweep on the sparse coding model, whose sizes are d, m")
+    before = os.environ.get("FPCORE_CACHE")
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["FPCORE_CACHE"] = folder  # no training is read from an earlier run's
+        try:
+            work = _Timed(Path(folder) / "results")
+            for task, outcome in tqdm(on_local(work, tasks, workers), total=len(tasks)):
+                if outcome.error:
+                    raise ValueError(f"{task}: {outcome.error}; nothing is published")
+                found += _records(task, outcome)
+        finally:
+            if before is None:
+                del os.environ["FPCORE_CACHE"]
+            else:
+                os.environ["FPCORE_CACHE"] = before
+    setting = f"{len(tasks)} tasks, {workers} workers of one thread each"
+    publish(TASK_TIMES, table(found), "full", torch.device("cpu"), setting)
+    return f"published {TASK_TIMES}: {setting}"
+
+
+class _Timed:
+    """What a worker does: a class, so that it can be sent to one."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __call__(self, task: Task) -> Outcome:
+        return attempt(task, task.recipe, self.folder)
+
+
+def _records(task: Task, outcome: Outcome) -> list[dict[str, Any]]:
+    assert isinstance(task.experiment, SyntheticExperiment)
+    size = {name: getattr(task.experiment, name) for name in ("d", "k", "width", "radius")}
+    values = {
+        "task_time": outcome.seconds,
+        "task_flops": training_flops(task.experiment),
+        "task_bytes": float(len(outcome.content)),
+    }
+    return [record(name, value, seed=task.seed, **size) for name, value in values.items()]
