@@ -4,7 +4,6 @@ They bound robustness from above.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from fpcore.ball import Ball, finite_rows
 from fpcore.extra_attacks import Attack, check_extra, kept_to
 from fpcore.extra_attacks import along as along
 from fpcore.gradients import (
+    broken,
     loss_alone,
     loss_and_grad,
     not_of_inference,
@@ -25,7 +25,10 @@ from fpcore.gradients import (
     warn_of_probabilities,
     withstood,
 )
+from fpcore.models.folded import folded, parts
 from fpcore.models.outputs import answers, correct, evaluating, ready, some
+
+WORTH = 1000  # samples times steps: for fewer a faster copy takes longer to make than it saves
 
 
 def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None = None) -> Tensor:
@@ -126,88 +129,80 @@ def pgd(
     if lost is None:
         before_attack(model, x, y, ball, probe=1 if stop else 2)
     size = 2.5 * ball.radius / steps if step_size is None else step_size
-    met = _Met(
-        best=x.detach().clone(),
-        worst_loss=torch.full((len(x),), -torch.inf, device=x.device),
-        todo=torch.arange(len(x), device=x.device),
-        lost=torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost,
-    )
+    missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
+    met = _Met(x.detach(), y, missed)
     with evaluating(model):
+        quick = folded(model, x) if len(x) * steps >= WORTH else model
         for random in [at_random, *[True] * (restarts - 1)]:
-            x0 = x[met.todo]
-            delta = ball.project(ball.random(x0, rng), x0) if random else torch.zeros_like(x0)
-            _ascend(model, x0, y[met.todo], delta, ball, steps, size, stop, met)
-            if len(met.todo) == 0:
-                break
+            if len(met.todo):
+                x0 = met.x[met.todo]
+                at = x0 + ball.project(ball.random(x0, rng), x0) if random else x0
+                _ascend(quick, met, at, ball, steps, size, stop, rounded=quick is not model)
     if lost is None:
-        warn_of_lost(met.lost, ball)
+        warn_of_lost(missed, ball)
     return met.best
 
 
-@dataclass
 class _Met:
-    """What `pgd` has met of n samples so far."""
+    """What `pgd` has met of samples x (n, ...) of labels y so far."""
 
-    best: Tensor  # (n, ...) what it returns
-    worst_loss: Tensor  # (n,) the largest loss
-    todo: Tensor  # the indices of those not yet broken
-    lost: Tensor  # (n,) bool, which had no finite gradient, or an output that is not a number
+    def __init__(self, x: Tensor, y: Tensor, lost: Tensor):
+        self.x, self.y = x, y
+        self.lost = lost  # (n,) bool, which had no finite gradient, or an output that is no number
+        self.best = x.clone()  # what `pgd` returns
+        self.worst_loss = torch.full((len(x),), -torch.inf, device=x.device)
+        self.todo = torch.arange(len(x), device=x.device)  # those not yet broken
 
-    def note(self, moved: Tensor, values: Tensor, grad: Tensor | None) -> None:
-        """Keep the point of the largest loss, and who has no gradient; all are those of `todo`."""
-        wrong = values.isnan() if grad is None else values.isnan() | ~finite_rows(grad)
-        self.lost[self.todo] |= wrong
-        better = values > self.worst_loss[self.todo]  # not a number is never better
-        self.best[self.todo[better]] = moved[better]
-        self.worst_loss[self.todo[better]] = values[better]
-
-    def survivors(self, moved: Tensor, values: Tensor, right: Tensor) -> Tensor:
-        """Of a broken sample keep a misclassified point, whatever its loss, and let it be."""
-        alive = right | values.isnan()
-        self.best[self.todo[~alive]] = moved[~alive]
-        self.todo = self.todo[alive]
-        return alive
+    def note(self, which: Tensor, at: Tensor, values: Tensor) -> None:
+        """Keep the points of the largest loss, of some of the samples."""
+        better = values > self.worst_loss[which]  # not a number is never better
+        self.best[which[better]] = at[better]
+        self.worst_loss[which[better]] = values[better]
+        self.lost[which] |= values.isnan()
 
 
 def _ascend(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    delta: Tensor,
+    met: _Met,
+    at: Tensor,
     ball: Ball,
     steps: int,
     size: float,
     stop: bool,
-    met: _Met,
+    rounded: bool,
 ) -> None:
-    """One run of `pgd`, from x + delta.
+    """One run of `pgd`, on the samples that it has to break still.
 
-    model  in evaluation mode
-    x      the samples to be broken still
-    y      their labels
-    delta  where the run starts
-    ball   the threat
-    steps  of the run
-    size   of a step
-    stop   as in `pgd`
-    met    is told of each point
+    model    in evaluation mode
+    met      what it has met; it is told of each point
+    at       where the run starts (n, ...)
+    ball     the threat
+    steps    of the run
+    size     of a step
+    stop     as in `pgd`
+    rounded  whether the model is a copy, as in `broken`
     """
+    x = met.x[met.todo]
     for step in range(steps + 1):
-        moved = x + delta
-        grad = None  # nobody reads the gradient where the last step has led
-        if step < steps:
-            output, values, grad = loss_and_grad(model, moved, y)
-        else:
-            output, values = loss_alone(model, moved, y)
-        met.note(moved, values, grad)
-        if stop:
-            alive = met.survivors(moved, values, correct(output, y))
-            x, y, delta = x[alive], y[alive], delta[alive]
-            grad = None if grad is None else grad[alive]
-            if len(x) == 0:
+        moved = at if step == steps else torch.empty_like(at)
+        wrong = torch.zeros(len(at), dtype=torch.bool, device=at.device)
+        for part in parts(at):  # a part stays in the cache while its step is made
+            which = met.todo[part]
+            y = met.y[which]
+            if step < steps:
+                output, values, grad = loss_and_grad(model, at[part], y)
+                moved[part], finite = ball.step(at[part], grad, x[part], size)
+                met.lost[which] |= ~finite
+            else:  # nobody reads the gradient where the last step has led
+                output, values = loss_alone(model, at[part], y)
+            met.note(which, at[part], values)
+            wrong[part] = broken(output, y, rounded)
+        if stop and wrong.any():  # a misclassified point is kept, whatever its loss
+            met.best[met.todo[wrong]] = at[wrong]
+            met.todo, x, moved = met.todo[~wrong], x[~wrong], moved[~wrong]
+            if not len(x):
                 return
-        if grad is not None:
-            delta = ball.project(delta + size * ball.steepest(grad), x)
+        at = moved
 
 
 def transfer(source: nn.Module, ball: Ball, **options: Any) -> Attack:

@@ -1,6 +1,5 @@
 """AutoAttack, the field's standard evaluation (Croce and Hein, 2020)."""
 
-import copy
 import json
 from importlib.metadata import version
 from pathlib import Path
@@ -8,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 
 from fpcore import checks, seeding
 from fpcore.ball import Ball
 from fpcore.checkpoint import write_atomically
 from fpcore.gradients import not_of_inference, tracked
 from fpcore.images import digest
+from fpcore.models.acting import copied
+from fpcore.models.folded import convolves, faster
 from fpcore.models.outputs import (
     answer,
     correct,
@@ -116,14 +116,12 @@ def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tens
 def frozen(net: nn.Module) -> nn.Module:
     """A copy of `net` to be attacked: float32, in evaluation mode, its weights without gradients.
 
-    FAB would leave gradients in `net`. Batch normalisation becomes part of the convolution that it
-    follows: the same function up to rounding, a fifth faster. A network that torch.fx cannot trace
-    stays as it is.
+    FAB would leave gradients in `net`. Of convolutions that torch.fx can trace it is the faster
+    copy that our own attacks call.
     """
-    twin = copy.deepcopy(net).float().eval().requires_grad_(False)
-    normalised = any(isinstance(module, nn.BatchNorm2d) for module in twin.modules())
+    twin = copied(net).float().eval().requires_grad_(False)
     try:
-        return fuse(twin) if normalised else twin
+        return faster(twin) if convolves(twin) else twin
     except Exception:  # whatever its code makes of a tracer
         return twin
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from fpcore import checks
 
+TINY = 1e-15  # squares of gradients between it and its inverse neither under- nor overflow
+
 
 @dataclass(frozen=True)
 class Ball:
@@ -83,6 +85,35 @@ class Ball:
             grad = grad / _column(_power_of_two(grad), grad)
             direction = grad / _column(_positive(grad.flatten(1).norm(dim=1)), grad)
         return direction.masked_fill(_column(~finite_rows(grad), grad), 0)
+
+    def step(self, at: Tensor, grad: Tensor, x: Tensor, size: float) -> tuple[Tensor, Tensor]:
+        """One step up `grad` from `at` and back into the ball around x, in few passes over memory.
+
+        at    samples in the ball (n, ...)
+        grad  of what is to rise, there
+        x     the ball's centres (n, ...)
+        size  of the step, in the units of the radius
+
+        Returns x + project(at - x + size * steepest(grad), x), and which samples had a finite
+        gradient, (n,), bool.
+        """
+        inner = tuple(range(1, grad.ndim))
+        if self.norm == "linf":
+            finite = torch.linalg.vector_norm(grad, torch.inf, inner).isfinite()
+            delta = (at - x).add_(grad.sign(), alpha=size)
+            delta.clamp_(-self.radius, self.radius)
+        else:
+            length = torch.linalg.vector_norm(grad, dim=inner)
+            finite = (length > TINY) & (length < 1 / TINY)
+            delta = (at - x).addcmul_(grad, _column(size / length, grad))
+            length = torch.linalg.vector_norm(delta, dim=inner)
+            delta.mul_(_column((self.radius / _positive(length)).clamp(max=1), delta))
+        if not finite.all():  # not a number, zero, or squares under- or overflow
+            slow = self.project(at - x + size * self.steepest(grad), x)
+            delta = torch.where(_column(finite, delta), delta, slow)
+            finite = finite_rows(grad)
+        moved = delta.add_(x)
+        return moved if self.box is None else moved.clamp_(*self.box), finite
 
     def random(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
         """A uniformly random point of the ball for each sample of x, before clipping to the box."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fpcore.alerts import GradientWarning, SaturatedWarning, ZeroGradientWarning, warn
 from fpcore.ball import Ball
+from fpcore.models.folded import ROUNDING
 from fpcore.models.outputs import correct, evaluating, one_label_each, one_output_each
 
 FEW_OUTPUTS, MANY = 8, 50  # of fewer scores, or logits, nobody can say what they are
@@ -66,6 +67,31 @@ def objective(output: Tensor, y: Tensor) -> Tensor:
         return -y * output
     index = y[:, None]
     return output.scatter(1, index, -torch.inf).logsumexp(1) - output.gather(1, index).squeeze(1)
+
+
+def margin(output: Tensor, y: Tensor) -> Tensor:
+    """The largest score of another class less that of y, (n,); for one logit -y f.
+
+    A sample is right where it is below 0.
+    """
+    if output.ndim == 1:
+        return -y * output
+    index = y[:, None]
+    return output.scatter(1, index, -torch.inf).amax(1) - output.gather(1, index).squeeze(1)
+
+
+def broken(output: Tensor, y: Tensor, rounded: bool) -> Tensor:
+    """Which samples are classified wrong, (n,), bool; an output that is not a number is no success.
+
+    output   (n,) or (n, classes)
+    y        their labels (n,)
+    rounded  whether the outputs are of a copy, `folded`: then they must be wrong by more than it
+             may differ
+    """
+    if not rounded:
+        return margin(output, y) >= 0
+    slack = 4 * ROUNDING * torch.finfo(output.dtype).eps * output.abs().max()
+    return margin(output, y) > slack
 
 
 @torch.no_grad()

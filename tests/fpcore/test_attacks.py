@@ -644,3 +644,15 @@ def test_a_model_made_in_inference_mode_is_refused(attack):
 def test_a_box_of_other_than_two_numbers_in_order_is_named(box):
     with pytest.raises(ValueError, match="box = "):
         Ball("l2", 0.1, box)
+
+
+@given(norms, radii, boxes, seeds, shapes, st.floats(1e-20, 1e20))
+def test_a_step_in_few_passes_is_the_step_of_its_definition(norm, radius, box, seed, shape, scale):
+    ball, x = Ball(norm, radius, box), torch.rand((6, *shape), generator=rng(seed))
+    at = x + ball.project(normal(seed + 1, 6, *shape), x)
+    grad = scale * normal(seed + 2, 6, *shape)
+    grad[0], grad[1, 0], grad[2, 0] = 0, math.nan, math.inf
+    moved, finite = ball.step(at, grad, x, 0.4)
+    expected = x + ball.project(at - x + 0.4 * ball.steepest(grad), x)
+    torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-5 * max(1.0, radius))
+    assert finite.tolist() == [True, False, False, True, True, True]
