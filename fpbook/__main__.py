@@ -12,6 +12,7 @@ python -m fpbook sweep      compute a list of tasks, on one machine or many
 python -m fpbook train      train the CIFAR-10 networks of a seed, also under torchrun
 python -m fpbook verify     check that published results are what their checksums say
 python -m fpbook numerics   train in several arithmetics, and compare what is concluded
+python -m fpbook narrow     train and publish the headline at a narrow margin of the data
 python -m fpbook trust      try much, count what stood: the page How far to trust this
 python -m fpbook audit      ask what is known against all that is installed
 python -m fpbook sbom       write the bill of materials, in CycloneDX
@@ -37,6 +38,7 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "train": "fpbook.cifar10.together:main",
     "verify": "fpbook.results.verify:main",
     "numerics": "fpbook.synthetic.precisions:main",
+    "narrow": "fpbook.synthetic.narrow:main",
     "trust": "fpbook.build.trust:main",
     "audit": "fpbook.build.supply:main_audit",
     "sbom": "fpbook.build.supply:main_sbom",

@@ -34,6 +34,8 @@ QUANTITIES: dict[str, Quantity] = {
     # the setting
     "radius": Quantity("radius of attacks and certificates"),
     "cos_chance": Quantity("|cos| of two random vectors"),
+    "least_score": Quantity("least score of a sample that is kept", unit="standard deviations"),
+    "codes_kept": _share("codes that the margin keeps"),
     # accuracies
     "clean_accuracy": _share("clean accuracy"),
     "accuracy_without": _share("clean accuracy without a block"),

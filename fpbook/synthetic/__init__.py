@@ -21,6 +21,7 @@ from fpbook.synthetic.model_classes import (
     model_accuracies,
     smoothed_pgd,
 )
+from fpbook.synthetic.narrow import largest_step, measure_narrow, narrow_experiment
 from fpbook.synthetic.null_tests import synthetic_nulls
 from fpbook.synthetic.power_laws import exponent_picks, exponents, power_law
 from fpbook.synthetic.protocol import (
@@ -60,10 +61,12 @@ __all__ = [
     "exponents",
     "features_kept",
     "home_settings",
+    "largest_step",
     "lower_bounds",
     "measure_control",
     "measure_limit",
     "measure_model",
+    "measure_narrow",
     "measure_networks",
     "measure_scaling",
     "measure_separation",
@@ -71,6 +74,7 @@ __all__ = [
     "measure_width",
     "measure_witness",
     "model_accuracies",
+    "narrow_experiment",
     "power_law",
     "robust_correct_with_dense",
     "run_control",

@@ -43,6 +43,8 @@ class SyntheticExperiment:
     clean_lr: float = 0.02  # times d
     adversarial_lr: float = 0.1  # times d
     decay: float = 0.007  # share of its weight that a neuron loses in a step, at the full step size
+    warm_up: float = 0.15  # share of the second stage in which the radius rises
+    patience: int | None = 20  # steps after which a collapsed second stage stops; None: never
     attack_steps: int = 1  # of FGM training; more: PGD
     batch: int = 512
     test_samples: int = 1000
@@ -58,6 +60,7 @@ class SyntheticExperiment:
             checks.finite(name, getattr(self, name))
         for name in ("clean_lr", "adversarial_lr", "init_norm"):
             checks.finite(name, getattr(self, name), low=1e-30)
+        checks.finite("warm_up", self.warm_up, high=1.0)
 
     @property
     def radius(self) -> float:
@@ -104,17 +107,20 @@ class SyntheticExperiment:
     def adversarial(self, seed: int) -> Training:
         """The second stage, FGM training from the clean weights.
 
-        Step size and radius are warmed up: the full attack at once lets f collapse to 0.
+        Step size and radius are warmed up: the full attack at once lets f collapse to 0. A run that
+        does is stopped.
         """
         full = self.adversarial_lr * self.d
+        held = max(0.3, self.warm_up)
         return Training(
             steps=self.adversarial_steps,
-            lr=Schedule((0, 0.005 * full), (0.15, full), (0.3, full), (1, 0.02 * full)),
+            lr=Schedule((0, 0.005 * full), (0.15, full), (held, full), (1, 0.02 * full)),
             batch=self.batch,
-            radius=Schedule((0, 0.3 * self.training_radius), (0.15, self.training_radius)),
+            radius=Schedule((0, 0.3 * self.training_radius), (self.warm_up, self.training_radius)),
             attack_steps=self.attack_steps,
             weight_decay=self.decay / full,
             seed=seed + 1_000_000,  # fresh samples: not those of clean training
+            patience=self.patience,
         )
 
 

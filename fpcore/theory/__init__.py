@@ -21,12 +21,19 @@ from fpcore.theory.kernels import (
     train_kernel,
 )
 from fpcore.theory.scores import Sizes, score_law
+from fpcore.theory.separation import (
+    Separation,
+    narrowest_margin,
+    share_kept,
+    symmetric_accuracy,
+)
 from fpcore.theory.symmetric_networks import stationary_mixture, symmetric_network
 
 __all__ = [
     "Cubic",
     "KernelMachine",
     "Linear",
+    "Separation",
     "Sizes",
     "Tangent",
     "certify_cubic",
@@ -38,10 +45,13 @@ __all__ = [
     "linear_bound",
     "linear_bound_at",
     "linear_optimum",
+    "narrowest_margin",
     "polynomial",
     "quadratic_bound",
     "score_law",
+    "share_kept",
     "stationary_mixture",
+    "symmetric_accuracy",
     "symmetric_network",
     "tangent_kernel",
     "tangent_witness",

@@ -64,6 +64,8 @@ class Training:
                       "auto": the device's `checks.arithmetic`. Weights and losses are float32; a
                       float64 network computes in float64
     seed              of the mini-batches, and of all random numbers of torch in a step
+    patience          for how many steps on end the loss of one logit may be log 2, that of f = 0,
+                      after it was below: then the training stops, collapsed; None: for ever
     """
 
     steps: int
@@ -81,6 +83,7 @@ class Training:
     attack_step_size: float | None = None
     random_start: bool = False
     precision: str = "auto"
+    patience: int | None = None
 
     def __post_init__(self):
         for name in ("steps", "batch", "attack_steps"):
@@ -99,6 +102,8 @@ class Training:
         checks.choice("precision", self.precision, PRECISIONS)
         checks.finite("momentum", self.momentum, high=1.0)
         checks.whole("seed", self.seed)
+        if self.patience is not None:
+            checks.positive_int("patience", self.patience)
         Ball(self.norm, 0.0, self.box)  # its checks
 
     def at(self, name: str, step: int) -> float:
@@ -122,7 +127,7 @@ class Training:
 
         A field that came later is left out where it has its default: earlier checkpoints go on.
         """
-        later = ("attack_step_size", "random_start", "precision")
+        later = ("attack_step_size", "random_start", "precision", "patience")
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         fields = {
             name: value

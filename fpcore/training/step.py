@@ -21,6 +21,7 @@ from fpcore.models.outputs import (
 from fpcore.models.outputs import loss as usual_loss
 from fpcore.seeding import seeded
 from fpcore.training.batches import at
+from fpcore.training.collapse import Collapse
 from fpcore.training.configuration import Training
 from fpcore.training.descent import Descent
 from fpcore.training.precision import products_in, weights_in
@@ -76,6 +77,7 @@ class Step:
         # Where nothing runs ahead of this process, a fault stops its own step: the weights stay
         # those of the step before. Elsewhere no step waits, and the next entry tells.
         self.at_once = self.device.type == "cpu" and processes.count == 1
+        self.collapse = Collapse(config.patience, self.device)
         # On the device: no step waits for it.
         self.total = torch.zeros((), device=self.device, dtype=self.weights)
         self.fault = torch.zeros((), device=self.device, dtype=torch.int64)  # the first of FAULTS
@@ -104,6 +106,7 @@ class Step:
         self.fault = torch.where(self.fault == 0, torch.where(diverged, why, fault), self.fault)
         if self.at_once:
             self._stop_if_faulty(value.item(), step + 1)
+        self.collapse.see(value.detach())
         self.net.zero_grad()
         backward(share)
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
@@ -127,6 +130,7 @@ class Step:
         """
         self.processes.average([self.total])
         self.processes.take_largest(self.fault)
+        self.processes.take_largest(self.collapse.most)
         mean = self.total.item() / steps
         self._stop_if_faulty(mean, done)
         if not all(parameter.isfinite().all() for parameter in self.descent.parameters):
@@ -137,6 +141,7 @@ class Step:
     def _stop_if_faulty(self, loss: float, done: int) -> None:
         if int(self.fault) or not math.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss} at step {done}: {self._why()}")
+        self.collapse.stop(done)
 
     def _why(self) -> str:
         lr = self.descent.rate if self.config.lr is None else self.config.lr

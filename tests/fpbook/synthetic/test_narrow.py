@@ -1,0 +1,86 @@
+"""The protocol for a narrow margin: its formulas, and its command."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from fpbook.results.store import load
+from fpbook.synthetic import narrow
+from fpbook.synthetic.narrow import (
+    HELD_OUT,
+    STABLE,
+    largest_step,
+    measure_narrow,
+    narrow_experiment,
+)
+from fpcore.sparse_coding import SparseCoding
+
+
+def test_constants_follow_d_and_k():
+    small, large = narrow_experiment(400), narrow_experiment(1600)
+    assert (small.k, large.k) == (12, 23) and large.width == 4 * small.width
+    for experiment in (small, large):
+        step = experiment.adversarial_lr
+        full = max(experiment.adversarial(0).at("lr", i) for i in range(600))
+        assert full == pytest.approx(step * experiment.d)
+        assert step * experiment.k == pytest.approx(small.adversarial_lr * small.k)
+        radii = [experiment.adversarial(0).at("radius", i) for i in range(600)]
+        assert radii[int(0.4 * 600)] == pytest.approx(experiment.training_radius, rel=1e-2)
+        assert radii[int(0.2 * 600)] < 0.7 * experiment.training_radius
+        assert experiment.reach < experiment.last_threshold  # no attack wakes a silent neuron
+        assert experiment.adversarial(0).patience == 20
+    assert 0 not in HELD_OUT and len(set(HELD_OUT)) == 5
+
+
+def test_the_largest_step_is_two_over_the_curvature_along_the_common_direction():
+    """The Hessian of the loss along the step, of samples that have moved against a pure network."""
+    d, k, neurons, reach = 200, 8, 6, 0.6
+    data = SparseCoding(d, k, margin=1.0, noise=0.0, seed=0)
+    tau = reach / math.sqrt(k)
+    active = torch.zeros(400, d)
+    rng = torch.Generator().manual_seed(0)
+    for row in active:
+        row[torch.randperm(d, generator=rng)[:k]] = 1
+    # Each feature has `neurons` neurons: m = neurons d, and samples share neurons (k/d)^2 m.
+    shared = neurons * (active @ active.T)
+    kernel = shared * tau**2  # of the perturbations, all along one direction
+    curvature = torch.linalg.eigvalsh(kernel / 400)[-1].item() / 4
+    assert data.d * largest_step(d, k, neurons * d, reach) == pytest.approx(2 / curvature, rel=0.15)
+    assert STABLE < 0.5
+
+
+def test_a_run_says_what_is_kept_of_the_data(tiny, cache):
+    found = {
+        (row["quantity"], row.get("network")): row["value"]
+        for row in measure_narrow(tiny, 0, torch.device("cpu"), progress=False)
+    }
+    # k = 4: scores are multiples of 1/2, and 1.2 asks for 3/2
+    assert found["least_score", None] == 1.5
+    assert 0.05 < found["codes_kept", None] < 0.3
+    for one in narrow.HEADLINE:
+        assert found[one.pick.quantity, one.pick.network] >= 0
+
+
+def test_the_command_publishes_each_seed_with_its_records(
+    tiny, results, cache, monkeypatch, capsys
+):
+    monkeypatch.setattr(narrow, "narrow_experiment", lambda d, margin, seeds: tiny)
+    narrow.main(["--seeds", "3", "5", "--d", "40", "--margin", "1.2"])
+    assert not (results / "narrow-margin.json").exists()
+    narrow.main(["--seeds", "3", "5", "--d", "40", "--margin", "1.2", "--publish"])
+    said = capsys.readouterr().out
+    assert said.count("seed 3: clean_accuracy of clean") == said.count("all seeds: ") == 2
+    assert "least_score of data 1.500, < 1.9 holds" in said
+    assert "certified_accuracy of purified" in said and "> 0.99 fails" in said
+    published = load("narrow-margin")
+    assert published.provenance["seeds"] == [3, 5]
+    assert {*published.records["seed"]} == {3, 5}
+
+
+def test_what_is_no_size_is_refused():
+    with pytest.raises(ValueError, match="d = 0"):
+        narrow_experiment(0)
+    with pytest.raises(ValueError, match="warm_up = 2"):
+        dataclasses.replace(narrow_experiment(400), warm_up=2.0)
