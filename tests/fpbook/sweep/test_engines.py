@@ -139,6 +139,16 @@ def test_an_address_where_no_cluster_answers_is_one_error(form):
 
 
 @needs("ray")
+@pytest.mark.parametrize(("reply", "says"), [(b"", "timed out"), (b"HTTP/1.1 400", "is no Ray")])
+def test_what_listens_there_and_is_no_cluster_is_one_error(reply, says, monkeypatch):
+    monkeypatch.setattr(engines, "ANSWER_WITHIN", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].sendall(reply), daemon=True).start()
+        with pytest.raises(ValueError, match=f"no cluster answers .*{says}"):
+            next(engines.on_ray(functools.partial, [1], 1, f"127.0.0.1:{server.getsockname()[1]}"))
+
+
+@needs("ray")
 @pytest.mark.parametrize("address", ["here", "host:port", ":", "127.0.0.1:99999"])
 def test_what_is_no_address_is_one_error(address):
     with pytest.raises(ValueError, match=f"address = '{address}': no cluster answers"):
