@@ -60,6 +60,10 @@ def on_local(work: Work, tasks: Sequence[Any], workers: int, **_: Any) -> Outcom
         left = left[len(begun) :]
 
 
+def _called(work: Work, task: Any) -> Outcome:
+    return work(task)
+
+
 def _named(work: Work, task: Any, number: int) -> tuple[int, Outcome]:
     return number, work(task)
 
@@ -115,8 +119,9 @@ def on_ray(
         said = f"{error}".strip().split("\n")[0]
         raise ValueError(f"address = {address!r}: Ray does not start there ({said})") from error
     try:
-        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(work)
-        pending = {remote.remote(task): task for task in tasks}
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_called)
+        shared = ray.put(work)
+        pending = {remote.remote(shared, task): task for task in tasks}
         while pending:
             (ready, *_), _ = ray.wait([*pending])
             task = pending.pop(ready)
