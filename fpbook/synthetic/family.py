@@ -40,6 +40,17 @@ FAMILY_SEEDS = {"quick": 1, "full": 3}
 # The radius of attacks and certificates, in root mean squares of a feature that is on.
 FAMILY_REACHES = {"l2": 0.59, "linf": 0.08}
 
+# What the claims ask of each member, fixed before the published runs: quantity, network, and the
+# least and the most that the ends of its interval may be.
+FAMILY_BOUNDS = {
+    "clean": ("clean_accuracy", "clean", 0.99, 1.0),
+    "T1: clean, attacked": ("robust_accuracy", "clean", 0.0, 0.01),
+    "T2: purified, certified": ("certified_accuracy", "purified", 0.99, 1.0),
+    "P1: all neurons": ("share_dominant", "purified", 2 / 3, 1.0),
+    "P1: live neurons": ("share_dominant_live", "purified", 2 / 3, 1.0),
+    "L1: linear": ("robust_accuracy", "linear", 0.0, 0.01),
+}
+
 
 @dataclass(frozen=True)
 class FamilyExperiment(SyntheticExperiment):
