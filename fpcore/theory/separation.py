@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fpcore import checks
-from fpcore.sparse_coding import sign_counts
+from fpcore.sparse_codes import sign_counts
 from fpcore.theory.scores import HasSizes, Sizes
 from fpcore.theory.symmetric_networks import stationary_mixture
 
