@@ -111,6 +111,8 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     device = checks.resolve_device(given.device)
     experiment = narrow_experiment(given.d, given.margin, len(given.seeds))
+    for seed in given.seeds:
+        checks.whole("seed", seed)
     found: list[Mapping[str, Any]] = []
     for seed in given.seeds:
         one = kept(measure_narrow, experiment, seed, device)
