@@ -86,34 +86,48 @@ class Ball:
             direction = grad / _column(_positive(grad.flatten(1).norm(dim=1)), grad)
         return direction.masked_fill(_column(~finite_rows(grad), grad), 0)
 
-    def step(self, at: Tensor, grad: Tensor, x: Tensor, size: float) -> tuple[Tensor, Tensor]:
+    def step(
+        self, at: Tensor, grad: Tensor, x: Tensor, size: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
         """One step up `grad` from `at` and back into the ball around x, in few passes over memory.
 
         at    samples in the ball (n, ...)
         grad  of what is to rise, there
         x     the ball's centres (n, ...)
-        size  of the step, in the units of the radius
+        size  of the step, in the units of the radius: of all, or of each sample (n,)
 
         Returns x + project(at - x + size * steepest(grad), x), and which samples had a finite
         gradient, (n,), bool.
         """
+        each = torch.as_tensor(size, dtype=at.dtype, device=at.device).expand(len(at))
         inner = tuple(range(1, grad.ndim))
         if self.norm == "linf":
             finite = torch.linalg.vector_norm(grad, torch.inf, inner).isfinite()
-            delta = (at - x).add_(grad.sign(), alpha=size)
-            delta.clamp_(-self.radius, self.radius)
+            moved = torch.addcmul(at, grad.sign(), _column(each, grad))
         else:
             length = torch.linalg.vector_norm(grad, dim=inner)
             finite = (length > TINY) & (length < 1 / TINY)
-            delta = (at - x).addcmul_(grad, _column(size / length, grad))
-            length = torch.linalg.vector_norm(delta, dim=inner)
-            delta.mul_(_column((self.radius / _positive(length)).clamp(max=1), delta))
+            moved = torch.addcmul(at, grad, _column(each / length, grad))
         if not finite.all():  # not a number, zero, or squares under- or overflow
-            slow = self.project(at - x + size * self.steepest(grad), x)
-            delta = torch.where(_column(finite, delta), delta, slow)
+            slow = at + _column(each, grad) * self.steepest(grad)
+            moved = torch.where(_column(finite, moved), moved, slow)
             finite = finite_rows(grad)
+        return self.back(moved, x), finite
+
+    def back(self, moved: Tensor, x: Tensor) -> Tensor:
+        """x + project(moved - x, x), written into `moved`; both finite, and near the ball.
+
+        moved  points (n, ...)
+        x      the ball's centres (n, ...)
+        """
+        delta = moved.sub_(x)
+        if self.norm == "linf":
+            delta.clamp_(-self.radius, self.radius)
+        else:
+            length = torch.linalg.vector_norm(delta, dim=tuple(range(1, delta.ndim)))
+            delta.mul_(_column((self.radius / _positive(length)).clamp(max=1), delta))
         moved = delta.add_(x)
-        return moved if self.box is None else moved.clamp_(*self.box), finite
+        return moved if self.box is None else moved.clamp_(*self.box)
 
     def random(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
         """A uniformly random point of the ball for each sample of x, before clipping to the box."""

@@ -11,6 +11,7 @@ from fpcore.models.folded import ROUNDING
 from fpcore.models.outputs import correct, evaluating, one_label_each, one_output_each
 
 FEW_OUTPUTS, MANY = 8, 50  # of fewer scores, or logits, nobody can say what they are
+Rise = Callable[[Tensor, Tensor], Tensor]  # (output, y) -> what an attack raises, (n,)
 LOOKED_AT = 100  # survivors: a small part of what the attack has cost
 
 
@@ -65,8 +66,7 @@ def objective(output: Tensor, y: Tensor) -> Tensor:
     one_label_each(output, y)
     if output.ndim == 1:
         return -y * output
-    index = y[:, None]
-    return output.scatter(1, index, -torch.inf).logsumexp(1) - output.gather(1, index).squeeze(1)
+    return others(output, y).logsumexp(1) - output.gather(1, y[:, None]).squeeze(1)
 
 
 def margin(output: Tensor, y: Tensor) -> Tensor:
@@ -76,8 +76,12 @@ def margin(output: Tensor, y: Tensor) -> Tensor:
     """
     if output.ndim == 1:
         return -y * output
-    index = y[:, None]
-    return output.scatter(1, index, -torch.inf).amax(1) - output.gather(1, index).squeeze(1)
+    return others(output, y).amax(1) - output.gather(1, y[:, None]).squeeze(1)
+
+
+def others(output: Tensor, y: Tensor) -> Tensor:
+    """Class scores (n, classes) with -inf for the label's."""
+    return output.scatter(1, y[:, None], -torch.inf)
 
 
 def broken(output: Tensor, y: Tensor, rounded: bool) -> Tensor:
@@ -95,19 +99,29 @@ def broken(output: Tensor, y: Tensor, rounded: bool) -> Tensor:
 
 
 @torch.no_grad()
-def loss_alone(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs and per-sample objectives (n,)."""
+def loss_alone(
+    model: nn.Module, x: Tensor, y: Tensor, rise: Rise | None = None
+) -> tuple[Tensor, Tensor]:
+    """`loss_and_grad` without the gradient."""
     output = one_output_each(model(x), x)
-    return output, objective(output, y).float()
+    return output, (rise or objective)(output, y).float()
 
 
-def loss_and_grad(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs, per-sample objectives (n,) and their gradient with respect to x alone."""
+def loss_and_grad(
+    model: nn.Module, x: Tensor, y: Tensor, rise: Rise | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Outputs, what is to rise (n,), and its gradient with respect to x alone.
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    rise   (output, y) -> (n,); None: `objective`
+    """
     with torch.inference_mode(False), torch.enable_grad():
         x = tracked(x).requires_grad_()
         y = tracked(y)
         output = one_output_each(model(x), x)
-        values = objective(output, y)
+        values = (rise or objective)(output, y)
         grad = None
         if values.requires_grad:
             (grad,) = torch.autograd.grad(values.sum(), x, allow_unused=True)

@@ -138,14 +138,14 @@ def robust_correct_with_dense(
     restarts: int = 5,
     rng: torch.Generator | None = None,
 ) -> Tensor:
-    """Which samples survive FGM, the dense direction and PGD: (n,), bool; an upper bound.
+    """Which samples survive FGM, the dense direction and APGD: (n,), bool; an upper bound.
 
     net:      the model under attack
     data:     where the dense direction is known from
     x, y:     samples, (n, d) and (n,)
     radius:   l2, of all attacks
-    restarts: of PGD
-    rng:      of its starts
+    restarts: number of runs of APGD
+    rng:      of their random starts
     """
     rng = rng or seeding.generator(0, "attack", device=x.device)
     extra = (along(data.u_star, radius),)
@@ -159,7 +159,7 @@ def accuracy_bounds(
 
     run:      whose test samples and radius are taken
     network:  its name in the run
-    restarts: of PGD; robust accuracy, under the worst attack, is an upper bound
+    restarts: of APGD; robust accuracy, under the worst attack, is an upper bound
     branches: of the certificate, a lower bound; networks that are far from robust cost it most and
               gain least: give 1 for them
 
@@ -196,7 +196,7 @@ def soundness(
     x, y:     samples, (n, d) and (n,)
     radii:    of the balls; a pair is a sample and a radius
     branches: of the certificate
-    restarts: of PGD, which attacks, beside FGM, what is certified
+    restarts: of APGD, which attacks, beside FGM, what is certified
     rng:      of its starts
     norm:     of the balls, "l2" or "linf"
 

@@ -78,7 +78,7 @@ def measure_in(
     seed:       of all that is random
     precision:  as in `run_in`
     count:      of threads
-    restarts:   of PGD
+    restarts:   of APGD
     """
     with threads(count):
         run = run_in(experiment, seed, precision)
@@ -91,7 +91,7 @@ def certificates_attacked(run: SyntheticRun, restarts: int = 2) -> list[dict[str
     """Attack all that is certified of a purified network, unsplit: records.
 
     run:      of `run_in` or `run_synthetic`
-    restarts: of PGD
+    restarts: of APGD
     """
     net, radius = run.purified, run.experiment.radius
     robust = certify(net, run.x, run.y, radius, branches=1).robust

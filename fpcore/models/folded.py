@@ -13,6 +13,7 @@ from fpcore.models.outputs import evaluating
 
 ROUNDING = 256  # times eps: by what a copy may differ from its network, in shares of the outputs
 FEW = 4  # channels: a convolution of so few, with a stride, is faster in another form
+WORTH = 1000  # samples times steps: for fewer a copy takes longer to make than it saves
 CACHED = 128  # images at a time: what a convolution gives for them stays in a CPU's cache
 
 

@@ -18,7 +18,7 @@ from fpcore.reporting.weights import Record
 
 STEPS, RESTARTS = 10, 1
 ATTACK = (
-    f"FGM, and PGD of {STEPS} steps from the image itself, each image until it is misclassified"
+    f"FGM, and APGD of {STEPS} steps from the image itself, each image until it is misclassified"
 )
 
 

@@ -56,7 +56,7 @@ def report(
     progress     whether bars are shown
 
     The networks are measured in evaluation mode, and are afterwards as they were. The attack is FGM
-    and PGD of 10 steps. Raises ValueError before any work, naming what is wrong and what to give
+    and APGD of 10 steps. Raises ValueError before any work, naming what is wrong and what to give
     instead. Source: Allen-Zhu & Li (2020), equation (1.1).
     """
     optional = {"control": control, "init": init, "scratch": scratch}
