@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+import fpcore as fp
 from fpbook.results import published, rows
 from fpbook.results.files import ROOT
 from fpbook.results.timings import TIMED_KEYS, timing, timings_table
@@ -122,3 +124,16 @@ def test_peers_are_pinned(bench):
     pinned = (ROOT / "requirements-bench.txt").read_text()
     for package in bench.PEERS:
         assert f"\n{package}==" in pinned
+
+
+def test_the_plain_alpha_crown_is_sound_and_knows_the_exact_minimum_of_what_is_linear(module):
+    timings = module("certificate_timings")
+    net, x, y, radius = timings.subject(32, 40)
+    bound = timings.alpha_crown(net, x, y, radius)
+    exact = fp.certify(net, x, y, radius, branches=50)
+    assert (bound <= exact.attained.double() + 1e-5).all()
+    assert (bound > 0).double().mean() >= 0.5
+    net.threshold.fill_(0.0)  # f is linear: y f - radius |gradient|
+    total = net.weight.detach().double().sum(0)
+    wanted = y.double() * (x.double() @ total) - radius * total.norm()
+    torch.testing.assert_close(timings.alpha_crown(net, x, y, radius), wanted)
