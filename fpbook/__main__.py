@@ -8,6 +8,7 @@ python -m fpbook pdf        build the site, and print it into _build/book.pdf
 python -m fpbook convert    convert results of earlier versions, and write the ledger anew
 python -m fpbook explorer   train and publish the networks behind the explorer of sizes
 python -m fpbook frames     attack some images, and publish the explorer of images
+python -m fpbook law        compute the lower bounds that follow from the law of the data alone
 python -m fpbook verify     check that published results are what their checksums say
 python -m fpbook numerics   train in several arithmetics, and compare what is concluded
 python -m fpbook trust      try much, count what stood: the page How far to trust this
@@ -31,6 +32,7 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "convert": "fpbook.results.convert:main",
     "explorer": "fpbook.synthetic.explorer_data:main",
     "frames": "fpbook.widgets.image_frames:main",
+    "law": "fpbook.synthetic.law_bounds:main",
     "verify": "fpbook.results.verify:main",
     "numerics": "fpbook.synthetic.precisions:main",
     "trust": "fpbook.build.trust:main",

@@ -21,29 +21,40 @@ from fpcore.theory.kernels import (
     train_kernel,
 )
 from fpcore.theory.scores import Sizes, score_law
+from fpcore.theory.sharp_linear_bound import few_features_accuracy, sharp_linear_bound
 from fpcore.theory.symmetric_networks import stationary_mixture, symmetric_network
+from fpcore.theory.symmetric_polynomials import (
+    SymmetricPolynomials,
+    draw_histograms,
+    thresholded_margin,
+)
 
 __all__ = [
     "Cubic",
     "KernelMachine",
     "Linear",
     "Sizes",
+    "SymmetricPolynomials",
     "Tangent",
     "certify_cubic",
     "critical_radius",
     "cubic_accuracy",
     "dense_accuracy",
+    "draw_histograms",
     "even_part_bound",
     "few_features",
+    "few_features_accuracy",
     "linear_bound",
     "linear_bound_at",
     "linear_optimum",
     "polynomial",
     "quadratic_bound",
     "score_law",
+    "sharp_linear_bound",
     "stationary_mixture",
     "symmetric_network",
     "tangent_kernel",
     "tangent_witness",
+    "thresholded_margin",
     "train_kernel",
 ]
