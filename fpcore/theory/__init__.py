@@ -1,5 +1,6 @@
 """What the theorems speak of, computed: scores, bounds on classes, kernels, symmetric networks."""
 
+from fpcore.theory.breaking_radius import breaking_radius
 from fpcore.theory.class_bounds import (
     critical_radius,
     dense_accuracy,
@@ -36,6 +37,7 @@ __all__ = [
     "Sizes",
     "SymmetricPolynomials",
     "Tangent",
+    "breaking_radius",
     "certify_cubic",
     "critical_radius",
     "cubic_accuracy",

@@ -28,7 +28,7 @@ def sharp_linear_bound(data: HasSizes, radius: float, cosines: int = 20) -> floa
     """
     checks.finite("radius", radius)
     edges = np.linspace(0, 1, checks.positive_int("cosines", cosines) + 1)
-    law = _count_law(data)
+    law = count_law(data)
     return max(
         min(linear_bound_on(data, radius, low, high), _union(data, law, radius, low, high))
         for low, high in pairwise(edges)
@@ -50,7 +50,7 @@ def few_features_accuracy(data: HasSizes, radius: float, size: int, cosine: floa
         raise ValueError("noise = 0: give a positive noise, whose law makes the accuracy smooth")
     from scipy.special import ndtr  # here: it would take most of the time of `import fpcore`
 
-    agree, against, weight = _count_law(data)
+    agree, against, weight = count_law(data)
     each = cosine / math.sqrt(data.d)
     own = math.sqrt((1 - (data.d - size) * each**2) / size)
     reach, spread = radius * math.sqrt(data.k), data.noise * math.sqrt(data.k / data.d)
@@ -69,7 +69,7 @@ def few_features_accuracy(data: HasSizes, radius: float, size: int, cosine: floa
     return float(total)
 
 
-def _count_law(data: HasSizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def count_law(data: HasSizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The numbers A > B of features for and against the label, (v,) each, and their chances."""
     counts, weight = (table.numpy() for table in sign_counts(data.d, data.k, data.margin))
     # By symmetry those of positive score alone; what is below 1e-13 of the likeliest goes.
