@@ -14,9 +14,9 @@ from fpcore.theory.symmetric_networks import symmetric_network
 def test_it_is_where_symmetric_networks_break(mixture):
     data = SparseCoding(400, 9, 2.0, 0.1)
     threshold = 0.5 / 3
-    x, y = data.test_set(300, 0)
+    x, y = data.test_set(200, 0)
     net = symmetric_network(data, threshold, mixture)
-    found = boundary_along(net, data, x, y, points=800).median().item()
+    found = boundary_along(net, data, x, y, points=200).median().item()
     assert breaking_radius(data, threshold, mixture) == pytest.approx(found, rel=0.04)
 
 
@@ -24,13 +24,13 @@ def test_a_rest_and_a_spread_count_as_in_networks_that_have_them():
     data = SparseCoding(400, 9, 2.0, 0.1)
     threshold, mixture, rest, spread = 0.5 / 3, 0.8, 0.6, 0.3
     rng = torch.Generator().manual_seed(0)
-    own = (spread * torch.randn(4 * 400, 1, generator=rng)).exp()
+    own = (spread * torch.randn(2 * 400, 1, generator=rng)).exp()
     net = symmetric_network(data, threshold, 0.0)
-    noise = torch.randn(4 * 400, 400, generator=rng)
-    w = net.weight.data.repeat(4, 1) * own + mixture * data.u_star
+    noise = torch.randn(2 * 400, 400, generator=rng)
+    w = net.weight.data.repeat(2, 1) * own + mixture * data.u_star
     net.weight.data = w + rest * noise / noise.norm(dim=1, keepdim=True)
-    x, y = data.test_set(300, 0)
-    found = boundary_along(net, data, x, y, points=800).median().item()
+    x, y = data.test_set(200, 0)
+    found = boundary_along(net, data, x, y, points=200).median().item()
     expected = breaking_radius(data, threshold, mixture, rest, spread)
     assert expected == pytest.approx(found, rel=0.06)
     # each of them changes it by more than that
