@@ -200,7 +200,8 @@ def over(
             axis.axhline(level, color=color, linestyle="--", linewidth=1.3, label=label)
         at = sorted({*summary[abscissa]})
         axis.set(title=title, xlabel=xlabel, xscale="log", ylim=(-0.03, 1.05))
-        axis.set_xticks(at, [f"{x:,}" for x in at], minor=False)
+        if at[-1] < 1000 * at[0]:  # over more, powers of ten say it better
+            axis.set_xticks(at, [f"{x:,}" for x in at], minor=False)
         axis.xaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_ylabel("accuracy")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

@@ -99,6 +99,7 @@ QUANTITIES: dict[str, Quantity] = {
     "features_missed_by_chance": _share("features that random top features would miss"),
     # training, and how things scale with d and k
     "loss": Quantity("training loss"),
+    "loss_over_zero": Quantity("adversarial loss, over that of the constant 0"),
     "steps_to_robust": Quantity("steps to 90% robust accuracy", unit="steps"),
     "dense_coefficient": Quantity("dense coefficient over the top feature's"),
     "broken_radius": Quantity("distance along -y u* to the decision boundary, median"),

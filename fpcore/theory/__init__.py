@@ -1,5 +1,6 @@
 """What the theorems speak of, computed: scores, bounds on classes, kernels, symmetric networks."""
 
+from fpcore.theory.breaking_radius import breaking_radius
 from fpcore.theory.class_bounds import (
     critical_radius,
     dense_accuracy,
@@ -27,7 +28,13 @@ from fpcore.theory.separation import (
     share_kept,
     symmetric_accuracy,
 )
+from fpcore.theory.sharp_linear_bound import few_features_accuracy, sharp_linear_bound
 from fpcore.theory.symmetric_networks import stationary_mixture, symmetric_network
+from fpcore.theory.symmetric_polynomials import (
+    SymmetricPolynomials,
+    draw_histograms,
+    thresholded_margin,
+)
 
 __all__ = [
     "Cubic",
@@ -35,13 +42,17 @@ __all__ = [
     "Linear",
     "Separation",
     "Sizes",
+    "SymmetricPolynomials",
     "Tangent",
+    "breaking_radius",
     "certify_cubic",
     "critical_radius",
     "cubic_accuracy",
     "dense_accuracy",
+    "draw_histograms",
     "even_part_bound",
     "few_features",
+    "few_features_accuracy",
     "linear_bound",
     "linear_bound_at",
     "linear_optimum",
@@ -50,10 +61,12 @@ __all__ = [
     "quadratic_bound",
     "score_law",
     "share_kept",
+    "sharp_linear_bound",
     "stationary_mixture",
     "symmetric_accuracy",
     "symmetric_network",
     "tangent_kernel",
     "tangent_witness",
+    "thresholded_margin",
     "train_kernel",
 ]

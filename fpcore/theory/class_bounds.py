@@ -48,17 +48,17 @@ def linear_bound(data: HasSizes, radius: float, cosines: int = 200) -> float:
     """
     checks.positive_int("cosines", cosines)
     edges = np.linspace(0, 1, cosines + 1)
-    return float(max(_cantelli(data, radius, low, high) for low, high in pairwise(edges)))
+    return float(max(linear_bound_on(data, radius, low, high) for low, high in pairwise(edges)))
 
 
 def linear_bound_at(data: HasSizes, radius: float, cosine: float) -> float:
     """The bound for the linear classifiers at one value of cos(u, u*), between 0 and 1."""
     checks.finite("cosine", cosine, high=1.0)
-    return _cantelli(data, radius, cosine, cosine)
+    return linear_bound_on(data, radius, cosine, cosine)
 
 
-def _cantelli(data: HasSizes, radius: float, low: float, high: float) -> float:
-    """The bound of `linear_bound` on one cell low <= cos(u, u*) <= high.
+def linear_bound_on(data: HasSizes, radius: float, low: float, high: float) -> float:
+    """The bound for the linear classifiers with low <= cos(u, u*) <= high: Cantelli's inequality.
 
     data    the sizes of the model
     radius  of the l2 ball, in the units of x
