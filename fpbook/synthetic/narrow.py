@@ -25,6 +25,7 @@ from fpcore.theory.separation import share_kept
 NAME = "narrow-margin"  # of the published result
 WIDTH = 8  # neurons a feature: how unequal features are held falls like 1/sqrt(WIDTH)
 STABLE = 0.22  # share of the largest stable step; at 0.45 half of the neurons die
+SAMPLES = 12  # features times active features for each sample of a batch: see `narrow_experiment`
 SHARE, GAP = 0.75, 0.04  # of the radius, see `narrow_experiment`
 # d, and the margins that are tried there: where is the smallest one at which the headline holds?
 CURVE = {400: (2.0, 2.3, 2.6), 784: (1.75, 2.0, 2.25)}
@@ -64,6 +65,8 @@ def narrow_experiment(d: int, margin: float = 1.7, seeds: int = 5) -> SyntheticE
 
     The radius is a share of what the pure network of least score s withstands, (1 - threshold) s;
     and less than the threshold, so that no attack wakes a silent neuron, by a gap for the noise.
+    The batch follows d k, and with it the incoherent rest, of the order of sqrt(d k/batch) in a
+    memory of so many steps, stays what it is.
     """
     k = round(0.587 * math.sqrt(checks.positive_int("d", d)))
     score = float(score_law(Sizes(d, k, margin)).score.min())  # scores are discrete
@@ -83,6 +86,7 @@ def narrow_experiment(d: int, margin: float = 1.7, seeds: int = 5) -> SyntheticE
         last_threshold=threshold,
         adversarial_lr=STABLE * largest_step(d, k, WIDTH * d, training_reach),
         warm_up=0.4,
+        batch=max(512, math.ceil(d * k / SAMPLES)),
         tuned_seeds=0,
     )
 

@@ -30,6 +30,8 @@ def test_constants_follow_d_and_k():
         radii = [experiment.adversarial(0).at("radius", i) for i in range(600)]
         assert radii[int(0.4 * 600)] == pytest.approx(experiment.training_radius, rel=1e-2)
         assert radii[int(0.2 * 600)] < 0.7 * experiment.training_radius
+        rest = experiment.d * experiment.k / experiment.batch  # of prop-incoherent
+        assert rest <= 12
         assert experiment.reach < experiment.last_threshold  # no attack wakes a silent neuron
         assert experiment.adversarial(0).patience == 20
     assert 0 not in HELD_OUT and len(set(HELD_OUT)) == 5
