@@ -143,8 +143,9 @@ def _all_seeds(
     d: int, margin: float, seeds: Sequence[int], device: torch.device
 ) -> list[dict[str, Any]]:
     """`measure_narrow` of each seed at a size, kept in the cache, with where it was measured."""
-    experiment, found = narrow_experiment(d, margin, len(seeds)), []
-    where = {"d": d, "k": experiment.k, "setting": margin, "sweep": "margin"}
+    experiment = narrow_experiment(d, margin, len(seeds))
+    found: list[dict[str, Any]] = []
+    where: dict[str, Any] = {"d": d, "k": experiment.k, "setting": margin, "sweep": "margin"}
     for seed in seeds:
         one = kept(measure_narrow, experiment, seed, device)
         print(f"d = {d}, margin {margin}, seed {seed}: {_verdicts(one)}", flush=True)
