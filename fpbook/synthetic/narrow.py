@@ -5,10 +5,9 @@ python -m fpbook narrow --help.
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 import torch
 
 from fpbook.results.cache import kept
@@ -20,12 +19,16 @@ from fpbook.results.words import number_words
 from fpbook.synthetic.measures import measure_synthetic
 from fpbook.synthetic.protocol import SyntheticExperiment, run_synthetic
 from fpcore import checks
-from fpcore.theory.scores import score_law
+from fpcore.theory.scores import Sizes, score_law
 from fpcore.theory.separation import share_kept
 
 NAME = "narrow-margin"  # of the published result
 WIDTH = 8  # neurons a feature: how unequal features are held falls like 1/sqrt(WIDTH)
 STABLE = 0.22  # share of the largest stable step; at 0.45 half of the neurons die
+SAMPLES = 12  # features times active features for each sample of a batch: see `narrow_experiment`
+SHARE, GAP = 0.75, 0.04  # of the radius, see `narrow_experiment`
+# d, and the margins that are tried there: where is the smallest one at which the headline holds?
+CURVE = {400: (2.0, 2.3, 2.59), 784: (1.75, 2.0, 2.25)}
 # The headline, fixed before its runs: T1, T2 and P1, of all neurons, in the same networks. Both
 # ends of each interval over the held-out seeds must meet the bound.
 HEADLINE = (
@@ -35,6 +38,7 @@ HEADLINE = (
     Evidence(NAME, pick("share_dominant", "purified"), ">", 2 / 3),
     Evidence(NAME, pick("least_score"), "<", 1.9),  # of a margin of at most 1.7
 )
+WHERE = ("d", "k", "setting", "sweep")  # columns of the curve
 HELD_OUT = (201, 202, 203, 204, 205)  # none of which was used for a choice
 
 
@@ -53,28 +57,36 @@ def largest_step(d: int, k: int, width: int, training_reach: float) -> float:
 
 
 def narrow_experiment(d: int, margin: float = 1.7, seeds: int = 5) -> SyntheticExperiment:
-    """The protocol for a narrow margin at any size: every constant is a formula in d.
+    """The protocol for a narrow margin: every constant is a formula in d and the margin.
 
     d:      inputs
-    margin: the least score of a sample, in standard deviations
+    margin: of the data, in standard deviations
     seeds:  runs
+
+    The radius is a share of what the pure network of least score s withstands, (1 - threshold) s;
+    and less than the threshold, so that no attack wakes a silent neuron, by a gap for the noise.
+    The batch follows d k, and with it the incoherent rest, of the order of sqrt(d k/batch) in a
+    memory of so many steps, stays what it is.
     """
-    checks.positive_int("d", d)
-    k, width, training_reach = round(0.587 * math.sqrt(d)), WIDTH * d, 0.61
+    k = round(0.587 * math.sqrt(checks.positive_int("d", d)))
+    score = float(score_law(Sizes(d, k, margin)).score.min())  # scores are discrete
+    threshold = (SHARE * score + GAP) / (1 + SHARE * score)
+    reach, training_reach = threshold - GAP, threshold + 0.01
     return SyntheticExperiment(
         d=d,
         k=k,
-        width=width,
+        width=WIDTH * d,
         seeds=seeds,
         clean_steps=300,
         adversarial_steps=600,
         margin=margin,
-        reach=0.56,
+        reach=reach,
         training_reach=training_reach,
         first_threshold=2.1,
-        last_threshold=0.6,
-        adversarial_lr=STABLE * largest_step(d, k, width, training_reach),
+        last_threshold=threshold,
+        adversarial_lr=STABLE * largest_step(d, k, WIDTH * d, training_reach),
         warm_up=0.4,
+        batch=max(512, math.ceil(d * k / SAMPLES)),
         tuned_seeds=0,
     )
 
@@ -99,33 +111,53 @@ def measure_narrow(
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The command `narrow`: train seeds at one size, print what came out, publish on request."""
+    """The command `narrow`: train seeds, print what came out of each, publish on request."""
     parser = argparse.ArgumentParser(prog="python -m fpbook narrow", description=__doc__)
     parser.add_argument("--d", type=int, default=1536, help="inputs (default: 1536)")
     parser.add_argument("--margin", type=float, default=1.7, help="of the data (default: 1.7)")
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=HELD_OUT, help=f"default: {HELD_OUT}"
     )
+    parser.add_argument(
+        "--curve", action="store_true", help=f"all of {CURVE} instead, as results/{NAME}-curve.json"
+    )
     parser.add_argument("--device", default="cpu", help='"cpu" (default), "cuda", ...')
     parser.add_argument("--publish", action="store_true", help=f"write results/{NAME}.json")
     given = parser.parse_args(arguments)
-    device = checks.resolve_device(given.device)
-    experiment = narrow_experiment(given.d, given.margin, len(given.seeds))
     for seed in given.seeds:
         checks.whole("seed", seed)
-    found: list[Mapping[str, Any]] = []
-    for seed in given.seeds:
-        one = kept(measure_narrow, experiment, seed, device)
-        found += [record(**row, seed=seed) for row in one]
-        print(f"seed {seed}: {_verdicts(table(one))}", flush=True)
+    device, profile = checks.resolve_device(given.device), "full" if given.publish else "quick"
+    if given.curve:
+        pairs = [(d, margin) for d, margins in CURVE.items() for margin in margins]
+        found = [row for d, margin in pairs for row in _all_seeds(d, margin, given.seeds, device)]
+        setting = f"d = {', '.join(map(str, CURVE))}, {WIDTH} d neurons"
+        publish(f"{NAME}-curve", table(found), profile, device, setting)
+        return
+    experiment = narrow_experiment(given.d, given.margin)
+    found = _all_seeds(given.d, given.margin, given.seeds, device)
+    found = [{k: v for k, v in row.items() if k not in WHERE} for row in found]
     setting = f"d = {experiment.d}, k = {experiment.k}, margin {given.margin}, {WIDTH} d neurons"
-    publish(NAME, table(found), "full" if given.publish else "quick", device, setting)
-    print(f"all seeds: {_verdicts(table(found))}")
+    publish(NAME, table(found), profile, device, setting)
+    print(f"all seeds: {_verdicts(found)}")
 
 
-def _verdicts(measured: pd.DataFrame) -> str:
-    """What was measured beside the bounds of the headline, in one line."""
-    summary, said = summarise(measured), []
+def _all_seeds(
+    d: int, margin: float, seeds: Sequence[int], device: torch.device
+) -> list[dict[str, Any]]:
+    """`measure_narrow` of each seed at a size, kept in the cache, with where it was measured."""
+    experiment = narrow_experiment(d, margin, len(seeds))
+    found: list[dict[str, Any]] = []
+    where: dict[str, Any] = {"d": d, "k": experiment.k, "setting": margin, "sweep": "margin"}
+    for seed in seeds:
+        one = kept(measure_narrow, experiment, seed, device)
+        print(f"d = {d}, margin {margin}, seed {seed}: {_verdicts(one)}", flush=True)
+        found += [record(**row, **where, seed=seed) for row in one]
+    return found
+
+
+def _verdicts(measured: Iterable[Mapping[str, Any]]) -> str:
+    """What was measured, records, beside the bounds of the headline, in one line."""
+    summary, said = summarise(table(measured)), []
     for one in HEADLINE:
         if (number := one.pick.find(summary)) is None:
             raise ValueError(f"no {one.pick} was measured: report this")

@@ -20,15 +20,18 @@ from fpcore.sparse_coding import SparseCoding
 
 def test_constants_follow_d_and_k():
     small, large = narrow_experiment(400), narrow_experiment(1600)
-    assert (small.k, large.k) == (12, 23) and large.width == 4 * small.width
+    assert (small.k, large.k) == (12, 23)
+    assert large.width == 4 * small.width
     for experiment in (small, large):
         step = experiment.adversarial_lr
         full = max(experiment.adversarial(0).at("lr", i) for i in range(600))
         assert full == pytest.approx(step * experiment.d)
-        assert step * experiment.k == pytest.approx(small.adversarial_lr * small.k)
+        assert step * experiment.k * experiment.training_reach**2 == pytest.approx(STABLE)
         radii = [experiment.adversarial(0).at("radius", i) for i in range(600)]
         assert radii[int(0.4 * 600)] == pytest.approx(experiment.training_radius, rel=1e-2)
         assert radii[int(0.2 * 600)] < 0.7 * experiment.training_radius
+        rest = experiment.d * experiment.k / experiment.batch  # of prop-incoherent
+        assert rest <= 12
         assert experiment.reach < experiment.last_threshold  # no attack wakes a silent neuron
         assert experiment.adversarial(0).patience == 20
     assert 0 not in HELD_OUT and len(set(HELD_OUT)) == 5
@@ -66,17 +69,29 @@ def test_a_run_says_what_is_kept_of_the_data(tiny, cache):
 def test_the_command_publishes_each_seed_with_its_records(
     tiny, results, cache, monkeypatch, capsys
 ):
-    monkeypatch.setattr(narrow, "narrow_experiment", lambda d, margin, seeds: tiny)
+    monkeypatch.setattr(narrow, "narrow_experiment", lambda d, margin, seeds=2: tiny)
     narrow.main(["--seeds", "3", "5", "--d", "40", "--margin", "1.2"])
     assert not (results / "narrow-margin.json").exists()
     narrow.main(["--seeds", "3", "5", "--d", "40", "--margin", "1.2", "--publish"])
     said = capsys.readouterr().out
-    assert said.count("seed 3: clean_accuracy of clean") == said.count("all seeds: ") == 2
+    assert said.count("margin 1.2, seed 3: clean_accuracy") == said.count("all seeds: ") == 2
     assert "least_score of data 1.500, < 1.9 holds" in said
     assert "certified_accuracy of purified" in said and "> 0.99 fails" in said
     published = load("narrow-margin")
     assert published.provenance["seeds"] == [3, 5]
     assert {*published.records["seed"]} == {3, 5}
+
+
+def test_the_curve_is_published_over_sizes_and_margins(tiny, results, cache, monkeypatch):
+    def made(d, margin, seeds=1):
+        return dataclasses.replace(tiny, margin=margin)
+
+    monkeypatch.setattr(narrow, "narrow_experiment", made)
+    monkeypatch.setattr(narrow, "CURVE", {40: (1.0, 1.5)})
+    narrow.main(["--seeds", "3", "--curve", "--publish"])
+    published = load("narrow-margin-curve").records
+    scores = published[published["quantity"] == "least_score"]
+    assert {*scores["setting"]} == {1.0, 1.5} == {*scores["value"]}
 
 
 def test_what_is_no_size_is_refused():
