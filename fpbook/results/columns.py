@@ -90,6 +90,8 @@ def checked_row(row: Mapping[str, Any], tail: Sequence[str]) -> dict[str, Any]:
         for name in order
         if name in needed or row.get(name) is not None
     }
+    # Of data that were not fitted, less than nothing may be explained.
+    share = share and "explained" not in found["quantity"]
     if share and not -ROUNDING <= found.get("value", 0.0) <= 1 + ROUNDING:
         raise ValueError(f"value = {found['value']:g} of {found['quantity']}: give a share, 0 to 1")
     return found

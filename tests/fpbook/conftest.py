@@ -86,7 +86,7 @@ def check_records():
         for row in rows(measured):
             quantity = row["quantity"]
             low = -1 if quantity.startswith(("cos", "clean_lost", "robust_gain")) else 0
-            high = math.inf if "ratio" in quantity else 1
+            high = math.inf if "ratio" in quantity or "margin" in quantity else 1
             assert low - 1e-6 <= row["value"] <= high + 1e-6, row
 
     return check
