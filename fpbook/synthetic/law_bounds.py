@@ -70,7 +70,7 @@ def measure_noisy(d: int, dense: float, seed: int, samples: int = 400) -> list[d
     size, radius = regime(d), SYNTHETIC["full"].reach
     rng = np.random.default_rng([seed, d])
     known, fresh = (draw_histograms(size, dense, samples, rng) for _ in range(2))
-    at = {"d": d, "k": size.k, "setting": dense, "seed": seed}
+    at: dict[str, Any] = {"d": d, "k": size.k, "setting": dense, "seed": seed}
     found = []
     for degree, name in ((1, "linear"), (3, "degree 3"), (5, "degree 5")):
         family = SymmetricPolynomials(degree)

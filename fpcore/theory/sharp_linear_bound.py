@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from fpcore import checks
-from fpcore.sparse_coding import sign_counts
+from fpcore.sparse_codes import sign_counts
 from fpcore.theory.class_bounds import linear_bound_on
 from fpcore.theory.scores import HasSizes
 
