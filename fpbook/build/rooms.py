@@ -45,6 +45,7 @@ ROOMS = {
         (
             "fpcore.ball",
             "fpcore.gradients",
+            "fpcore.apgd",
             "fpcore.attacks",
             "fpcore.extra_attacks",
             "fpcore.evaluation",
