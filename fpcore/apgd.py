@@ -179,8 +179,8 @@ def withstand(
 
     The first run raises the margin. Each other has a wrong class of its own to reach, the likelier
     ones first; for one logit or two classes, and where no class is left, it starts at random. After
-    three runs or more a last one, of five times the steps, is spent on the quarter of the samples
-    that came nearest to being broken.
+    three runs or more some last ones, of five times the steps, are spent on the quarter of the
+    samples that came nearest to being broken: on the margin, and toward the class that was near.
     """
     with evaluating(model):
         search = _Search(model, x, y, ball, rng, work=steps * restarts)
@@ -208,6 +208,7 @@ class _Search:
         self.alive = torch.ones(len(x), dtype=torch.bool, device=x.device)
         self.lost = torch.zeros_like(self.alive)
         self.nearest = torch.full((len(x),), -torch.inf, device=x.device)  # the largest margin
+        self.reached = torch.zeros(len(x), dtype=torch.long, device=x.device)  # by which class
         self.order = torch.empty(len(x), 0, dtype=torch.long, device=x.device)
         scores = torch.cat([self.quick(x[part]) for part in parts(x)])
         if scores.ndim == 2 and scores.shape[1] > 2:  # of fewer there is no ratio
@@ -223,10 +224,15 @@ class _Search:
         self._tell(todo, steps, self.order[todo, number] if named else None, start)
 
     def insist(self, steps: int) -> None:
-        """A long run, on the margin, on the quarter that was nearest."""
+        """Long runs on the quarter that was nearest: margin, then the class that was near."""
         todo = self.alive.nonzero().flatten()
         todo = todo[self.nearest[todo].topk(-(-len(todo) // 4)).indices]
         self._tell(todo, steps, None, None)
+        for random in (False, True) if self.order.shape[1] else ():
+            todo = todo[self.alive[todo]]
+            x = self.x[todo]
+            start = x + self.ball.project(self.ball.random(x, self.rng), x) if random else None
+            self._tell(todo, steps, self.reached[todo], start)
 
     def _tell(self, todo: Tensor, steps: int, target: Tensor | None, start: Tensor | None) -> None:
         if not len(todo):
@@ -234,7 +240,11 @@ class _Search:
         x, y, missed = self.x[todo], self.y[todo], self.lost[todo]
         rounded = self.quick is not self.model
         found = apgd(self.quick, x, y, self.ball, steps, missed, target, start, rounded)
-        values = margin(one_output_each(self.model(found), found), y).float()
+        output = one_output_each(self.model(found), found)
+        values = margin(output, y).float()
         self.lost[todo] = missed | values.isnan()
         self.alive[todo] = ~(values >= 0)  # not a number is no success
-        self.nearest[todo] = torch.fmax(self.nearest[todo], values)
+        nearer = values > self.nearest[todo]
+        self.nearest[todo[nearer]] = values[nearer]
+        if self.order.shape[1]:
+            self.reached[todo[nearer]] = others(output, y).argmax(1)[nearer]
