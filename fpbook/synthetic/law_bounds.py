@@ -26,9 +26,8 @@ from fpcore.theory.symmetric_polynomials import (
     thresholded_margin,
 )
 
-NAME = "lower-bounds-law"  # of the published result
-CPU = torch.device("cpu")
-DENSE = (0.3, 0.45)  # bounds on the noise of a coordinate, in units of a feature
+LAW_RESULT = "lower-bounds-law"  # of the published result
+DENSE_NOISES = (0.3, 0.45)  # bounds on the noise of a coordinate, in units of a feature
 THRESHOLD = 0.5  # of the pure network under dense noise: between silent and active features
 LINEAR_SIZES = (768, 1536, 3072, 6144, 12288, 24576)
 NOISY_SIZES = tuple(round(10 ** (e / 2)) for e in range(6, 21))  # 1000 to 10^10
@@ -104,7 +103,13 @@ def main(arguments: Sequence[str]) -> None:
         tables += [table(rows, seed=seed) for seed in seeds]
     for d in NOISY_SIZES:
         print(f"dense noise, d = {d}", flush=True)
-        tables += [table(kept(measure_noisy, d, dense, s)) for dense in DENSE for s in seeds]
+        tables += [table(kept(measure_noisy, d, dense, s)) for dense in DENSE_NOISES for s in seeds]
     setting = f"k = 0.45 sqrt(d), {len(seeds)} seeds, from the law alone"
-    found = publish(NAME, joined(*tables), "full" if given.publish else "quick", CPU, setting)
+    found = publish(
+        LAW_RESULT,
+        joined(*tables),
+        "full" if given.publish else "quick",
+        torch.device("cpu"),
+        setting,
+    )
     print(found.to_string(index=False))

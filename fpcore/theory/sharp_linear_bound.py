@@ -8,7 +8,7 @@ import numpy as np
 from fpcore import checks
 from fpcore.sparse_codes import sign_counts
 from fpcore.theory.class_bounds import linear_bound_on
-from fpcore.theory.scores import HasSizes
+from fpcore.theory.scores import HasSizes, score_law
 
 EDGES = (0.05, 0.08, 0.12, 0.18, 0.3)  # of what counts as a large entry of u; any is sound
 CELLS = 400  # of the square of an entry
@@ -71,6 +71,7 @@ def few_features_accuracy(data: HasSizes, radius: float, size: int, cosine: floa
 
 def count_law(data: HasSizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The numbers A > B of features for and against the label, (v,) each, and their chances."""
+    score_law(data)  # refuses what is not the simplest member of the family
     counts, weight = (table.numpy() for table in sign_counts(data.d, data.k, data.margin))
     # By symmetry those of positive score alone; what is below 1e-13 of the likeliest goes.
     kept = (counts[:, 0] > counts[:, 1]) & (weight > 1e-13 * weight.max())

@@ -21,7 +21,7 @@ def test_each_class_has_its_numbers_under_dense_noise():
 def test_the_command_computes_and_writes_nothing_unless_asked(monkeypatch, results, capsys):
     monkeypatch.setattr(law_bounds, "LINEAR_SIZES", (768,))
     monkeypatch.setattr(law_bounds, "NOISY_SIZES", (1000,))
-    monkeypatch.setattr(law_bounds, "DENSE", ())
+    monkeypatch.setattr(law_bounds, "DENSE_NOISES", ())
     main(["--seeds", "1"])
     assert "class_bound" in capsys.readouterr().out and not [*results.glob("lower-bounds-law*")]
     with pytest.raises(ValueError, match="seeds = 0"):
