@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from fpbook.results.arithmetics import arithmetics_table
 from fpbook.results.columns import rows
 from fpbook.results.coverage import LEVEL
@@ -35,10 +33,11 @@ def trust_page() -> str:
     if result is None:
         return "*Not yet counted: `python -m fpbook trust --publish` does it.*"
     measured = rows(result.records)
-    parts = [_counts_table(measured), _coverage_table(measured), _chance(measured)]
+    parts = [_counts_table(measured), _margins(measured), _coverage_table(measured)]
+    parts = [*filter(None, parts), _chance(measured)]
     numerics = published("numerics")
     if numerics:
-        parts.append(f"## In other arithmetics\n\n{_arithmetics(measured, numerics.records)}")
+        parts.append(f"## In other arithmetics\n\n{arithmetics_table(numerics.records)}")
         parts[-1] += f"\n\n*Measured at {numerics.provenance['setting']}.*"
     source = result.provenance
     versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
@@ -106,12 +105,14 @@ def _chance(measured: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _arithmetics(measured: Sequence[Mapping[str, Any]], numbers: pd.DataFrame) -> str:
-    ratio = _value(measured, "margin_over_rounding", None)
-    text = arithmetics_table(numbers)
-    if ratio is None:
-        return text
+def _margins(measured: Sequence[Mapping[str, Any]]) -> str:
+    found = [row for row in measured if row["quantity"] == "margin_over_rounding"]
+    if not found:
+        return ""
+    cells = [(f"`{row['check']}`", f"{row['value']:,.0f}") for row in found]
     return (
-        f"{text}\n\nThe smallest certified margin is {ratio:,.0f} times what float64 can have "
-        "missed in the worst case."
+        "## How near the certificates come to rounding\n\n"
+        "A certificate is computed in float64 and rounded outwards. This is the smallest certified "
+        "margin of each published result, in units of what rounding can have missed at worst.\n\n"
+        f"{markdown_table(('result', 'smallest margin'), cells)}"
     )

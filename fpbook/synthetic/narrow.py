@@ -125,6 +125,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--publish", action="store_true", help=f"write results/{NAME}.json")
     given = parser.parse_args(arguments)
     device, profile = checks.resolve_device(given.device), "full" if given.publish else "quick"
+    for seed in given.seeds:
+        checks.whole("seed", seed)
     if given.curve:
         pairs = [(d, margin) for d, margins in CURVE.items() for margin in margins]
         found = [row for d, margin in pairs for row in _all_seeds(d, margin, given.seeds, device)]

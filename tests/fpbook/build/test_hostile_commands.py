@@ -16,8 +16,10 @@ from traitlets import TraitError
 from fpbook import __main__ as book
 from fpbook.build import chapters, opening, site, supply, trust, validate
 from fpbook.build import execute as execution
+from fpbook.cifar10 import together
 from fpbook.figures.style import start
-from fpbook.synthetic import explorer_data, precisions
+from fpbook.sweep import command as sweeping
+from fpbook.synthetic import explorer_data, narrow, precisions
 from fpbook.widgets import image_frames, sizes
 
 pytestmark = [pytest.mark.counted, pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")]
@@ -47,6 +49,10 @@ WORK = (
     (precisions, "run_all"),
     (explorer_data, "measured_sliders"),
     (image_frames, "open_cifar10"),
+    (narrow, "kept"),
+    (together, "load_cifar10"),
+    (sweeping, "swept"),
+    (sweeping, "publish_times"),
 )
 
 
@@ -58,7 +64,7 @@ def lines():
         yield from ([command, "--only", word] for word in WORDS if word != "--")
         yield [command, "--only"]
     yield from (["execute", "--seed", number] for number in INTEGERS)
-    for command in ("execute", "explorer", "frames"):
+    for command in ("execute", "explorer", "frames", "narrow", "train"):
         yield from ([command, "--device", device] for device in DEVICES)
     for name, values in PARAMETERS.items():
         yield from (["execute", "-p", name, value] for value in values)
@@ -69,6 +75,18 @@ def lines():
         yield from (["explorer", f"--{name}", number] for number in ("x", "", "-1", "nan", "inf"))
         yield ["explorer", f"--{name}"]
     yield from (["numerics", "--seeds", number] for number in COUNTS)
+    yield from (["narrow", "--d", number] for number in (*COUNTS, str(10**15)))
+    yield from (["narrow", "--margin", number] for number in ("x", "", "-1", "nan", "inf", "99"))
+    yield from (["narrow", "--seeds", "1", number] for number in INTEGERS)
+    yield from (["train", "--seed", number] for number in INTEGERS)
+    yield from (["train", "--networks", word] for word in WORDS)
+    yield from (["train", "--profile", word] for word in WORDS)
+    yield from (["sweep", file] for file in ("nowhere.toml", "", ".", "/dev/null", "/nowhere/x"))
+    sweep = str(chapters.ROOT / "sweeps" / "radius.toml")
+    yield from (["sweep", sweep, "--workers", number] for number in COUNTS)
+    yield from (["sweep", sweep, "--gpus", number] for number in ("x", "", "-1", "nan", "inf"))
+    yield from (["sweep", sweep, "--engine", word] for word in WORDS)
+    yield from (["sweep", sweep, "--into", folder] for folder in ("/dev/null", "/proc/nowhere"))
     for name in ("faults", "examples", "lanes"):
         yield from (["trust", f"--{name}", number] for number in COUNTS)
     yield from (["convert", folder] for folder in ("nowhere", "/nowhere/at all", "/dev/null", ""))

@@ -43,4 +43,5 @@ def test_what_is_certified_is_attacked(tiny):
     assert found["pairs"] == tiny.test_samples and found["broken"] == 0
     assert 0 <= found["certified"] <= found["pairs"]
     assert {row["precision"] for row in rows(table(measured))} == {"float32"}
+    assert (found["margin_over_rounding"] > 1) == (found["certified"] > 0)
     assert conclusions(table(measured)) == (0, 0)  # nothing to compare with
