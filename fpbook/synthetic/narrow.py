@@ -25,6 +25,7 @@ from fpcore.theory.separation import share_kept
 NARROW_RESULT = "narrow-margin"  # of the published result
 WIDTH = 8  # neurons a feature: how unequal features are held falls like 1/sqrt(WIDTH)
 STABLE = 0.22  # share of the largest stable step; at 0.45 half of the neurons die
+LARGEST_BATCH = 16384  # of a step that one GPU holds: from d = 5000 on the rest is not kept down
 CODES_A_SAMPLE = 12  # d k over the samples of a batch, see `narrow_experiment`
 SHARE, GAP = 0.75, 0.04  # of the radius, see `narrow_experiment`
 # d, and the margins that are tried there: where is the smallest one at which the headline holds?
@@ -86,7 +87,7 @@ def narrow_experiment(d: int, margin: float = 1.7, seeds: int = 5) -> SyntheticE
         last_threshold=threshold,
         adversarial_lr=STABLE * largest_step(d, k, WIDTH * d, training_reach),
         warm_up=0.4,
-        batch=max(512, math.ceil(d * k / CODES_A_SAMPLE)),
+        batch=min(max(512, math.ceil(d * k / CODES_A_SAMPLE)), LARGEST_BATCH),
         tuned_seeds=0,
     )
 
