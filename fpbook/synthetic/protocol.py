@@ -256,15 +256,7 @@ def _run(
         )
         networks[name] = start = model
     x, y = data.test_set(experiment.test_samples, seed)
-    return SyntheticRun(
-        experiment=experiment,
-        seed=seed,
-        data=data,
-        x=x,
-        y=y,
-        networks=networks,
-        histories=histories,
-    )
+    return SyntheticRun(experiment, seed, data, x, y, networks, histories)
 
 
 @torch.no_grad()
