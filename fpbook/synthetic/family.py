@@ -78,13 +78,13 @@ class FamilyExperiment(SyntheticExperiment):
     def adversarial(self, seed: int) -> Training:
         """The second stage, FGM training in the attack's norm, from the clean weights.
 
-        In linf a neuron moves by |w_i|_1, of a mixture sqrt(d) times its length: so the radius
-        starts smaller, and rises for longer.
+        In linf a neuron moves by radius |w_i|_1, of a mixture sqrt(d) times its length. So the
+        radius starts smaller, and rises for nine tenths of the steps, while the mixtures go.
         """
         training = replace(super().adversarial(seed), norm=self.norm)
         if self.norm == "l2":
             return training
-        rising = Schedule((0, 0.1 * self.training_radius), (0.6, self.training_radius))
+        rising = Schedule((0, 0.1 * self.training_radius), (0.9, self.training_radius))
         return replace(training, radius=rising)
 
     @property
