@@ -124,4 +124,5 @@ def main(arguments: Sequence[str]) -> None:
     print(swept_table(sorted(found, key=lambda pair: tasks.index(pair[0]))))
     print(f"{len(found)} of {len(tasks)} tasks are in {folder}")
     if failed:
-        raise ValueError(f"{len(failed)} of {len(tasks)} tasks failed; the first: {failed[0]}")
+        some = f"{len(failed)} of {len(tasks)} tasks failed, run it again for these"
+        raise ValueError(f"{some}; the first: {failed[0]}")
