@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
-from fpbook.sweep.engines import on_local
-from fpbook.sweep.tasks import Outcome, Task, attempt
+from fpbook.sweep.engines import swept
+from fpbook.sweep.tasks import Outcome, Task
 from fpbook.synthetic.protocol import SyntheticExperiment
 
 TASK_TIMES = "sweep-tasks"  # the name of the result
@@ -44,8 +44,8 @@ def publish_times(tasks: Sequence[Task], workers: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FPCORE_CACHE"] = folder  # no training is read from an earlier run's
         try:
-            work = _Timed(Path(folder) / "results")
-            for task, outcome in tqdm(on_local(work, tasks, workers), total=len(tasks)):
+            ended = swept(tasks, Path(folder) / "results", workers=workers)
+            for task, outcome in tqdm(ended, total=len(tasks)):
                 if outcome.error:
                     raise ValueError(f"{task}: {outcome.error}; nothing is published")
                 found += _records(task, outcome)
@@ -57,16 +57,6 @@ def publish_times(tasks: Sequence[Task], workers: int) -> str:
     setting = f"{len(tasks)} tasks, {workers} workers of one thread each"
     publish(TASK_TIMES, table(found), "full", torch.device("cpu"), setting)
     return f"published {TASK_TIMES}: {setting}"
-
-
-class _Timed:
-    """What a worker does: a class, so that it can be sent to one."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __call__(self, task: Task) -> Outcome:
-        return attempt(task, task.recipe, self.folder)
 
 
 def _records(task: Task, outcome: Outcome) -> list[dict[str, Any]]:
