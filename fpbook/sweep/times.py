@@ -16,6 +16,7 @@ from fpbook.sweep.tasks import Outcome, Task
 from fpbook.synthetic.protocol import SyntheticExperiment
 
 TASK_TIMES = "sweep-tasks"  # the name of the result
+SIZE = ("d", "k", "width", "radius")  # what its records name of a task, beside the seed
 
 
 def training_flops(experiment: SyntheticExperiment) -> float:
@@ -39,6 +40,10 @@ def publish_times(tasks: Sequence[Task], workers: int) -> str:
     """
     if not all(isinstance(task.experiment, SyntheticExperiment) for task in tasks):
         raise ValueError("--publish: give a sweep on the sparse coding model, whose sizes are d, m")
+    if len({(task.seed, *_size(task).values()) for task in tasks}) < len(tasks):
+        raise ValueError(
+            f"--publish: let tasks differ in {', '.join(SIZE)} or seed, each from each"
+        )
     before = os.environ.get("FPCORE_CACHE")
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -59,12 +64,15 @@ def publish_times(tasks: Sequence[Task], workers: int) -> str:
     return f"published {TASK_TIMES}: {setting}"
 
 
+def _size(task: Task) -> dict[str, Any]:
+    return {name: getattr(task.experiment, name) for name in SIZE}
+
+
 def _records(task: Task, outcome: Outcome) -> list[dict[str, Any]]:
     assert isinstance(task.experiment, SyntheticExperiment)
-    size = {name: getattr(task.experiment, name) for name in ("d", "k", "width", "radius")}
     values = {
         "task_time": outcome.seconds,
         "task_flops": training_flops(task.experiment),
         "task_bytes": float(len(outcome.content)),
     }
-    return [record(name, value, seed=task.seed, **size) for name, value in values.items()]
+    return [record(name, value, seed=task.seed, **_size(task)) for name, value in values.items()]
