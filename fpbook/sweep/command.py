@@ -5,9 +5,8 @@ settings; lists are multiplied. `base` is the profile whose settings hold where 
 """
 
 import argparse
-import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +17,11 @@ from fpbook.results.checksums import decode_sealed
 from fpbook.results.intervals import interval
 from fpbook.results.quantities import quantity_of
 from fpbook.results.tables import markdown_table, show
-from fpbook.sweep.engines import ENGINES
+from fpbook.sweep.engines import ENGINES, swept
 from fpbook.sweep.plan import planned
-from fpbook.sweep.tasks import Outcome, Task, attempt, existing
+from fpbook.sweep.tasks import Task, existing
 from fpbook.sweep.times import publish_times
 from fpcore import checks
-from fpcore.checkpoint import write_atomically
-
-
-def swept(
-    tasks: Sequence[Task], folder: Path, engine: str = "local", workers: int = 1, **options: Any
-) -> Iterator[tuple[Task, Outcome]]:
-    """Each task with what came of it: first those whose files are there, then as they end.
-
-    tasks    what is asked for
-    folder   of the files; a worker that does not share it sends what it has written
-    engine   a name in ENGINES
-    workers  at once
-    options  of the engine: `address`, `gpus`
-
-    ValueError before any work if a file is of another recipe, or the engine is not there.
-    """
-    there = {task: existing(folder / f"{task.recipe}.json", task.recipe) for task in tasks}
-    left = [task for task in tasks if there[task] is None]
-    for task, content in there.items():
-        if content is not None:
-            yield task, Outcome(content)
-    if not left:
-        return
-    work = functools.partial(_work, folder=folder)
-    pairs = [(task, task.recipe) for task in left]
-    for (task, recipe), outcome in ENGINES[engine](work, pairs, workers, **options):
-        path = folder / f"{recipe}.json"
-        if outcome.content and not path.exists():
-            write_atomically(path, outcome.content)
-        yield task, outcome
-
-
-def _work(pair: tuple[Task, str], folder: Path) -> Outcome:
-    return attempt(*pair, folder)
 
 
 def swept_table(found: Sequence[tuple[Task, dict[str, Any]]]) -> str:
@@ -124,4 +89,5 @@ def main(arguments: Sequence[str]) -> None:
     print(swept_table(sorted(found, key=lambda pair: tasks.index(pair[0]))))
     print(f"{len(found)} of {len(tasks)} tasks are in {folder}")
     if failed:
-        raise ValueError(f"{len(failed)} of {len(tasks)} tasks failed; the first: {failed[0]}")
+        some = f"{len(failed)} of {len(tasks)} tasks failed, run it again for these"
+        raise ValueError(f"{some}; the first: {failed[0]}")

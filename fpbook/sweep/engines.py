@@ -4,6 +4,7 @@ Each engine yields every task with its outcome, in the order in which they end. 
 costs what it was doing, and nothing else: its task is begun again, at most RETRIES times.
 """
 
+import functools
 import importlib
 import os
 import socket
@@ -18,7 +19,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from fpbook.results.cache import cache_folder
 from fpbook.results.files import ROOT
-from fpbook.sweep.tasks import Outcome
+from fpbook.sweep.tasks import Outcome, Task, attempt, existing
+from fpcore.checkpoint import write_atomically
 
 # How a client of HTTP/2 begins, and the type of the frame with which a server does: RFC 9113, 3.4
 SETTINGS = b"\x04"
@@ -188,6 +190,39 @@ ENGINES: dict[str, Callable[..., Outcomes]] = {
     "ray": on_ray,
     "slurm": on_slurm,
 }
+
+
+def swept(
+    tasks: Sequence[Task], folder: Path, engine: str = "local", workers: int = 1, **options: Any
+) -> Iterator[tuple[Task, Outcome]]:
+    """Each task with what came of it: first those whose files are there, then as they end.
+
+    tasks    what is asked for
+    folder   of the files; a worker that does not share it sends what it has written
+    engine   a name in ENGINES
+    workers  at once
+    options  of the engine: `address`, `gpus`
+
+    ValueError before any work if a file is of another recipe, or the engine is not there.
+    """
+    there = {task: existing(folder / f"{task.recipe}.json", task.recipe) for task in tasks}
+    left = [task for task in tasks if there[task] is None]
+    for task, content in there.items():
+        if content is not None:
+            yield task, Outcome(content)
+    if not left:
+        return
+    work = functools.partial(_work, folder=folder)
+    pairs = [(task, task.recipe) for task in left]
+    for (task, recipe), outcome in ENGINES[engine](work, pairs, workers, **options):
+        path = folder / f"{recipe}.json"
+        if outcome.content and not path.exists():
+            write_atomically(path, outcome.content)
+        yield task, outcome
+
+
+def _work(pair: tuple[Task, str], folder: Path) -> Outcome:
+    return attempt(*pair, folder)
 
 
 def _installed(package: str) -> Any:

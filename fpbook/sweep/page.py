@@ -40,8 +40,8 @@ def sweeps_page() -> str:
     with plt.rc_context(DEFAULTS):
         figure = speed_up(seconds)
     caption = (
-        "Speed-up and efficiency of sweeps, simulated of measured task times. Some tens of tasks "
-        "for each worker keep all of them busy; fewer leave most of them waiting for the last one."
+        "Speed-up and efficiency of sweeps, simulated of measured task times. Workers stay busy "
+        "while each has many tasks; with few, most of them wait for the one that ends last."
     )
     alt = (
         "Two panels over the number of workers, from one to a thousand. On the left the speed-up "

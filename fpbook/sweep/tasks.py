@@ -17,7 +17,7 @@ import torch
 from fpbook.cifar10.experiment import CIFAR, CifarExperiment
 from fpbook.cifar10.measures import measure_cifar
 from fpbook.cifar10.runs import run_cifar
-from fpbook.results.cache import cache_path
+from fpbook.results.cache import cache_folder, cache_path
 from fpbook.results.checksums import decode_sealed, encode_sealed
 from fpbook.results.columns import rows
 from fpbook.results.files import DamagedError
@@ -168,4 +168,6 @@ def attempt(task: Task, recipe: str, folder: Path) -> Outcome:
         return Outcome(content)
     except Exception as error:
         said = f"{error}".strip().split("\n")[0]
+        if isinstance(error, OSError):  # a full disk: say which may be meant
+            said = f"{said} ({folder}, {cache_folder()})"
         return Outcome(error=f"{type(error).__name__} on {platform.node()}: {said}")

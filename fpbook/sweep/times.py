@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
-from fpbook.sweep.engines import on_local
-from fpbook.sweep.tasks import Outcome, Task, attempt
+from fpbook.sweep.engines import swept
+from fpbook.sweep.tasks import Outcome, Task
 from fpbook.synthetic.protocol import SyntheticExperiment
 
 TASK_TIMES = "sweep-tasks"  # the name of the result
+SIZE = ("d", "k", "width", "radius")  # what its records name of a task, beside the seed
 
 
 def training_flops(experiment: SyntheticExperiment) -> float:
@@ -39,13 +40,17 @@ def publish_times(tasks: Sequence[Task], workers: int) -> str:
     """
     if not all(isinstance(task.experiment, SyntheticExperiment) for task in tasks):
         raise ValueError("--publish: give a sweep on the sparse coding model, whose sizes are d, m")
+    if len({(task.seed, *_size(task).values()) for task in tasks}) < len(tasks):
+        raise ValueError(
+            f"--publish: let tasks differ in {', '.join(SIZE)} or seed, each from each"
+        )
     before = os.environ.get("FPCORE_CACHE")
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FPCORE_CACHE"] = folder  # no training is read from an earlier run's
         try:
-            work = _Timed(Path(folder) / "results")
-            for task, outcome in tqdm(on_local(work, tasks, workers), total=len(tasks)):
+            ended = swept(tasks, Path(folder) / "results", workers=workers)
+            for task, outcome in tqdm(ended, total=len(tasks)):
                 if outcome.error:
                     raise ValueError(f"{task}: {outcome.error}; nothing is published")
                 found += _records(task, outcome)
@@ -59,22 +64,15 @@ def publish_times(tasks: Sequence[Task], workers: int) -> str:
     return f"published {TASK_TIMES}: {setting}"
 
 
-class _Timed:
-    """What a worker does: a class, so that it can be sent to one."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __call__(self, task: Task) -> Outcome:
-        return attempt(task, task.recipe, self.folder)
+def _size(task: Task) -> dict[str, Any]:
+    return {name: getattr(task.experiment, name) for name in SIZE}
 
 
 def _records(task: Task, outcome: Outcome) -> list[dict[str, Any]]:
     assert isinstance(task.experiment, SyntheticExperiment)
-    size = {name: getattr(task.experiment, name) for name in ("d", "k", "width", "radius")}
     values = {
         "task_time": outcome.seconds,
         "task_flops": training_flops(task.experiment),
         "task_bytes": float(len(outcome.content)),
     }
-    return [record(name, value, seed=task.seed, **size) for name, value in values.items()]
+    return [record(name, value, seed=task.seed, **_size(task)) for name, value in values.items()]

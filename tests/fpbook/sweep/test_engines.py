@@ -14,7 +14,7 @@ import time
 import pytest
 
 from fpbook.sweep import engines
-from fpbook.sweep.command import swept
+from fpbook.sweep.engines import swept
 from fpbook.sweep.tasks import Outcome, Task, attempt
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray and submitit, not ours

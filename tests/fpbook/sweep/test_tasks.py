@@ -88,6 +88,7 @@ def test_a_disk_on_which_nothing_more_fits_is_one_error(task, tmp_path, monkeypa
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert found.error.startswith("OSError on ") and "File too large" in found.error
+    assert str(tmp_path / "full") in found.error
     assert [*(tmp_path / "full").iterdir()] == []
 
 

@@ -44,6 +44,13 @@ def test_times_of_other_experiments_are_not_published(results):
         publish_times([Task("cifar10", CIFAR["quick"], 0)], 1)
 
 
+def test_tasks_that_records_cannot_tell_apart_are_an_error_before_any_work(tiny, no_batches):
+    no_batches()
+    tasks = [Task("limits", dataclasses.replace(tiny, noise=noise), 0) for noise in (0.1, 0.2)]
+    with pytest.raises(ValueError, match="let tasks differ in d, k, width, radius or seed"):
+        publish_times(tasks, 1)
+
+
 def test_equal_tasks_reach_the_speed_up_that_their_number_allows():
     seconds = np.ones(5)
     for count, workers, span in ((100, 10, 10), (100, 1000, 1), (15, 10, 2)):
