@@ -28,10 +28,10 @@ from fpbook.results.timings import settings_in_words, timings_table
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "bench"  # of the result
 PARTS = {  # modules with measure(quick) -> rows as `timing` takes them: seconds that each may take
-    "step_timings": 180,
+    "step_timings": 220,
     "attack_timings": 190,
-    "certificate_timings": 80,
-    "growth_timings": 150,
+    "certificate_timings": 70,
+    "growth_timings": 120,
 }
 PEERS = ("torchattacks", "foolbox", "adversarial-robustness-toolbox", "ray")
 MARK = "rows: "  # the line of a part's output that holds them

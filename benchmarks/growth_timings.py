@@ -44,6 +44,15 @@ class Sizes:
         return 2.0 * PRODUCTS * self.g * self.n * self.d * self.m
 
     @property
+    def moved(self) -> float:
+        """The least gigabytes that a step must move: each product reads its factors, writes itself.
+
+        The weights are read by all four in bfloat16, at best; the step reads and writes them.
+        """
+        weights, outputs, samples = self.m * self.d, self.n * self.m, self.n * self.d
+        return 2e-9 * self.g * (PRODUCTS * (weights + outputs + samples) + 4 * weights)
+
+    @property
     def gigabytes(self) -> float:
         """The least that its tensors take: weights and their step, pre-activations, samples."""
         numbers = 2 * self.m * self.d + self.n * self.m + 2 * self.n * self.d
@@ -189,14 +198,14 @@ def _at_once(call: Callable[..., Any], tasks: Sequence[tuple], workers: int) -> 
 
 
 def curve(
-    letter: str, each: Sequence[Sizes], steps: int, rate: float, threads: int
+    letter: str, each: Sequence[Sizes], steps: int, rates: tuple[float, float], threads: int
 ) -> list[dict[str, Any]]:
     """The rows of time and memory over one size, with what the hardware allows, and exponents.
 
     letter   of the size that is varied, an attribute of `Sizes`
     each     the sizes
     steps    timed of each
-    rate     of products, GFLOP/s
+    rates    of products, GFLOP/s, and of a copy, GB/s
     threads  of torch
     """
     base = each[0]
@@ -207,19 +216,20 @@ def curve(
     for sizes in each:
         seconds, gigabytes = _alone(steps_of, sizes, steps, threads)
         at = float(getattr(sizes, letter))
-        least = sizes.flops / rate / 1e9
+        products, bytes_moved = sizes.flops / rates[0] / 1e9, sizes.moved / rates[1]
         found += [
             row(times, seconds, "s", settings, at),
-            row(f"{times}, products alone", [least], "s", settings, at),
+            row(f"{times}, products alone", [products], "s", settings, at),
+            row(f"{times}, bytes alone", [bytes_moved], "s", settings, at),
             row(most, [gigabytes], "GB", settings, at),
             row(f"{most}, tensors alone", [sizes.gigabytes], "GB", settings, at),
         ]
         medians.append(statistics.median(seconds))
         peaks.append(gigabytes)
-    at = [float(getattr(sizes, letter)) for sizes in each]
-    found.append(fitted(times, settings, at, medians))
+    over = [float(getattr(sizes, letter)) for sizes in each]
+    found.append(fitted(times, settings, over, medians))
     if min(peaks) > 0:
-        found.append(fitted(most, settings, at, peaks))
+        found.append(fitted(most, settings, over, peaks))
     return found
 
 
@@ -259,10 +269,11 @@ def measure(quick: bool) -> list[dict[str, Any]]:
     kind = str(arithmetic(CPU)).removeprefix("torch.")
     rates = _alone(product_rates, base, 3 if quick else 15)
     shape = f"({base.n}, {base.d}) by ({base.d}, {base.m}), {kind}, {threads} threads"
-    rate = statistics.median(rates)
+    copies = _alone(bandwidths, 1 if quick else 256, 5)
+    rate = (statistics.median(rates), statistics.median(copies))
     found = [
         row("matrix product", rates, "GFLOP/s", shape),
-        row("copy", _alone(bandwidths, 1 if quick else 256, 5), "GB/s", f"{threads} threads"),
+        row("copy", copies, "GB/s", f"{threads} threads"),
     ]
     for letter, values in curves.items():
         sizes = [replace(base, **{letter: value}) for value in values]

@@ -85,8 +85,13 @@ def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor) -
 
 def stepped(x: Tensor, grad: Tensor, ball: Ball, lost: Tensor) -> Tensor:
     """x (n, ...) one full step up its gradient, in the ball; `lost` as in `fgm`."""
-    lost |= ~finite_rows(grad)
-    return x + ball.project(ball.radius * ball.steepest(grad), x)
+    if x.device.type == "cpu":
+        moved, finite = ball.step(x, grad, x, ball.radius)
+    else:  # not to wait for the device
+        moved = x + ball.project(ball.radius * ball.steepest(grad), x)
+        finite = finite_rows(grad)
+    lost |= ~finite
+    return moved
 
 
 def pgd(

@@ -85,7 +85,7 @@ def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         if met is False:
             limit = _row(of, target.limit, target.within) if target.limit else None
             bound = f" The bound that was measured: {_shown(limit)}." if limit else ""
-            reasons.append(f"- {target.words}: {target.reason or 'not explained.'}{bound}")
+            reasons.append(f"- {target.words}: {target.reason or 'not explained'}.{bound}")
     if not cells:
         return ""
     text = markdown_table(("what", "target", "measured", "met"), cells)
@@ -140,9 +140,10 @@ def _figures(summary: pd.DataFrame) -> str:
     time = captioned(
         growth_panels(summary, TIMES),
         "Time over sizes. The step of the two-layer network under FGM is four matrix products, "
-        "which alone take what the dashed line says; of workers, each has a training of its own.",
+        "which alone take what one line says, and must move bytes, which alone take what the other "
+        "says. Of workers, each has a training of its own.",
         "Five logarithmic plots, of seconds a step over features, neurons, samples and networks "
-        "at once, and of trainings a second over workers, each with a dashed line for the limit.",
+        "at once, and of trainings a second over workers, each with lines for the limits.",
     )
     memory = captioned(
         growth_panels(summary, MEMORY),

@@ -11,7 +11,7 @@ from fpbook.results.columns import rows, select
 from fpbook.results.summaries import interval_of
 
 # {panel: (colour, the quantity and network that is drawn, the first that a member has)}
-PANELS = {
+FAMILY_PANELS = {
     "T1: clean,\nattacked": (CLEAN, (("robust_accuracy", "clean"),)),
     "T2: purified,\ncertified": (PURIFIED, (("certified_accuracy", "purified"),)),
     "P1: of\nlive neurons": (PALE_PURIFIED, (("share_dominant_live", "purified"),)),
@@ -31,8 +31,10 @@ def family_panels(summary: pd.DataFrame, members: Sequence[str]) -> Figure:
     """
     shown = [name for name in members if name in set(summary["member"])]
     sizes = sorted(set(summary["d"]))
-    figure, axes = plt.subplots(1, len(PANELS), figsize=(7.8, 0.9 + 0.42 * len(shown)), sharey=True)
-    for axis, (title, (color, wanted)) in zip(axes, PANELS.items()):
+    figure, axes = plt.subplots(
+        1, len(FAMILY_PANELS), figsize=(7.8, 0.9 + 0.42 * len(shown)), sharey=True
+    )
+    for axis, (title, (color, wanted)) in zip(axes, FAMILY_PANELS.items()):
         for i, d in enumerate(sizes):
             for row, name in enumerate(shown):
                 at = select(summary, member=name, d=d, seeds="all")

@@ -20,6 +20,9 @@ from fpbook.results.cache import cache_folder
 from fpbook.results.files import ROOT
 from fpbook.sweep.tasks import Outcome
 
+# How a client of HTTP/2 begins, and the type of the frame with which a server does: RFC 9113, 3.4
+SETTINGS = b"\x04"
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0" * 5
 RETRIES = 3  # of a task whose worker died
 ANSWER_WITHIN = 10  # seconds to wait for a cluster to answer
 Work = Callable[[Any], Outcome]
@@ -55,6 +58,10 @@ def on_local(work: Work, tasks: Sequence[Any], workers: int, **_: Any) -> Outcom
             for number in {*range(len(begun))} - done:
                 yield begun[number], _alone(work, begun[number])
         left = left[len(begun) :]
+
+
+def _called(work: Work, task: Any) -> Outcome:
+    return work(task)
 
 
 def _named(work: Work, task: Any, number: int) -> tuple[int, Outcome]:
@@ -112,8 +119,9 @@ def on_ray(
         said = f"{error}".strip().split("\n")[0]
         raise ValueError(f"address = {address!r}: Ray does not start there ({said})") from error
     try:
-        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(work)
-        pending = {remote.remote(task): task for task in tasks}
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_called)
+        shared = ray.put(work)
+        pending = {remote.remote(shared, task): task for task in tasks}
         while pending:
             (ready, *_), _ = ray.wait([*pending])
             task = pending.pop(ready)
@@ -192,12 +200,17 @@ def _installed(package: str) -> Any:
 
 
 def _check_answers(address: str) -> None:
-    """ValueError unless something listens at HOST:PORT."""
+    """ValueError unless a server of gRPC, as Ray's are, answers at HOST:PORT; Ray waits minutes."""
     try:
         parts = urlsplit(address if "//" in address else f"//{address}")
         if not parts.hostname or not (parts.port or parts.scheme):
             raise ValueError("it is no HOST:PORT")
-        socket.create_connection((parts.hostname, parts.port or 10001), ANSWER_WITHIN).close()
+        where = parts.hostname, parts.port or 10001
+        with socket.create_connection(where, ANSWER_WITHIN) as line:
+            if os.environ.get("RAY_USE_TLS") != "1":
+                line.sendall(HELLO)
+                if line.recv(9)[3:4] != SETTINGS:
+                    raise ValueError("what listens there is no Ray")
     except (OSError, ValueError) as error:
         advice = "start one there by ray start --head, or leave --address out"
         found = f"address = {address!r}: no cluster answers ({error})"

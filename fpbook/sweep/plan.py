@@ -5,7 +5,8 @@ import itertools
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from fpbook.results.quantities import known
 from fpbook.sweep.tasks import SWEEPABLE, Task
@@ -70,22 +71,27 @@ def _listed(value: Any) -> list[Any]:
 def _configured(kind: str, base: str | None, chosen: Mapping[str, Any]) -> Any:
     """A configuration of an experiment, with what is chosen of it."""
     sweepable = SWEEPABLE[kind]
-    fields = {
-        field.name: field
-        for field in dataclasses.fields(sweepable.configuration)
-        if field.type in (int, float, str) and field.name not in ELSEWHERE
+    fields = {field.name: field for field in dataclasses.fields(sweepable.configuration)}
+    kinds = {
+        name: {*(get_args(field.type) or (field.type,))}
+        for name, field in fields.items()
+        if name not in ELSEWHERE
     }
-    for name in chosen:
-        known("setting", name, fields)
-    # 1 and 1.0 are one value, so they have one recipe.
+    kinds = {name: some for name, some in kinds.items() if some <= {int, float, str, NoneType}}
     typed = {
-        name: float(value) if fields[name].type is float and type(value) is int else value
-        for name, value in chosen.items()
+        known("setting", name, kinds): _typed(value, kinds[name]) for name, value in chosen.items()
     }
     if base is not None:
         home = sweepable.profiles[known("base", base, sweepable.profiles)]
         return dataclasses.replace(home, **typed, seeds=1)
-    needed = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
+    needed = [name for name in kinds if fields[name].default is dataclasses.MISSING]
     if missing := [name for name in needed if name not in chosen]:
         raise ValueError(f'settings lack {", ".join(missing)}: give them, or a base, as "quick"')
     return sweepable.configuration(**typed, seeds=1)
+
+
+def _typed(value: Any, kinds: set[Any]) -> Any:
+    """A value as the configuration has it: TOML has no None, and 1 and 1.0 are one value."""
+    if value == "none" and NoneType in kinds:
+        return None
+    return float(value) if type(value) is int and float in kinds and int not in kinds else value

@@ -134,7 +134,7 @@ class _BatchedForm:
         return torch.cat([part.at(one) for part, one in split]).flatten()
 
     def slope(self) -> Tensor:
-        return (torch.cat([part.slope() for part in self.parts]) * self.scale).flatten(0, 1)
+        return torch.cat([part.slope() for part in self.parts]).mul_(self.scale).flatten(0, 1)
 
     def credit(self, share: Tensor) -> None:
         for part, one in zip(self.parts, share.view(len(self.scale), -1).split(self.sizes)):

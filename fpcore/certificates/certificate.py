@@ -76,9 +76,8 @@ def certify(
     Each stage sees the samples that the earlier ones left open. The margin of a split sample tells
     its label, but is not the largest that could be proved.
 
-    In linf a third choice of slopes, 0, gives each neuron its own worst delta. Where in each
-    coordinate no two neurons differ in sign, as for neurons w*_j e_j + r w*, r >= 0, these deltas
-    are one, and the margin is the minimum itself. `branches` then stand for the attack alone.
+    In linf a third choice of slopes, 0, gives each neuron its own worst delta: the minimum itself
+    where no two neurons differ in sign in a coordinate. `branches` there are an attack alone.
 
     All is computed in float64, and both bounds are rounded outwards to the type of x: they hold of
     the function that `TwoLayer` states, in exact arithmetic (see above). Raises ValueError for
@@ -102,12 +101,7 @@ def certify(
 
 
 def certified_accuracy(
-    model: TwoLayer,
-    x: Tensor,
-    y: Tensor,
-    radius: float,
-    branches: int = BRANCHES,
-    norm: str = "l2",
+    model: TwoLayer, x: Tensor, y: Tensor, radius: float, branches: int = BRANCHES, norm: str = "l2"
 ) -> float:
     """Share of samples that `certify` proves robust: a lower bound on robust accuracy.
 

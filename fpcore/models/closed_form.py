@@ -64,7 +64,7 @@ class OddReLU:
         return torch.matmul(active, self.factor, out=self.x).to(self.weight.dtype)
 
     def credit(self, share: Tensor) -> None:
-        active, x = self.u.ne_(0), self.x.mul_(share[..., None])
+        active, x = self.u.ne_(0), self.x.mul_(share[..., None].to(self.products))
         # The rounded weights are of no more use: their memory holds the rounded gradient.
         product = self.factor if self.rounds else self.gradient
         torch.matmul(active.mT, x, out=product)

@@ -1,6 +1,7 @@
 """A training in which f has collapsed to 0: noticed by its loss, which stays that of f = 0."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -35,6 +36,18 @@ class Collapse:
         flat = self.learnt & ((loss - FLAT).abs() < NEAR)
         self.steps = torch.where(flat, self.steps + 1, 0)
         self.most = torch.maximum(self.most, self.steps)
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps, so that a resumed run collapses where an unbroken one does."""
+        if self.patience is None:
+            return {}
+        return {"collapse.learnt": self.learnt, "collapse.steps": self.steps}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        if self.patience is not None and "collapse.steps" in state:
+            self.learnt = state["collapse.learnt"].to(self.learnt.device)
+            self.steps = state["collapse.steps"].to(self.steps.device)
 
     def stop(self, done: int) -> None:
         """Raise CollapseError if it was too many on end, at one of the `done` steps."""

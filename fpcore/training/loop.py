@@ -131,6 +131,7 @@ class _Run:
                 found = checkpoints.resume(path, content, net, text)
                 self.done, self.history = found.step, found.history
                 take_step.descent.load(found.state)
+                take_step.collapse.load(found.state)
         if not self.history:
             self._enter(0, math.nan)
 
@@ -145,7 +146,7 @@ class _Run:
         measured = self.measure(net) if self.measure else {}
         self.history.append({"step": done, "loss": mean, **measured})
         if self.path is not None and self.take_step.processes.rank == 0:
-            state = self.take_step.descent.state()
+            state = self.take_step.descent.state() | self.take_step.collapse.state()
             checkpoints.save(self.path, net, state, self.text, done, self.history)
 
 

@@ -221,7 +221,8 @@ def _stated(form: ClosedForm, x: Tensor, y: Tensor, ball: Ball, labels: Tensor |
     if ball.radius:
         lost = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         form.at(x)
-        x = stepped(x, -y[:, None] * form.slope(), ball, lost)
+        grad = form.slope().mul_(-y[:, None])  # of the objective -y f, as `fgm` has it
+        x = stepped(x, grad, ball, lost)
         fault = torch.where(fault == 0, lost.any() * GRADIENT, fault)
     output = form.at(x)
     if labels is not None:

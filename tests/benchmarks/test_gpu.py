@@ -82,6 +82,20 @@ def test_a_piece_that_runs_out_of_time_leaves_what_it_has(pieces, tmp_path, monk
     assert row["value"] == 1.0
 
 
+def test_a_training_that_collapses_is_a_result_and_the_next_seed_goes_on(
+    pieces, tmp_path, monkeypatch
+):
+    def collapses(experiment, seed, device, precision="auto"):
+        raise pieces.CollapseError("f has collapsed to 0")
+
+    monkeypatch.setattr(pieces, "trained", collapses)
+    assert pieces.run("headline", CPU, tmp_path, 60.0, toy=True) == 0
+    found = rows(published(tmp_path, "headline").records)
+    assert [(row["quantity"], row["value"], row["seed"]) for row in found] == [
+        ("wrong", 1.0, seed) for seed in (201, 202, 203)
+    ]
+
+
 def test_a_network_is_compiled_for_its_batches_and_the_same_afterwards(pieces):
     net, x = torch.nn.Linear(4, 2), torch.randn(8, 4)
     wanted = net(x)
@@ -133,7 +147,7 @@ def test_what_is_missing_is_said_before_any_work(gpu, tmp_path, monkeypatch):
 def test_estimates_are_arithmetic_of_the_very_sizes(gpu):
     experiment = gpu.headline_experiment(4096)
     products = 2 * experiment.clean_steps + 4 * experiment.adversarial_steps
-    flops = products * 2 * 512 * 4096 * 5 * 4096
+    flops = products * 2 * experiment.batch * 4096 * experiment.width
     assert gpu.synthetic_flops(experiment) == flops
     assert gpu.estimates()["headline"].startswith(f"{3 * flops / 1e15:.2f} PFLOP")
 

@@ -58,7 +58,7 @@ def test_targets_stand_beside_what_was_measured_with_bound_and_reason_where_miss
     page = speed_page()
     assert "| steps | ≥ 0.7 share | 0.8 [0.7, 0.9] share | yes |" in page
     assert "| attacks | ≥ 5 x | 4 [3.9, 4.1] x | **no** |" in page
-    assert "- attacks: passes take it all The bound that was measured: 4.4 [4.3, 4.5] x." in page
+    assert "- attacks: passes take it all. The bound that was measured: 4.4 [4.3, 4.5] x." in page
     assert "| book | ≤ 6 s | 7 [6.9, 7.1] s | **no** |" in page
     assert "- book: not explained." in page
     assert "| sweep | ≥ 2  | - | not measured |" in page

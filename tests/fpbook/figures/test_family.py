@@ -1,6 +1,6 @@
 import pytest
 
-from fpbook.figures.family import PANELS, family_panels
+from fpbook.figures.family import FAMILY_PANELS, family_panels
 from fpbook.results import summary_table
 
 pytestmark = pytest.mark.usefixtures("closed")
@@ -13,12 +13,12 @@ def summary(quantity, network, member, d, value):
 
 def test_each_claim_has_a_panel_with_a_mark_for_each_member_and_size():
     values = {("b", 100): 0.3, ("b", 200): 0.4, ("a", 100): 0.5, ("a", 200): 0.6}
-    quantities = [wanted[0] for _, wanted in PANELS.values()]
+    quantities = [wanted[0] for _, wanted in FAMILY_PANELS.values()]
     found = summary_table(
         summary(*of, *at, value) for at, value in values.items() for of in quantities
     )
     axes = family_panels(found, ["b", "unused", "a"]).axes
-    assert [axis.get_title() for axis in axes] == [*PANELS]
+    assert [axis.get_title() for axis in axes] == [*FAMILY_PANELS]
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["b", "a"]
     for axis in axes:
         marks = [line for line in axis.lines if line.get_marker() in "os^"]

@@ -99,7 +99,8 @@ def test_any_engine_makes_the_same_files_though_workers_are_killed(
     last = f"{tasks[3].recipe}.json"
     assert contents(folder) == {name: held for name, held in alone.items() if name != last}
     # Finished tasks stay: the same sweep computes the one that is left.
-    assert not any(o.seconds for t, o in swept(tasks, folder) if t.seed != 3)
+    again = swept(tasks, folder, engine, workers, address=address)
+    assert [task.seed for task, outcome in again if outcome.seconds] == [3]
     assert contents(folder) == alone
 
 
@@ -136,6 +137,16 @@ def test_an_address_where_no_cluster_answers_is_one_error(form):
         address = form.format(free.getsockname()[1])
     with pytest.raises(ValueError, match=f"address = '{address}': no cluster answers"):
         next(engines.on_ray(functools.partial, [1], 1, address))
+
+
+@needs("ray")
+@pytest.mark.parametrize(("reply", "says"), [(b"", "timed out"), (b"HTTP/1.1 400", "is no Ray")])
+def test_what_listens_there_and_is_no_cluster_is_one_error(reply, says, monkeypatch):
+    monkeypatch.setattr(engines, "ANSWER_WITHIN", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].sendall(reply), daemon=True).start()
+        with pytest.raises(ValueError, match=f"no cluster answers .*{says}"):
+            next(engines.on_ray(functools.partial, [1], 1, f"127.0.0.1:{server.getsockname()[1]}"))
 
 
 @needs("ray")

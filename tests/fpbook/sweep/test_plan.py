@@ -40,6 +40,13 @@ def test_a_recipe_is_of_value_seed_and_device_not_of_how_it_was_asked_for(cache)
     assert len({home, *(recipe(**other) for other in others)}) == 4
 
 
+def test_what_may_be_none_is_named_so():
+    (task,) = tasks_of(ASKED | {"seeds": 0, "settings": {"patience": "none"}})
+    assert task.experiment.patience is None
+    with pytest.raises(ValueError, match="width = 'none'"):
+        tasks_of(ASKED | {"settings": {"width": "none"}})
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [

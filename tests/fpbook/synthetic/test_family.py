@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 def small(name):
     short = {"clean_steps": 12, "adversarial_steps": 12, "batch": 32, "test_samples": 40}
-    return replace(on_member(name, 24, 4), margin=1.5, **short)
+    return replace(on_member(name, 24, 7), margin=1.5, **short)
 
 
 @pytest.mark.parametrize("name", FAMILY_MEMBERS)
@@ -43,12 +43,12 @@ def test_every_member_is_trained_and_measured(name, monkeypatch, tmp_path):
 
 
 def test_the_simplest_member_has_the_constants_of_the_protocol_itself():
-    ours = on_member("simplest", 100, 6)
+    ours = on_member("simplest", 100, 7)
     assert (ours.clean_lr, ours.init_norm, ours.first_threshold) == (0.02, 0.05, 1.9)
-    longer = on_member("magnitudes 1 or 3", 100, 6)  # |x|^2 is 5 times as large
+    longer = on_member("magnitudes 1 or 3", 100, 7)  # |x|^2 is 5 times as large
     assert longer.clean_lr * 5 == pytest.approx(ours.clean_lr)
     assert longer.first_threshold == pytest.approx(math.sqrt(5) * ours.first_threshold)
-    assert longer.last_threshold == ours.last_threshold  # of the least feature
+    assert longer.radius == pytest.approx(math.sqrt(5) * ours.radius)
 
 
 def test_rescaled_inputs_train_as_those_of_the_protocol(monkeypatch, tmp_path):
@@ -92,5 +92,5 @@ def test_bad_input_is_an_error_that_says_what_remains(change, named):
 
 def test_an_unknown_member_is_an_error():
     with pytest.raises(ValueError, match="name = 'largest'"):
-        on_member("largest", 24, 4)
-    assert isinstance(on_member("simplest", 24, 4), FamilyExperiment)
+        on_member("largest", 24, 7)
+    assert isinstance(on_member("simplest", 24, 7), FamilyExperiment)

@@ -241,9 +241,9 @@ def test_fgm_training_starts_from_the_clean_weights(tiny, cache):
 def test_the_attack_is_on_in_fgm_training_and_from_the_first_step_from_scratch(
     run, attacked, tiny, cache, monkeypatch
 ):
-    radii, attack = [], step.adversarial
+    radii, attack = [], step.stepped
     monkeypatch.setattr(
-        step, "adversarial", lambda *given: radii.append(given[3].radius) or attack(*given)
+        step, "stepped", lambda *given: radii.append(given[2].radius) or attack(*given)
     )
     run(tiny, 0, CPU, progress=False)
     assert len(radii) == attacked
@@ -254,7 +254,7 @@ def test_the_attack_is_on_in_fgm_training_and_from_the_first_step_from_scratch(
 
 def test_the_control_differs_from_fgm_training_in_the_attack_alone(tiny, cache, monkeypatch):
     run = run_synthetic(tiny, 0, CPU, progress=False)
-    monkeypatch.setattr(step, "adversarial", lambda *given: pytest.fail("the control is attacked"))
+    monkeypatch.setattr(step, "stepped", lambda *given: pytest.fail("the control is attacked"))
     control = run_control(tiny, 0, CPU, progress=False)
     assert same_weights(run.clean, control.clean)
     assert not same_weights(run.purified, control.control)

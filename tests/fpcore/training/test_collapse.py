@@ -52,6 +52,18 @@ def test_a_training_that_silences_all_neurons_is_stopped_within_twenty_steps(dat
     assert begins < len(noted) <= begins + 20 + 1  # the first is of step 0
 
 
+def test_a_training_that_has_collapsed_collapses_again_from_its_checkpoint(data, tmp_path):
+    rising = Schedule((0, 0.05), (0.5, 0.05), (0.6, 4.0))
+    patient = Training(steps=100, lr=5.0, batch=128, threshold=rising, patience=20)
+    kept = {"every": 5, "checkpoint": tmp_path / "one.safetensors"}
+    said = []
+    for _ in range(2):
+        with pytest.raises(CollapseError) as stopped:
+            train(network(64), data, patient, **kept)
+        said.append(str(stopped.value))
+    assert said[0] == said[1]
+
+
 def test_patience_changes_no_training_that_learns(data):
     config = dict(steps=40, lr=5.0, batch=128, radius=Schedule((0, 0.0), (1, 0.1)))
     nets = [network(64) for _ in range(2)]
