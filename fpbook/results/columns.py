@@ -69,7 +69,7 @@ KINDS = {
     "n": int,
 }
 
-ROUNDING = 1e-6  # of a share, in float32
+SHARE_ROUNDING = 1e-6  # of a share, in float32
 
 
 def checked_row(row: Mapping[str, Any], tail: Sequence[str]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def checked_row(row: Mapping[str, Any], tail: Sequence[str]) -> dict[str, Any]:
     }
     # Of data that were not fitted, less than nothing may be explained.
     share = share and "explained" not in found["quantity"]
-    if share and not -ROUNDING <= found.get("value", 0.0) <= 1 + ROUNDING:
+    if share and not -SHARE_ROUNDING <= found.get("value", 0.0) <= 1 + SHARE_ROUNDING:
         raise ValueError(f"value = {found['value']:g} of {found['quantity']}: give a share, 0 to 1")
     return found
 

@@ -173,8 +173,8 @@ def test_no_attack_breaks_a_certified_sample_in_a_hundred_thousand_pairs(every_k
 
 
 def test_the_soundness_sweep_notices_a_broken_certificate(every_kind, sparse, monkeypatch):
-    def at_half_the_radius(net, x, y, radius, branches):
-        return certify(net, x, y, 0.5 * radius, branches)
+    def at_half_the_radius(net, x, y, radius, branches, norm):
+        return certify(net, x, y, 0.5 * radius, branches, norm=norm)
 
     monkeypatch.setattr(measures, "certify", at_half_the_radius)
     counts = soundness(every_kind["dense"], *sparse.test_set(60, seed=7), [0.1, 0.3])
