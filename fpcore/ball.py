@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fpcore import checks
 
-TINY = 1e-15  # squares of gradients between it and its inverse neither under- nor overflow
+SQUARABLE = 1e-15  # squares of gradients between it and its inverse neither under- nor overflow
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Ball:
             moved = torch.addcmul(at, grad.sign(), _column(each, grad))
         else:
             length = torch.linalg.vector_norm(grad, dim=inner)
-            finite = (length > TINY) & (length < 1 / TINY)
+            finite = (length > SQUARABLE) & (length < 1 / SQUARABLE)
             moved = torch.addcmul(at, grad, _column(each / length, grad))
         if not finite.all():  # not a number, zero, or squares under- or overflow
             slow = at + _column(each, grad) * self.steepest(grad)

@@ -12,7 +12,7 @@ from fpcore.models.acting import copied
 from fpcore.models.outputs import evaluating
 
 ROUNDING = 256  # times eps: by what a copy may differ from its network, in shares of the outputs
-FEW = 4  # channels: a convolution of so few, with a stride, is faster in another form
+FEW_CHANNELS = 4  # a convolution of so few, with a stride, is faster in another form
 WORTH = 1000  # samples times steps: for fewer a copy takes longer to make than it saves
 CACHED = 128  # images at a time: what a convolution gives for them stays in a CPU's cache
 
@@ -173,7 +173,7 @@ def _strided(conv: nn.Conv2d) -> bool:
     if not square or not plain or isinstance(conv.padding, str):
         return False
     kernel, stride, frame = conv.kernel_size[0], conv.stride[0], 2 * conv.padding[0]
-    return conv.in_channels <= FEW and stride > 1 and kernel - stride <= frame < kernel
+    return conv.in_channels <= FEW_CHANNELS and stride > 1 and kernel - stride <= frame < kernel
 
 
 def _hooked(module: nn.Module) -> bool:
