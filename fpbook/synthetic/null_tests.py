@@ -65,7 +65,19 @@ def synthetic_nulls(
         *_relations(replace(run, networks=run.networks | {"random": init}), "clean"),
     ]
     constant = record("robust_accuracy", right, "constant", experiment="lower-bounds")
-    return [*(row | {"experiment": "synthetic"} for row in found), constant, _built_in()]
+    found = [row | {"experiment": "synthetic"} for row in found]
+    return [*found, constant, *_one_answer_by_law(), _built_in()]
+
+
+def _one_answer_by_law() -> list[dict[str, Any]]:
+    """The constant where bounds are computed from the law of the data: by symmetry it has 1/2."""
+    large = [(10**e, round(0.45 * 10 ** (e / 2))) for e in (8, 10)]
+    rows: list[dict[str, Any]] = [{"quantity": "class_bound", "d": 12288, "k": 50}]
+    for d, k in large:
+        for quantity in ("robust_accuracy", "certified_accuracy"):
+            rows.append({"quantity": quantity, "d": d, "k": k, "setting": 0.45})
+    same: dict[str, Any] = {"network": "constant", "experiment": "lower-bounds-law"}
+    return [record(**row, value=0.5, **same) for row in rows]
 
 
 def _relations(run: SyntheticRun, network: str) -> list[dict[str, Any]]:

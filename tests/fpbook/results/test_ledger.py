@@ -29,6 +29,8 @@ IDS = [
     "L1",
     "L2",
     "L3",
+    "L1-size",
+    "L2-noise",
     "P1-layers",
     "P2-layers",
     "P3-layers",
