@@ -40,8 +40,26 @@ def ours_to_the_end(net: nn.Module, x: Tensor, y: Tensor, steps: int) -> Tensor:
 def torchattacks(net: nn.Module, x: Tensor, y: Tensor, steps: int) -> Tensor:
     import torchattacks
 
-    attack = torchattacks.PGDL2(net, eps=RADIUS, alpha=STEP, steps=steps, random_start=False)
-    return attack(x, y)
+    seen = Contiguous(net)
+    attack = torchattacks.PGDL2(seen, eps=RADIUS, alpha=STEP, steps=steps, random_start=False)
+    return attack(x.contiguous(), y)
+
+
+class Contiguous(nn.Module):
+    """A network, in its own memory format, of a library that reads images in one format alone."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad:
+            x.register_hook(lambda grad: grad.contiguous())
+        last = torch.channels_last
+        kernels = [p for p in self.net.parameters() if p.ndim == 4]
+        if all(one.is_contiguous(memory_format=last) for one in kernels):
+            x = x.contiguous(memory_format=last)
+        return self.net(x)
 
 
 def foolbox(net: nn.Module, x: Tensor, y: Tensor, steps: int) -> Tensor:

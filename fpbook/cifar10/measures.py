@@ -15,6 +15,7 @@ from fpcore import checks, seeding
 from fpcore.attacks import fgm, pgd
 from fpcore.auto_attack import autoattack
 from fpcore.ball import Ball
+from fpcore.gradients import warn_of_flat
 from fpcore.images import Images
 from fpcore.models.outputs import accuracy, classified
 
@@ -56,7 +57,9 @@ def pgd_correct(net: nn.Module, x: Tensor, y: Tensor, ball: Ball) -> Tensor:
     """
     rng = seeding.generator(0, "attack", device=x.device)
     moved = [x, fgm(net, x, y, ball), pgd(net, x, y, ball, restarts=2, rng=rng)]
-    return torch.stack([classified(net, each, y) for each in moved]).all(0)
+    right = torch.stack([classified(net, each, y) for each in moved]).all(0)
+    warn_of_flat(net, x[right], y[right], ball)
+    return right
 
 
 def measure_accuracies(

@@ -113,7 +113,10 @@ def measure_narrow(
 
 def main(arguments: Sequence[str]) -> None:
     """The command `narrow`: train seeds, print what came out of each, publish on request."""
-    parser = argparse.ArgumentParser(prog="python -m fpbook narrow", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m fpbook narrow",
+        description="Train the protocol for a narrow margin, and measure what the headline needs.",
+    )
     parser.add_argument("--d", type=int, default=1536, help="inputs (default: 1536)")
     parser.add_argument("--margin", type=float, default=1.7, help="of the data (default: 1.7)")
     parser.add_argument(

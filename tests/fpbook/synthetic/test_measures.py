@@ -133,8 +133,13 @@ def test_robustness_counts_the_attack_along_the_dense_direction(
 ):
     run = planted_run(planted(dense=3.0, threshold=0.1), planted())
     moved = run.x - run.experiment.radius * run.y[:, None] * sparse.u_star
-    for name in ("fgm", "pgd"):  # what is left is the dense direction
-        monkeypatch.setattr(f"fpcore.attacks.{name}", lambda _, x, *args, **options: x)
+
+    def all_stand(_, x, *args):
+        return torch.ones(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.bool)
+
+    # what is left is the dense direction
+    monkeypatch.setattr("fpcore.attacks.fgm", lambda _, x, *args: x)
+    monkeypatch.setattr("fpcore.attacks.withstand", all_stand)
     found = values(accuracy_bounds(run, "clean", restarts=1), "clean")
     assert found["robust_accuracy"] == accuracy(run.clean, moved, run.y) < found["clean_accuracy"]
 

@@ -53,7 +53,7 @@ def test_smooth_attacks_break_what_the_gradient_alone_does_not(experiment):
     wide = TwoLayer(100, 2000, experiment.thresholds[0], init_norm=1.0, rng=rng)
     witness = tangent_witness(wide, data)
     found = model_accuracies(witness, data, x, y, experiment.radius)
-    assert found["robust_accuracy"] < found["gradient_accuracy"] - 0.2
+    assert found["robust_accuracy"] < found["gradient_accuracy"] - 0.1
     ball = Ball("l2", experiment.radius)
     moved = smoothed_pgd(witness, ball, 0.1)(witness, x, y)
     assert (moved - x).norm(dim=1).max() <= experiment.radius + 1e-5

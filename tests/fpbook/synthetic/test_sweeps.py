@@ -69,6 +69,7 @@ def test_another_size_keeps_every_constant_of_the_protocol():
         "seeds",
         "adversarial_steps",
         "test_samples",
+        "patience",  # a collapse is what a sweep may measure
     }
     assert (
         at_size(300, 8, steps=7, width=0.5).width == 150

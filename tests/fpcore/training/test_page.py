@@ -94,7 +94,7 @@ def test_mart_is_its_formula(seed, weight, page):
 def test_the_page_trains_networks_that_are_robust_and_reads_one_back(page):
     ball = fp.Ball("linf", 0.05, (0.0, 1.0))
     for net in (page["net"], page["again"]):  # by MART, by TRADES
-        assert fp.robust_accuracy(net, page["x"], page["y"], ball, steps=5, restarts=1) > 0.8
+        assert fp.robust_accuracy(net, page["x"], page["y"], ball, steps=5, restarts=1) > 0.7
     untrained = page["network"]()
     assert fp.robust_accuracy(untrained, page["x"], page["y"], ball, steps=5, restarts=1) < 0.2
     assert page["history"][-1]["step"] == page["steps"]
