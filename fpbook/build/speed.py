@@ -84,7 +84,9 @@ def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         )
         if met is False:
             limit = _row(of, target.limit, target.within) if target.limit else None
-            bound = f" The bound that was measured: {_shown(limit)}." if limit else ""
+            # such limits are named "..., were it products alone"
+            alone = target.limit.rsplit(", ", 1)[-1] if target.limit else ""
+            bound = f" It would be {_shown(limit)} {alone}." if limit else ""
             reasons.append(f"- {target.words}: {target.reason or 'not explained'}.{bound}")
     if not cells:
         return ""

@@ -72,7 +72,7 @@ ATTACK_TARGETS = (
             timed=f"PGD on the {network} ConvNet, over torchattacks",
             bound=bound,
             limit=f"PGD on the {network} ConvNet, over torchattacks, were it passes alone",
-            reason=f"{PASSES}; what stops early saves no more than the images that break early",
+            reason=f"{PASSES}; stopping goes beyond that as far as images break early",
         )
         for network, bound in FASTER.items()
     ),

@@ -48,17 +48,23 @@ def test_targets_stand_beside_what_was_measured_with_bound_and_reason_where_miss
 ):
     targets = (
         Target("steps", "a step", 0.7),
-        Target("attacks", "an attack", 5.0, limit="bare passes", reason="passes take it all"),
+        Target(
+            "attacks", "an attack", 5.0, limit="attack, were it passes", reason="passes take it all"
+        ),
         Target("book", "a book", 6.0, atmost=True),
         Target("sweep", "a sweep", 2.0),
     )
     monkeypatch.setattr(speed, "TARGETS", targets)
-    measured = [row("a step", 0.8, "share"), row("an attack", 4.0), row("bare passes", 4.4)]
+    measured = [
+        row("a step", 0.8, "share"),
+        row("an attack", 4.0),
+        row("attack, were it passes", 4.4),
+    ]
     put(BENCH, *measured, row("a book", 7.0, "s"), row("a peer", None))
     page = speed_page()
     assert "| steps | ≥ 0.7 share | 0.8 [0.7, 0.9] share | yes |" in page
     assert "| attacks | ≥ 5 x | 4 [3.9, 4.1] x | **no** |" in page
-    assert "- attacks: passes take it all. The bound that was measured: 4.4 [4.3, 4.5] x." in page
+    assert "- attacks: passes take it all. It would be 4.4 [4.3, 4.5] x were it passes." in page
     assert "| book | ≤ 6 s | 7 [6.9, 7.1] s | **no** |" in page
     assert "- book: not explained." in page
     assert "| sweep | ≥ 2  | - | not measured |" in page
