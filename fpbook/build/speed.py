@@ -61,7 +61,7 @@ def speed_page() -> str:
         "## How it grows",
         _figures(bench.summary),
         "## All that was measured",
-        _table([row for row in measured if "size" not in row]),
+        _folded("Each row", _table([row for row in measured if "size" not in row])),
         _lost(measured),
         _where(bench),
         _gpu(),
@@ -79,15 +79,14 @@ def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         verdict = {None: "not measured", True: "yes", False: "**no**"}[met]
         sign = "≤" if target.atmost else "≥"
         unit = quantity_of(row["quantity"]).unit if row else ""
-        cells.append(
-            (target.words, f"{sign} {target.bound:g} {unit}", _shown(row) if row else "-", verdict)
-        )
+        bound = f"{sign} {_number(target.bound, unit)} {_after(unit)}".strip()
+        cells.append((target.words, bound, _shown(row) if row else "-", verdict))
         if met is False:
             limit = _row(of, target.limit, target.within) if target.limit else None
             # such limits are named "..., were it products alone"
             alone = target.limit.rsplit(", ", 1)[-1] if target.limit else ""
-            bound = f" It would be {_shown(limit)} {alone}." if limit else ""
-            reasons.append(f"- {target.words}: {target.reason or 'not explained'}.{bound}")
+            best = f" It would be {_shown(limit)} {alone}." if limit else ""
+            reasons.append(f"- {target.words}: {target.reason or 'not explained'}.{best}")
     if not cells:
         return ""
     text = markdown_table(("what", "target", "measured", "met"), cells)
@@ -112,10 +111,27 @@ def _row(
 def _shown(row: Mapping[str, Any]) -> str:
     """A value with the least and the largest of its repeats, and its unit."""
     unit = quantity_of(row["quantity"]).unit
-    text = f"{row['value']:.3g}"
+    text = _number(row["value"], unit)
     if row.get("low") is not None and row["high"] > row["low"]:
-        text += f" [{row['low']:.3g}, {row['high']:.3g}]"
-    return f"{text} {unit}".strip()
+        text += f" [{_number(row['low'], unit)}, {_number(row['high'], unit)}]"
+    return f"{text} {_after(unit)}".strip()
+
+
+def _number(value: float, unit: str) -> str:
+    """A number as readers write it: 58%, 4.4×, 0.12."""
+    if unit == "share":
+        return f"{value:.0%}"
+    return f"{value:.3g}×" if unit == "x" else f"{value:.3g}"
+
+
+def _after(unit: str) -> str:
+    """The unit that stands after numbers."""
+    return "" if unit in ("share", "x") else unit
+
+
+def _folded(label: str, text: str) -> str:
+    """A long table, shown on a click."""
+    return f"<details>\n<summary>{label}</summary>\n\n{text}\n\n</details>"
 
 
 def _table(measured: Iterable[Mapping[str, Any]]) -> str:

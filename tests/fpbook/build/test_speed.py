@@ -62,12 +62,12 @@ def test_targets_stand_beside_what_was_measured_with_bound_and_reason_where_miss
     ]
     put(BENCH, *measured, row("a book", 7.0, "s"), row("a peer", None))
     page = speed_page()
-    assert "| steps | ≥ 0.7 share | 0.8 [0.7, 0.9] share | yes |" in page
-    assert "| attacks | ≥ 5 x | 4 [3.9, 4.1] x | **no** |" in page
-    assert "- attacks: passes take it all. It would be 4.4 [4.3, 4.5] x were it passes." in page
+    assert "| steps | ≥ 70% | 80% [70%, 90%] | yes |" in page
+    assert "| attacks | ≥ 5× | 4× [3.9×, 4.1×] | **no** |" in page
+    assert "- attacks: passes take it all. It would be 4.4× [4.3×, 4.5×] were it passes." in page
     assert "| book | ≤ 6 s | 7 [6.9, 7.1] s | **no** |" in page
     assert "- book: not explained." in page
-    assert "| sweep | ≥ 2  | - | not measured |" in page
+    assert "| sweep | ≥ 2 | - | not measured |" in page
     assert f"| an attack | 4 [3.9, 4.1] x | 3 | {SETTINGS} |" in page
     assert f"Not measured:\n\n- a peer: {SETTINGS}" in page
     assert page.count("<figure") == 2
@@ -78,7 +78,7 @@ def test_what_a_gpu_measured_is_shown_with_where(put):
     put("gpu-speed", row("a step on it", 0.5, "share"))
     page = speed_page()
     assert "Not yet measured" in page and "run on a GPU yet" not in page
-    assert "| a step on it | 0.5 [0.4, 0.6] share | 3 |" in page
+    assert "| a step on it | 50% [40%, 60%] | 3 |" in page
 
 
 def test_what_a_gpu_trained_is_shown_with_intervals_over_seeds(results):
