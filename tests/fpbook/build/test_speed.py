@@ -68,7 +68,7 @@ def test_targets_stand_beside_what_was_measured_with_bound_and_reason_where_miss
     assert "| book | ≤ 6 s | 7 [6.9, 7.1] s | **no** |" in page
     assert "- book: not explained." in page
     assert "| sweep | ≥ 2 | - | not measured |" in page
-    assert f"| an attack | 4 [3.9, 4.1] x | 3 | {SETTINGS} |" in page
+    assert f"| an attack | 4× [3.9×, 4.1×] | 3 | {SETTINGS} |" in page
     assert f"Not measured:\n\n- a peer: {SETTINGS}" in page
     assert page.count("<figure") == 2
     assert "commit" in page and "a toy" in page
