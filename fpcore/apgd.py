@@ -216,28 +216,24 @@ class _Search:
 
     def run(self, todo: Tensor, steps: int, number: int) -> None:
         """One run on the samples of these indices, its loss and start by its number."""
-        x = self.x[todo]
         named = 0 < number < self.order.shape[1]
-        start = None
-        if number and not named:
-            start = x + self.ball.project(self.ball.random(x, self.rng), x)
-        self._tell(todo, steps, self.order[todo, number] if named else None, start)
+        target = self.order[todo, number] if named else None
+        self._tell(todo, steps, target, random=number > 0 and not named)
 
     def insist(self, steps: int) -> None:
         """Long runs on the quarter that was nearest: margin, then the class that was near."""
         todo = self.alive.nonzero().flatten()
         todo = todo[self.nearest[todo].topk(-(-len(todo) // 4)).indices]
-        self._tell(todo, steps, None, None)
+        self._tell(todo, steps, None, random=False)
         for random in (False, True) if self.order.shape[1] else ():
             todo = todo[self.alive[todo]]
-            x = self.x[todo]
-            start = x + self.ball.project(self.ball.random(x, self.rng), x) if random else None
-            self._tell(todo, steps, self.reached[todo], start)
+            self._tell(todo, steps, self.reached[todo], random)
 
-    def _tell(self, todo: Tensor, steps: int, target: Tensor | None, start: Tensor | None) -> None:
+    def _tell(self, todo: Tensor, steps: int, target: Tensor | None, random: bool) -> None:
         if not len(todo):
             return
         x, y, missed = self.x[todo], self.y[todo], self.lost[todo]
+        start = x + self.ball.project(self.ball.random(x, self.rng), x) if random else None
         rounded = self.quick is not self.model
         found = apgd(self.quick, x, y, self.ball, steps, missed, target, start, rounded)
         output = one_output_each(self.model(found), found)

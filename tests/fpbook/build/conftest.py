@@ -4,6 +4,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from fpbook.build import chapters
+
 PARAMETERS = 'profile: str = "quick"\ndevice: str = "auto"\nseed: int = 0'
 
 
@@ -40,3 +42,17 @@ def root(tmp_path, write_notebook):
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: chapters/one\n")
     write_notebook(tmp_path / "chapters" / "one.ipynb")
     return tmp_path
+
+
+@pytest.fixture
+def executed_one(root, write_notebook):
+    """Where the executed chapter of the book belongs, and the notebook that is to lie there."""
+    output = chapters.executed(root / "chapters" / "one.ipynb", "quick", root)
+    output.parent.mkdir(parents=True)
+    write_notebook(output)
+    notebook = nbformat.read(output, 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count = 1
+            cell.outputs = [nbformat.v4.new_output("stream", text="1")]
+    return output, notebook

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 import yaml
 
-from fpbook.build import chapters, opening
+from fpbook.build import opening
 from fpbook.build.chapters import BookError
 
 ARTICLE = '<article class="bd-article">'
@@ -26,16 +26,9 @@ def test_links_to_pages_that_are_not_there_are_plain_words(tmp_path):
 
 
 @pytest.fixture
-def book(root, write_notebook, monkeypatch):
+def book(root, executed_one, monkeypatch):
     """A book whose first chapter was executed, and what Jupyter Book is given of it."""
-    output = chapters.executed(root / "chapters" / "one.ipynb", "quick", root)
-    output.parent.mkdir(parents=True)
-    write_notebook(output)
-    notebook = nbformat.read(output, 4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.execution_count = 1
-            cell.outputs = [nbformat.v4.new_output("stream", text="1")]
+    output, notebook = executed_one
     nbformat.write(notebook, output)
     for folder in ("_static", "pages"):
         (root / folder).mkdir()

@@ -13,7 +13,6 @@ from counting import count
 from forked import CONTEXT, start
 from site_builds import NOTE, PAGES, build_site, write_program
 
-from fpbook.build import chapters
 from fpbook.results.checksums import CONTENT, sealed
 
 KILLS = int(os.environ.get("FPCORE_FAULTS", "5"))
@@ -24,16 +23,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def book(root, write_notebook):
+def book(root, executed_one):
     """A book of one executed chapter, and a program that makes pages of its note."""
-    output = chapters.executed(root / "chapters" / "one.ipynb", "quick", root)
-    output.parent.mkdir(parents=True)
-    write_notebook(output)
-    notebook = nbformat.read(output, 4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.execution_count = 1
-            cell.outputs = [nbformat.v4.new_output("stream", text="1")]
+    output, notebook = executed_one
     notebook.metadata["fpcore"] = {CONTENT: ""}
     output.write_bytes(sealed(nbformat.writes(notebook).encode()))
     write_program(root / "bin")

@@ -6,7 +6,7 @@ import time
 import nbformat
 import pytest
 
-from fpbook.build import chapters, site
+from fpbook.build import site
 from fpbook.build.chapters import BookError
 from fpbook.results import transaction
 
@@ -32,15 +32,8 @@ def test_of_two_builds_at_once_one_waits_with_a_line(root, monkeypatch, capsys):
     assert "waiting: another process builds the site" in capsys.readouterr().err
 
 
-def test_a_damaged_executed_notebook_is_no_page(root, write_notebook):
-    output = chapters.executed(root / "chapters" / "one.ipynb", "quick", root)
-    output.parent.mkdir(parents=True)
-    write_notebook(output)
-    notebook = nbformat.read(output, 4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.execution_count = 1
-            cell.outputs = [nbformat.v4.new_output("stream", text="1")]
+def test_a_damaged_executed_notebook_is_no_page(root, executed_one):
+    output, notebook = executed_one
     nbformat.write(notebook, output)  # never sealed
     with pytest.raises(BookError, match=r"one\.ipynb is damaged.*make book"):
         site.build("quick", root)
