@@ -23,11 +23,13 @@ from fpcore.theory.scores import Sizes, score_law
 from fpcore.theory.separation import share_kept
 
 NARROW_RESULT = "narrow-margin"  # of the published result
-WIDTH = 8  # neurons a feature: how unequal features are held falls like 1/sqrt(WIDTH)
+# Constants of `narrow_experiment`, chosen on seed 0 at d = 1536 before the held-out seeds were run.
+WIDTH = 10  # neurons a feature: how unequal features are held falls like 1/sqrt(WIDTH)
 STABLE = 0.22  # share of the largest stable step; at 0.45 half of the neurons die
 LARGEST_BATCH = 16384  # of a step that one GPU holds: from d = 5000 on the rest is not kept down
 CODES_A_SAMPLE = 12  # d k over the samples of a batch, see `narrow_experiment`
-SHARE, GAP = 0.75, 0.04  # of the radius, see `narrow_experiment`
+SHARE, GAP = 0.77, 0.02  # of the radius, see `narrow_experiment`
+TESTED = 2000  # samples a seed: the share that is robust after clean training is below one in 100
 # d, and the margins that are tried there: where is the smallest one at which the headline holds?
 CURVE = {400: (2.0, 2.3, 2.59), 784: (1.75, 2.0, 2.25)}
 # The headline, fixed before its runs: T1, T2 and P1, of all neurons, in the same networks. Both
@@ -88,6 +90,7 @@ def narrow_experiment(d: int, margin: float = 1.7, seeds: int = 5) -> SyntheticE
         adversarial_lr=STABLE * largest_step(d, k, WIDTH * d, training_reach),
         warm_up=0.4,
         batch=min(max(512, math.ceil(d * k / CODES_A_SAMPLE)), LARGEST_BATCH),
+        test_samples=TESTED,
         tuned_seeds=0,
     )
 
@@ -153,7 +156,7 @@ def _all_seeds(
     d: int, margin: float, seeds: Sequence[int], device: torch.device
 ) -> list[dict[str, Any]]:
     """`measure_narrow` of each seed at a size, kept in the cache, with where it was measured."""
-    experiment = narrow_experiment(d, margin, len(seeds))
+    experiment = narrow_experiment(d, margin)
     found: list[dict[str, Any]] = []
     where: dict[str, Any] = {"d": d, "k": experiment.k, "setting": margin, "sweep": "margin"}
     for seed in seeds:
