@@ -21,7 +21,13 @@ from fpbook.synthetic.model_classes import (
     model_accuracies,
     smoothed_pgd,
 )
-from fpbook.synthetic.narrow import largest_step, measure_narrow, narrow_experiment
+from fpbook.synthetic.narrow import (
+    HELD_OUT,
+    NARROW_RESULT,
+    largest_step,
+    measure_narrow,
+    narrow_experiment,
+)
 from fpbook.synthetic.null_tests import synthetic_nulls
 from fpbook.synthetic.power_laws import exponent_picks, exponents, power_law
 from fpbook.synthetic.protocol import (
@@ -44,8 +50,10 @@ from fpbook.synthetic.sweeps import (
 )
 
 __all__ = [
+    "HELD_OUT",
     "LOW_COMPLEXITY",
     "MODELS",
+    "NARROW_RESULT",
     "SCALING_SIZES",
     "SWEEP_SEEDS",
     "SYNTHETIC",

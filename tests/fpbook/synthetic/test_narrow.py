@@ -11,6 +11,7 @@ from fpbook.synthetic import narrow
 from fpbook.synthetic.narrow import (
     HELD_OUT,
     STABLE,
+    WIDTH,
     largest_step,
     measure_narrow,
     narrow_experiment,
@@ -26,7 +27,9 @@ def test_constants_follow_d_and_k():
         step = experiment.adversarial_lr
         full = max(experiment.adversarial(0).at("lr", i) for i in range(600))
         assert full == pytest.approx(step * experiment.d)
-        assert step * experiment.k * experiment.training_reach**2 == pytest.approx(STABLE)
+        assert step * experiment.k * experiment.training_reach**2 == pytest.approx(
+            8 * STABLE / WIDTH
+        )
         radii = [experiment.adversarial(0).at("radius", i) for i in range(600)]
         assert radii[int(0.4 * 600)] == pytest.approx(experiment.training_radius, rel=1e-2)
         assert radii[int(0.2 * 600)] < 0.7 * experiment.training_radius
