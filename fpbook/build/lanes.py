@@ -99,7 +99,7 @@ def _processes(number: int, work: Work) -> Iterator[dict[Connection, BaseProcess
     try:
         for _ in range(number):
             ours, theirs = context.Pipe()
-            worker = context.Process(target=_serve, args=(theirs, work))
+            worker: BaseProcess = context.Process(target=_serve, args=(theirs, work))
             worker.start()
             theirs.close()
             workers[ours] = worker
