@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from fpbook.build.chapters import (
     hand_down_fonts,
     read_chapter,
 )
-from fpbook.build.lanes import lanes_of, run_at_once, share_threads
+from fpbook.build.lanes import lanes_of, share_threads, work_in_lanes
 from fpbook.build.validate import CELL_TIMEOUT
 from fpbook.figures.style import PROFILES
 from fpbook.results.checksums import CONTENT, is_sealed, sealed
@@ -91,31 +92,37 @@ def _results(notebook: Path) -> str:
 
 
 def execute(
-    parameters: dict[str, Any], only: list[str] | None = None, root: Path = ROOT, lane: int = 0
+    parameters: dict[str, Any], only: list[str] | None = None, root: Path = ROOT
 ) -> list[Path]:
     """Execute the chapters whose inputs changed; return all executed notebooks.
 
     Each is written under a temporary name and moved into place when it is complete, so a run killed
     at any moment leaves old notebooks or new ones, never a part of one. Of two runs at once, one
-    waits while the other executes a chapter, and then finds it unchanged. `lane` is the line of its
-    progress bar, of several that run at once.
+    waits while the other executes a chapter, and then finds it unchanged.
     """
     notebooks = chosen(only, root)
     _check_run(notebooks, parameters)
+    work_in_lanes(lanes_of(notebooks), partial(execute_chapter, parameters=parameters, root=root))
+    return [executed(notebook, parameters["profile"], root) for notebook in notebooks]
+
+
+def execute_chapter(notebook: Path, parameters: dict[str, Any], root: Path = ROOT) -> str | None:
+    """Execute a chapter if its inputs changed; a line that says so if not.
+
+    notebook:   the chapter
+    parameters: by name
+    root:       of the book
+
+    Raises BookError if it fails.
+    """
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    outputs = []
-    with tqdm(notebooks, desc="book", unit="chapter", position=lane) as bar:
-        for notebook in bar:
-            output = executed(notebook, parameters["profile"], root)
-            outputs.append(output)
-            waiting = f"waiting: another process executes {notebook.stem} ({parameters['profile']})"
-            with held(output.with_name(f".{output.name}.lock"), waiting):
-                if recorded_key(output) == chapter_key(notebook, parameters):
-                    tqdm.write(f"{notebook.stem}: unchanged since it was executed")
-                    continue
-                bar.set_postfix_str(notebook.stem)
-                _execute(notebook, output, parameters)
-    return outputs
+    output = executed(notebook, parameters["profile"], root)
+    waiting = f"waiting: another process executes {notebook.stem} ({parameters['profile']})"
+    with held(output.with_name(f".{output.name}.lock"), waiting):
+        if recorded_key(output) == chapter_key(notebook, parameters):
+            return f"{notebook.stem}: unchanged since it was executed"
+        _execute(notebook, output, parameters)
+    return None
 
 
 def _check_run(notebooks: list[Path], parameters: dict[str, Any]) -> None:
@@ -144,9 +151,9 @@ def recorded_key(output: Path) -> str | None:
 
 def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     inputs = _inputs(notebook, parameters)
-    partial = output.with_name(f".partial-{output.name}")
+    unfinished = output.with_name(f".partial-{output.name}")
     started = time.monotonic()
-    result = _run(notebook, partial, parameters)
+    result = _run(notebook, unfinished, parameters)
     _check_letters(notebook, result)
     seconds = round(time.monotonic() - started, 1)
     device = checks.resolve_device(parameters["device"])
@@ -162,7 +169,7 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags = [*cell.metadata.tags, "remove-cell"]
     write_atomically(output, sealed(nbformat.writes(result).encode()))
-    partial.unlink()
+    unfinished.unlink()
 
 
 def _check_letters(notebook: Path, result: NotebookNode) -> None:
@@ -175,13 +182,13 @@ def _check_letters(notebook: Path, result: NotebookNode) -> None:
                 raise BookError(f"{notebook}: {found.group().strip()}; {advice} matplotlib")
 
 
-def _run(notebook: Path, partial: Path, parameters: dict[str, Any]) -> NotebookNode:
+def _run(notebook: Path, unfinished: Path, parameters: dict[str, Any]) -> NotebookNode:
     """Run one chapter; each failure is a BookError that names the chapter and the way out."""
-    so_far = f"its cells up to there are in {partial}"
+    so_far = f"its cells up to there are in {unfinished}"
     try:
         return papermill.execute_notebook(
             read_chapter(notebook),
-            str(partial),
+            str(unfinished),
             parameters,
             kernel_name=KERNEL["name"],
             cwd=str(notebook.parent),
@@ -229,24 +236,10 @@ def main(arguments: list[str]) -> None:
         metavar=("NAME", "VALUE"),
         help="a further parameter of the chapters",
     )
-    parser.add_argument("--lane", type=int, help=argparse.SUPPRESS)  # one of several, at once
     options = parser.parse_args(arguments)
     parameters = {"profile": options.profile, "device": options.device, "seed": options.seed}
     parameters |= {name: _parsed(name, value) for name, value in options.p}
-    notebooks = chosen(options.only)
-    _check_run(notebooks, parameters)
-    lanes = []
-    if options.lane is None:  # a lane has its environment from the process that began it
-        hand_down_folders()
-        hand_down_fonts()
-        share_threads()
-        lanes = lanes_of(notebooks)
-    if len(lanes) > 1:
-        run_at_once(
-            [
-                ["execute", *arguments, "--lane", f"{i}", "--only", *(path.stem for path in lane)]
-                for i, lane in enumerate(lanes)
-            ]
-        )
-    else:
-        execute(parameters, options.only, lane=options.lane or 0)
+    hand_down_folders()
+    hand_down_fonts()
+    share_threads()
+    execute(parameters, options.only)

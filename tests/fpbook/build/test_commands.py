@@ -45,7 +45,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(book, "run_at_once", interrupted)
+    monkeypatch.setattr(book, "work_in_lanes", interrupted)
     with pytest.raises(SystemExit) as stopped:
         main(["execute"])
     assert stopped.value.code == 130

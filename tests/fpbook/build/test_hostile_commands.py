@@ -38,7 +38,6 @@ PARAMETERS = {  # by name: values as YAML
 }
 UNREADABLE = ("[", "{a", "'", '"', "a: b: c", "&", "*x", "!!python/object:os.system x", "@", "\t:")
 WORK = (
-    (execution, "run_at_once"),
     (execution, "execute"),
     (validate, "validate"),
     (site, "build"),
