@@ -12,8 +12,10 @@ import torch
 
 from fpbook.results.cache import kept
 from fpbook.results.claim import Evidence
+from fpbook.results.columns import rows
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
+from fpbook.results.store import published
 from fpbook.results.summaries import pick, summarise
 from fpbook.results.words import number_words
 from fpbook.synthetic.measures import measure_synthetic
@@ -134,9 +136,16 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--publish", action="store_true", help=f"write results/{NARROW_RESULT}.json"
     )
+    parser.add_argument(
+        "--add", action="store_true", help="publish with the seeds that are published already"
+    )
     given = parser.parse_args(arguments)
     for seed in given.seeds:
         checks.whole("seed", seed)
+    if len({*given.seeds}) < len(given.seeds):
+        raise ValueError(f"--seeds {given.seeds}: give each of them once")
+    if given.add and (given.curve or not given.publish):
+        raise ValueError("--add: give it with --publish, and without --curve")
     device, profile = checks.resolve_device(given.device), "full" if given.publish else "quick"
     if given.curve:
         pairs = [(d, margin) for d, margins in CURVE.items() for margin in margins]
@@ -145,11 +154,34 @@ def main(arguments: Sequence[str]) -> None:
         publish(f"{NARROW_RESULT}-curve", table(found), profile, device, setting)
         return
     experiment = narrow_experiment(given.d, given.margin)
+    setting = f"d = {experiment.d}, k = {experiment.k}, margin {given.margin}, {WIDTH} d neurons"
+    earlier = _published_before(experiment, setting, given.seeds) if given.add else []
     found = _all_seeds(given.d, given.margin, given.seeds, device)
     found = [{k: v for k, v in row.items() if k not in WHERE} for row in found]
-    setting = f"d = {experiment.d}, k = {experiment.k}, margin {given.margin}, {WIDTH} d neurons"
+    found = [*earlier, *found]
     publish(NARROW_RESULT, table(found), profile, device, setting)
     print(f"all seeds: {_verdicts(found)}")
+
+
+def _published_before(
+    experiment: SyntheticExperiment, setting: str, seeds: Sequence[int]
+) -> list[dict[str, Any]]:
+    """The published records, to which seeds are added; ValueError unless they are of one protocol.
+
+    experiment: of the seeds that are added
+    setting:    in which they are published
+    seeds:      which are added
+    """
+    if (result := published(NARROW_RESULT)) is None:
+        raise ValueError(f"--add: results/{NARROW_RESULT}.json is not there, leave --add out")
+    before = rows(result.records)
+    radii = {row["value"] for row in before if row["quantity"] == "radius"}
+    if result.provenance["setting"] != setting or radii != {experiment.radius}:
+        said = f"{result.provenance['setting']}, radius {', '.join(map(str, radii))}"
+        raise ValueError(f"--add: published is {said}; leave --add out, and run all seeds again")
+    if again := {row["seed"] for row in before} & {*seeds}:
+        raise ValueError(f"--add: seeds {sorted(again)} are published already, leave them out")
+    return before
 
 
 def _all_seeds(

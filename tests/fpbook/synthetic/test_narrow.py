@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from fpbook.results.columns import rows
 from fpbook.results.store import load
 from fpbook.synthetic import narrow
 from fpbook.synthetic.narrow import (
@@ -83,6 +84,38 @@ def test_the_command_publishes_each_seed_with_its_records(
     published = load("narrow-margin")
     assert published.provenance["seeds"] == [3, 5]
     assert {*published.records["seed"]} == {3, 5}
+
+
+def test_seeds_are_added_to_those_of_the_same_protocol_alone(
+    tiny, results, cache, monkeypatch, capsys
+):
+    results.mkdir()
+    made = {"now": tiny}
+    monkeypatch.setattr(narrow, "narrow_experiment", lambda d, margin, seeds=2: made["now"])
+
+    def run(*arguments):
+        narrow.main(["--d", "40", "--margin", "1.2", *arguments])
+
+    with pytest.raises(ValueError, match=r"narrow-margin\.json is not there, leave --add out"):
+        run("--seeds", "3", "--publish", "--add")
+    run("--seeds", "3", "--publish")
+    first = load("narrow-margin").records
+    run("--seeds", "5", "--publish", "--add")
+    both = load("narrow-margin")
+    assert both.provenance["seeds"] == [3, 5]
+    assert rows(both.records)[: len(first)] == rows(first)
+    for arguments, said in (
+        (("--seeds", "5", "7", "--publish", "--add"), r"seeds \[5\] are published already"),
+        (("--seeds", "7", "--add"), "give it with --publish"),
+        (("--seeds", "7", "--publish", "--add", "--curve"), "without --curve"),
+        (("--seeds", "7", "7"), "give each of them once"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            run(*arguments)
+    made["now"] = dataclasses.replace(tiny, reach=tiny.reach / 2)
+    with pytest.raises(ValueError, match=r"published is .*, radius .*; leave --add out"):
+        run("--seeds", "7", "--publish", "--add")
+    assert load("narrow-margin").digest == both.digest
 
 
 def test_the_curve_is_published_over_sizes_and_margins(tiny, results, cache, monkeypatch):
