@@ -25,10 +25,9 @@ from fpcore.sparse_coding import SparseCoding
 
 CERTIFIED = "certified-network"  # of the published result
 SEED = 0
-CPU = torch.device("cpu")
 # Elsewhere samples may come out rounded otherwise. So far may a margin move then, in units of what
 # that can do at worst: 2^-24 sum_i |w_i| (|x| + radius). It moves by a thirtieth of this.
-MOVED = 0.1
+SAMPLE_ROUNDING = 0.1
 TRAINED, ROUNDED = "as trained", "as published, in float16"  # which weights
 
 
@@ -138,7 +137,7 @@ def recheck() -> Rechecked | None:
     }
     said = {row["quantity"]: row["value"] for row in rows(select(result.records, check=ROUNDED))}
     total = net.weight.detach().double().norm(dim=1).sum()
-    slack = MOVED * 2.0**-24 * total * (x.double().norm(dim=1) + radius)
+    slack = SAMPLE_ROUNDING * 2.0**-24 * total * (x.double().norm(dim=1) + radius)
     moved = (found - margin).abs()
     for name, number in again.items():
         if abs(number - said[name]) > (slack.max() if name == "smallest_margin" else 0):
@@ -147,7 +146,7 @@ def recheck() -> Rechecked | None:
     if (moved > slack).any():
         what = f"{CERTIFIED}: margins differ by up to {moved.max():.2g} from those published"
         raise DamagedError(f"{what}: {WAY_OUT}")
-    return Rechecked(len(found), again["certified"], radius, again["smallest_margin"])
+    return Rechecked(len(found), len(certified), radius, again["smallest_margin"])
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -161,11 +160,11 @@ def main(arguments: Sequence[str]) -> None:
     )
     given = parser.parse_args(arguments)
     experiment = SYNTHETIC["quick"]
-    run = run_synthetic(experiment, SEED, CPU)
+    run = run_synthetic(experiment, SEED, torch.device("cpu"))
     setting = f"d = {experiment.d}, k = {experiment.k}, {experiment.width} neurons"
     measured = table(measure_certificate(run))
     profile = "full" if given.publish else "quick"
-    publish(CERTIFIED, measured, profile, CPU, setting, certificate_arrays(run))
+    publish(CERTIFIED, measured, profile, run.x.device, setting, certificate_arrays(run))
     for row in rows(measured):
         print(f"{row['quantity']} {row['check']}: {row['value']:g}")
 
