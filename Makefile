@@ -1,6 +1,6 @@
 # make book   install, execute every chapter, build the HTML       make test   install, test, validate the notebooks
 # make lab    JupyterLab on the chapters                           make full   the published sizes (a GPU helps)
-# make test-all   `make test`, then what takes too long for it: kills, many examples, known faults of what is installed
+# make test-all   `make test` with many more kills and examples, then known faults of what is installed
 # make bench  how fast it is, ten minutes on two cores             make gpu    all that a GPU is for, in pieces of nine minutes
 # make pdf    the whole book in _build/book.pdf (needs Chromium)
 # Variables: PROFILE=quick|full DEVICE=auto|cpu|cuda SEED=0 PYTHON=python3
@@ -11,6 +11,8 @@ DEVICE  ?= auto
 SEED    ?= 0
 FAULTS  ?= 200
 EXAMPLES ?= 200
+# Killed processes are waited for: three lanes keep two cores busy.
+LANES   ?= 3
 # LOCKED=1 installs by hash: Python 3.11 on Linux, x86-64
 REQUIRED := $(if $(LOCKED),--require-hashes --requirement requirements.lock,--requirement requirements.txt --constraint constraints.txt)
 BIN     := .venv/bin
@@ -38,9 +40,10 @@ test: lint book
 	$(BIN)/python -m pytest tests -n 2 --dist loadfile
 	$(BOOK) validate --profile $(PROFILE)
 
-test-all: test
+test-all: lint book  # each test once, with more kills and examples than in `make test`
+	$(BOOK) trust --all --faults $(FAULTS) --examples $(EXAMPLES) --lanes $(LANES)
+	$(BOOK) validate --profile $(PROFILE)
 	$(BOOK) verify
-	$(BOOK) trust --faults $(FAULTS) --examples $(EXAMPLES)
 	$(MAKE) audit sbom
 
 audit: $(READY)  # says so where the databases of known faults cannot be reached

@@ -11,8 +11,9 @@ python -m fpbook frames     attack some images, and publish the explorer of imag
 python -m fpbook sweep      compute a list of tasks, on one machine or many
 python -m fpbook train      train the CIFAR-10 networks of a seed, also under torchrun
 python -m fpbook law        compute the lower bounds that follow from the law of the data alone
-python -m fpbook verify     check that published results are what their checksums say
+python -m fpbook verify     check published files by their checksums, and a certificate again
 python -m fpbook numerics   train in several arithmetics, and compare what is concluded
+python -m fpbook certified  train, certify and publish a small network, to be checked again
 python -m fpbook narrow     train and publish the headline at a narrow margin of the data
 python -m fpbook trust      try much, count what stood: the page How far to trust this
 python -m fpbook audit      ask what is known against all that is installed
@@ -38,8 +39,9 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "sweep": "fpbook.sweep.command:main",
     "train": "fpbook.cifar10.together:main",
     "law": "fpbook.synthetic.law_bounds:main",
-    "verify": "fpbook.results.verify:main",
+    "verify": "fpbook.synthetic.published_certificate:main_verify",
     "numerics": "fpbook.synthetic.precisions:main",
+    "certified": "fpbook.synthetic.published_certificate:main",
     "narrow": "fpbook.synthetic.narrow:main",
     "trust": "fpbook.build.trust:main",
     "audit": "fpbook.build.supply:main_audit",

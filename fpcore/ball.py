@@ -106,9 +106,10 @@ class Ball:
             moved = torch.addcmul(at, grad.sign(), _column(each, grad))
         else:
             length = torch.linalg.vector_norm(grad, dim=inner)
-            finite = (length > SQUARABLE) & (length < 1 / SQUARABLE)
-            moved = torch.addcmul(at, grad, _column(each / length, grad))
-        if not finite.all():  # not a number, zero, or squares under- or overflow
+            share, least = each / length, max(SQUARABLE, torch.finfo(grad.dtype).smallest_normal)
+            finite = (length > least) & (length < 1 / SQUARABLE) & share.isfinite()
+            moved = torch.addcmul(at, grad, _column(share, grad))
+        if not finite.all():  # not a number, zero, or what is computed under- or overflows
             slow = at + _column(each, grad) * self.steepest(grad)
             moved = torch.where(_column(finite, moved), moved, slow)
             finite = finite_rows(grad)

@@ -104,7 +104,7 @@ def loss_alone(
 ) -> tuple[Tensor, Tensor]:
     """`loss_and_grad` without the gradient."""
     output = one_output_each(model(x), x)
-    return output, (rise or objective)(output, y).float()
+    return output, (rise or objective)(_wide(output), y).float()
 
 
 def loss_and_grad(
@@ -121,7 +121,7 @@ def loss_and_grad(
         x = tracked(x).requires_grad_()
         y = tracked(y)
         output = one_output_each(model(x), x)
-        values = (rise or objective)(output, y)
+        values = (rise or objective)(_wide(output), y)
         grad = None
         if values.requires_grad:
             (grad,) = torch.autograd.grad(values.sum(), x, allow_unused=True)
@@ -129,6 +129,11 @@ def loss_and_grad(
         advice = "give one that computes it without torch.no_grad(), .detach() and numpy"
         raise ValueError(f"the model's output has no gradient in x: {advice}")
     return output.detach(), values.detach().float(), grad  # scores are bfloat16 under autocast
+
+
+def _wide(output: Tensor) -> Tensor:
+    """Outputs of which differences are no infinity: in float16 those of large scores are."""
+    return output.float() if output.dtype == torch.float16 else output
 
 
 def tracked(value: Tensor) -> Tensor:

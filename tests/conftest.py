@@ -23,7 +23,14 @@ EXAMPLES = int(os.environ.get("FPCORE_EXAMPLES", "25"))  # of each property
 settings.register_profile(
     "fpcore", deadline=None, max_examples=EXAMPLES, derandomize=True, database=None
 )
+settings.register_profile("other", settings.get_profile("fpcore"), derandomize=False)
 settings.load_profile("fpcore")
+
+
+def pytest_configure(config):
+    """The same examples each time, unless `--hypothesis-seed` asks for others."""
+    if config.getoption("hypothesis_seed", None) is not None:
+        settings.load_profile("other")
 
 
 def pytest_collection_modifyitems(items):

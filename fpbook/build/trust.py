@@ -1,7 +1,7 @@
 """How far the book can be trusted, counted by the run that tried it: python -m fpbook trust --help.
 
 It runs the tests that try many things, each of which counts what stood; a test that fails is an
-error, and nothing is counted. `make test-all` runs it after everything else.
+error, and nothing is counted. `make test-all` runs all tests in this way, once.
 """
 
 import argparse
@@ -32,21 +32,27 @@ from fpcore import checks
 TRIALS = 4000  # intervals of each kind of synthetic data
 
 
-def run_checks(folder: Path, faults: int, examples: int, lanes: int) -> None:
+def run_checks(
+    folder: Path, faults: int, examples: int, lanes: int, everything: bool = False
+) -> None:
     """Run the tests that count what they try; BookError if one fails.
 
-    folder:   where they note it
-    faults:   processes that are killed at random, of each kind
-    examples: of each property
-    lanes:    processes that test at once
+    folder:     where they note it
+    faults:     processes that are killed at random, of each kind
+    examples:   of each property
+    lanes:      processes that test at once
+    everything: whether the tests that count nothing are run as well
     """
     settings = {
         "FPCORE_COUNTS": str(folder),
         "FPCORE_FAULTS": str(faults),
         "FPCORE_EXAMPLES": str(examples),
     }
-    command = [sys.executable, "-m", "pytest", "tests", "-m", "hypothesis or counted"]
-    command += ["-n", str(lanes), "--dist", "worksteal"]
+    command = [sys.executable, "-m", "pytest", "tests", "-n", str(lanes)]
+    if everything:  # by file, whose fixtures are made once; those that kill are not the last
+        command += ["--dist", "loadfile", "--no-loadscope-reorder"]
+    else:
+        command += ["--dist", "worksteal", "-m", "hypothesis or counted"]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | settings)
     if done.returncode:
         raise BookError("a test failed, so nothing is counted: mend it, then run this again")
@@ -137,12 +143,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--faults", type=int, default=200, help="kills of each kind (200)")
     parser.add_argument("--examples", type=int, default=200, help="of each property (200)")
     parser.add_argument("--lanes", type=int, default=2, help="processes that test (2)")
+    parser.add_argument("--all", action="store_true", help="run all other tests as well")
     parser.add_argument("--publish", action="store_true", help="write results/trust.json")
     given = parser.parse_args(arguments)
     for name in ("faults", "examples", "lanes"):
         checks.positive_int(name, getattr(given, name))
     with tempfile.TemporaryDirectory() as folder:
-        run_checks(Path(folder), given.faults, given.examples, given.lanes)
+        run_checks(Path(folder), given.faults, given.examples, given.lanes, given.all)
         counts = collected(Path(folder))
     measured = table(trust_records(counts))
     setting = f"{given.faults} kills of each kind, {given.examples} examples of each property"

@@ -6,8 +6,11 @@ from typing import Any
 from fpbook.results.arithmetics import arithmetics_table
 from fpbook.results.columns import rows
 from fpbook.results.coverage import LEVEL
+from fpbook.results.files import folder
 from fpbook.results.store import published
 from fpbook.results.tables import markdown_table
+from fpbook.synthetic.protocol import SYNTHETIC
+from fpbook.synthetic.published_certificate import CERTIFIED, ROUNDED
 
 TRUST = "trust"  # the name of the result
 CHECKS = {  # what tests count, in words
@@ -33,7 +36,7 @@ def trust_page() -> str:
     if result is None:
         return "*Not yet counted: `python -m fpbook trust --publish` does it.*"
     measured = rows(result.records)
-    parts = [_counts_table(measured), _margins(measured), _coverage_table(measured)]
+    parts = [_counts_table(measured), _margins(measured), _whole(), _coverage_table(measured)]
     parts = [*filter(None, parts), _chance(measured)]
     numerics = published("numerics")
     if numerics:
@@ -115,4 +118,31 @@ def _margins(measured: Sequence[Mapping[str, Any]]) -> str:
         "A certificate is computed in float64 and rounded outwards. This is the smallest certified "
         "margin of each published result, in units of what rounding can have missed at worst.\n\n"
         f"{markdown_table(('result', 'smallest margin'), cells)}"
+    )
+
+
+def _whole() -> str:
+    """What anybody can check again, and what is too large for that."""
+    result, full = published(CERTIFIED), SYNTHETIC["full"]
+    if result is None:
+        return ""
+    listed = [row for row in rows(result.records) if row["check"] == ROUNDED]
+    of = {row["quantity"]: row["value"] for row in listed}
+    size = (folder() / f"{CERTIFIED}.safetensors").stat().st_size / 1e6
+    weights = full.d * full.width
+    return (
+        "## A certificate to check again\n\n"
+        f"One network is published whole, {size:.1f} MB: that of the quick profile, "
+        f"{result.provenance['setting']}. `python -m fpbook certified --publish` trained it as the "
+        "chapters do, and rounded its weights to half precision. The certificate is of the weights "
+        f"as rounded. It covers {of['certified']:.0f} of {of['pairs']:.0f} test samples at radius "
+        f"{next(row['radius'] for row in listed):.4f}; the smallest margin is "
+        f"{of['smallest_margin']:.4f}, {of['margin_over_rounding']:,.0f} times what rounding can "
+        "have missed. `python -m fpbook verify` draws the samples again, certifies them in "
+        "float64, and compares the margin of every sample.\n\n"
+        f"The networks of d = {full.d} have {weights / 1e6:.1f} million weights each, "
+        f"{2 * weights / 1e6:.0f} MB in half precision: too large to publish here. Of them "
+        "accuracies are recorded, certified ones among them; full runs from now on also record "
+        "the smallest margin over rounding. Who wants to check these certificates has to train "
+        "the networks again: `python -m fpbook execute --profile full`."
     )

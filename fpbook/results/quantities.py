@@ -119,6 +119,7 @@ QUANTITIES: dict[str, Quantity] = {
     "interval_coverage": _share("95% intervals that contain the true mean"),
     "adjusted_chance": Quantity("chance of such figures were the claim false, Holm-adjusted"),
     "expected_wrong": Quantity("verdicts that chance may make wrong, at most", unit="verdicts"),
+    "smallest_margin": Quantity("smallest certified margin"),
     "margin_over_rounding": Quantity("smallest certified margin, over what float64 may miss"),
     # how fast it is
     "wall_time": Quantity("time", unit="s"),

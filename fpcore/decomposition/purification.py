@@ -16,10 +16,26 @@ from fpcore.models.two_layer import TwoLayer
 class Decomposition:
     """w = beta w' + v neuron by neuron, v orthogonal to w'; matrices hold one neuron a row."""
 
-    beta: Tensor  # (m,) least-squares scalar <w, w'>/|w'|^2
+    ratio: Tensor  # (m,) beta in float64: of float32 weights always a finite number
     pure: Tensor  # (m, d) beta w'
     residual: Tensor  # (m, d) v = w - beta w'
     cos: Tensor  # (m,) cos(w, w')
+
+    @property
+    def beta(self) -> Tensor:
+        """The least-squares scalar <w, w'>/|w'|^2, (m,), in the type of the parts; 0 for w' = 0.
+
+        ValueError where it is more than that type holds, as beside a row w' that has all but
+        vanished: the other parts are right there as well.
+        """
+        beta = self.ratio.to(self.pure.dtype)
+        if len(rows := (~beta.isfinite()).nonzero().flatten()):
+            kind = str(beta.dtype).removeprefix("torch.")
+            advice = "take .pure and .residual, which are right, or give w_adv in other units"
+            if beta.dtype != torch.float64:
+                advice = "take .ratio, which is float64, or .pure and .residual"
+            raise ValueError(f"beta of row {rows[0]} is more than {kind} holds: {advice}")
+        return beta
 
     @property
     def dominant(self) -> Tensor:
@@ -33,7 +49,7 @@ def decompose(w: Tensor, w_adv: Tensor) -> Decomposition:
     """Split each row of clean weights w (m, d) along the same row of purified weights w', w_adv.
 
     A row of w_adv that is zero explains nothing: beta = 0 and v = w. Rows of any finite size will
-    do; half-precision ones give float32.
+    do; half-precision ones give float32. ValueError where a part is more than its type holds.
     Source: Allen-Zhu & Li (2020), equation (1.1).
     """
     checks.tensor("w", w, "(m, d)")
@@ -46,15 +62,45 @@ def decompose(w: Tensor, w_adv: Tensor) -> Decomposition:
     beta = (w * w_adv).sum(1) / (w_adv * w_adv).sum(1).clamp(min=1e-30)
     pure = beta[:, None] * w_adv
     residual = w - pure
+    ratio = beta.double()
     if len(rows := (_out_of_range(w) | _out_of_range(w_adv)).nonzero().flatten()):
         # The same of rows of unit size: w / a = (beta b / a) (w' / b) + v / a.
         (unit, size), (unit_adv, size_adv) = _unit(w[rows]), _unit(w_adv[rows])
         scaled = (unit * unit_adv).sum(1) / (unit_adv * unit_adv).sum(1).clamp(min=1e-30)
         along = scaled[:, None] * unit_adv
-        beta = beta.index_put((rows,), (scaled * size / size_adv).to(beta))
-        pure = pure.index_put((rows,), (along * size[:, None]).to(pure))
-        residual = residual.index_put((rows,), ((unit - along) * size[:, None]).to(residual))
-    return Decomposition(beta, pure, residual, cosine(w, w_adv))
+        ratio = ratio.index_put((rows,), _times_ratio(scaled, size, size_adv))
+        pure = _put(pure, rows, along, size, "beta w'")
+        residual = _put(residual, rows, unit - along, size, "v = w - beta w'")
+    return Decomposition(ratio, pure, residual, cosine(w, w_adv))
+
+
+def _put(values: Tensor, rows: Tensor, unit: Tensor, size: Tensor, name: str) -> Tensor:
+    """Values whose `rows` are unit (n, ...) times size (n,), in their type; ValueError beyond it.
+
+    values  a number a row (m,), or a row each (m, d)
+    rows    indices (n,)
+    unit    (n, ...), float64
+    size    (n,), float64
+    name    of the values
+    """
+    sized = (unit * size.view(-1, *[1] * (unit.ndim - 1))).to(values)
+    bad = ~sized.isfinite().view(len(rows), -1).all(1)
+    if bad.any():
+        kind = str(values.dtype).removeprefix("torch.")
+        where = f"{name} of row {rows[bad][0]} is more than {kind} holds"
+        raise ValueError(f"{where}: give weights in other units, divided by a constant")
+    return values.index_put((rows,), sized)
+
+
+def _times_ratio(value: Tensor, above: Tensor, below: Tensor) -> Tensor:
+    """value * above / below (n,) in float64, infinite or 0 only where all of it is."""
+    parts = [torch.frexp(each) for each in (value, above, below)]
+    mantissa = parts[0].mantissa * parts[1].mantissa / parts[2].mantissa
+    exponent = (parts[0].exponent + parts[1].exponent - parts[2].exponent).double()
+    third = (exponent / 3).round()
+    for part in (third, third, exponent - 2 * third):  # float64 holds each of these powers
+        mantissa = mantissa * 2.0**part
+    return mantissa
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -109,7 +155,7 @@ def norms(w: Tensor) -> Tensor:
     found = w.norm(dim=1).double()
     if len(rows := _out_of_range(w).nonzero().flatten()):
         unit, size = _unit(w[rows])
-        found = found.index_put((rows,), unit.norm(dim=1) * size)
+        found = _put(found, rows, unit.norm(dim=1), size, "|w|")
     return found
 
 
@@ -147,7 +193,7 @@ def features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
             top=held.top.index_put((rows,), scaled.top),
             purity=held.purity.index_put((rows,), scaled.purity.to(w)),
             dense_part=held.dense_part.index_put((rows,), scaled.dense_part.to(w)),
-            norm=held.norm.index_put((rows,), (scaled.norm * size).to(w)),
+            norm=_put(held.norm, rows, scaled.norm, size, "|w|"),
         )
     return held
 
@@ -182,7 +228,7 @@ def top_part(w: Tensor, m: Tensor) -> Tensor:
     part = torch.zeros_like(scores).scatter(1, top, scores.gather(1, top)) @ m.T.to(w.dtype)
     if len(rows := (_out_of_range(w) & (w != 0).any(1)).nonzero().flatten()):
         unit, size = _unit(w[rows])
-        part = part.index_put((rows,), (top_part(unit, m.double()) * size[:, None]).to(part))
+        part = _put(part, rows, top_part(unit, m.double()), size, "<w, M_j> M_j")
     return part
 
 

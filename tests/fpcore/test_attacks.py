@@ -11,6 +11,7 @@ from scipy import stats
 from fpcore import attacks
 from fpcore.attacks import along, fgm, pgd, robust_accuracy, robust_correct, transfer
 from fpcore.ball import Ball
+from fpcore.gradients import loss_alone, loss_and_grad, margin
 from fpcore.models.convnet import ConvNet
 from fpcore.models.outputs import accuracy, correct, loss
 from fpcore.models.two_layer import TwoLayer
@@ -241,6 +242,38 @@ def test_fgm_has_its_closed_form_on_a_linear_model(seed, radius):
     l2, linf = (fgm(net, x, y, Ball(norm, radius)) for norm in NORMS)
     torch.testing.assert_close(l2, x - radius * y[:, None] * w / w.norm(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(linf, x - radius * y[:, None] * w.sign(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [1.0, 2.0**-10, 2.0**-22, 2.0**-23])
+def test_a_gradient_however_small_leads_to_the_sphere_in_every_type(norm, dtype, share):
+    """In float16 a step over such a gradient's length is an infinity; that is no fault of it."""
+    w = share * normal(0, 12).sign()
+    net = torch.nn.Linear(12, 2, bias=False)
+    net.weight.data = torch.stack([w, -w])
+    x, y = normal(1, 6, 12).to(dtype), torch.zeros(6, dtype=torch.long)
+    radius = 4.0 * 12**0.5 if norm == "l2" else 4.0
+    attack = fgm(net.to(dtype), x, y, Ball(norm, radius))
+    slack = 8 * torch.finfo(dtype).eps
+    expected = x.double() - 4 * w.sign().double()
+    torch.testing.assert_close(attack.double(), expected, rtol=slack, atol=8 * slack)
+    # pgd stops at a wrong one; none has to be, in a small ball
+    moved = pgd(net, x, y, Ball(norm, radius / 8), steps=3, stop=False)
+    torch.testing.assert_close(
+        moved.double(), x - w.sign().double() / 2, rtol=slack, atol=8 * slack
+    )
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_differences_of_large_scores_in_float16_are_no_infinity(sign):
+    net = torch.nn.Linear(1, 2, bias=False).half()
+    net.weight.data = sign * torch.tensor([[1.0], [-1.0]]).half()
+    x, y = torch.full((3, 1), 5e4).half(), torch.zeros(3, dtype=torch.long)
+    for rise in (None, margin):
+        _, values, grad = loss_and_grad(net, x, y, rise)
+        torch.testing.assert_close(values, torch.full((3,), -sign * 1e5), rtol=1e-3, atol=0)
+        assert torch.equal(loss_alone(net, x, y, rise)[1], values) and grad.isfinite().all()
 
 
 @given(norms, seeds, st.floats(0.01, 1))

@@ -197,6 +197,7 @@ def test_a_model_that_is_random_or_looks_at_its_batch_is_a_warning(call, noise, 
 
 
 @pytest.mark.filterwarnings("ignore::fpcore.alerts.EvaluationWarning")
+@pytest.mark.filterwarnings("error::fpcore.alerts.GradientWarning")
 @pytest.mark.parametrize("call", OF_ANY)
 def test_a_large_sum_of_samples_is_no_infinity(call):
     """It overflows, though each number is finite."""

@@ -75,7 +75,7 @@ def attacks(net, x, y, ball):
 
 @given(NORMS, st.one_of(st.just(0.0), st.floats(1e-4, 3)), st.booleans(), SEEDS, st.data())
 def test_attacks_stay_in_ball_and_box_whatever_the_type_and_memory(norm, radius, boxed, seed, data):
-    dtype = data.draw(st.sampled_from([torch.float32, torch.float64, torch.bfloat16]))
+    dtype = data.draw(st.sampled_from([*FLOATS]))
     side, n = data.draw(st.integers(2, 7)), data.draw(st.integers(1, 5))
     net = network(seed).eval().to(dtype)
     # Of values that bfloat16 holds, so that x + delta - x is not rounded by x.

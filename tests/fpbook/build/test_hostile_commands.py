@@ -19,7 +19,7 @@ from fpbook.build import execute as execution
 from fpbook.cifar10 import together
 from fpbook.figures.style import start
 from fpbook.sweep import command as sweeping
-from fpbook.synthetic import explorer_data, narrow, precisions
+from fpbook.synthetic import explorer_data, narrow, precisions, published_certificate
 from fpbook.widgets import image_frames, sizes
 
 pytestmark = [pytest.mark.counted, pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")]
@@ -49,6 +49,8 @@ WORK = (
     (explorer_data, "measured_sliders"),
     (image_frames, "open_cifar10"),
     (narrow, "kept"),
+    (published_certificate, "run_synthetic"),
+    (published_certificate, "recheck"),
     (together, "load_cifar10"),
     (sweeping, "swept"),
     (sweeping, "publish_times"),

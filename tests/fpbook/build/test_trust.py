@@ -83,6 +83,30 @@ def test_tests_that_fail_are_an_error_and_nothing_is_counted(tmp_path, monkeypat
     assert (settings["FPCORE_FAULTS"], settings["FPCORE_EXAMPLES"]) == ("7", "11")
 
 
+def test_what_counts_is_run_alone_or_with_all_other_tests(tmp_path, monkeypatch):
+    class Passed:
+        returncode = 0
+
+    asked = []
+    monkeypatch.setattr(
+        trust.subprocess, "run", lambda command, **_: asked.append(command) or Passed
+    )
+    for everything in (False, True):
+        trust.run_checks(tmp_path, 7, 11, 3, everything)
+    alone, whole = asked
+    assert "hypothesis or counted" in alone and "-m" not in whole[3:]
+    assert all(command[command.index("-n") + 1] == "3" for command in asked)
+
+
+def test_the_published_certificate_is_on_the_page_with_what_is_too_large(monkeypatch):
+    monkeypatch.delenv("FPCORE_RESULTS", raising=False)
+    page = trust_page()
+    (text,) = re.findall(r"## A certificate to check again\n\n(.*?)\n\n## ", page, re.S)
+    assert re.search(r"published whole, 1\.\d MB: that of the quick profile, d = 400", text)
+    assert re.search(r"covers 9\d\d of 1000 test samples at radius 0\.2086", text)
+    assert "networks of d = 1536 have 11.8 million weights each, 24 MB in half precision" in text
+
+
 def test_each_check_is_counted_by_some_test():
     text = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
     for check in CHECKS:

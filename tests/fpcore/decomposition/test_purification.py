@@ -238,9 +238,12 @@ def test_rows_are_split_at_every_scale(scale, scale_adv):
     beta = (a * b).sum(1) / (b * b).sum(1)
     cos = torch.nn.functional.cosine_similarity(a, b, dim=1, eps=0)
     pure, v = parts.pure.double(), parts.residual.double()
-    representable = (beta.abs() < 1e38) & (beta.abs() > 1e-37)
-    expected = beta.float()[representable]
-    torch.testing.assert_close(parts.beta[representable], expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(parts.ratio, beta, rtol=1e-4, atol=0)
+    if beta.abs().max() < 3e38:
+        torch.testing.assert_close(parts.beta, parts.ratio.float(), rtol=0, atol=0)
+    else:
+        with pytest.raises(ValueError, match=r"beta of row \d+ is more than float32 holds: take"):
+            parts.beta
     torch.testing.assert_close(parts.cos, cos.float(), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(cosine(w, w_adv), parts.cos)
     if 1e-5 < scale / scale_adv < 1e37:  # beta or beta w' is not rounded to a subnormal number
@@ -286,3 +289,80 @@ def test_weights_that_are_not_finite_are_named(wrong, sparse):
         cosine(broken, w)
     with pytest.raises(ValueError, match="w is not finite in row 2"):
         features(broken, sparse.features, sparse.u_star)
+
+
+EXTREMES = {  # by type: between which powers of two it holds numbers of a few bits
+    torch.float64: (-1070, 1015),
+    torch.float32: (-145, 120),
+    torch.bfloat16: (-130, 120),
+    torch.float16: (-22, 10),
+}
+MOST = {torch.float64: 1024, torch.float32: 128}
+
+
+def times_power(values, power):
+    """Values (float64) times a power of two, however small or large."""
+    return values * 2.0 ** (power // 2) * 2.0 ** (power - power // 2)
+
+
+@given(seeds, st.sampled_from([*EXTREMES]), st.data())
+def test_parts_are_right_or_an_error_at_the_extremes_of_every_type(seed, dtype, data):
+    """Beside the parts of the same rows of whole numbers: powers of two scale them exactly."""
+    ends = EXTREMES[dtype]
+    power, other = (data.draw(st.sampled_from(ends) | st.integers(*ends)) for _ in "ab")
+    a, b = ((3 * normal(seed + i, 5, 6).double()).round() for i in (0, 1))
+    b = b + seed % 2 * a
+    w, w_adv = times_power(a, power).to(dtype), times_power(b, other).to(dtype)
+    parts, whole = decompose(w, w_adv), decompose(a, b)
+    torch.testing.assert_close(parts.cos.double(), whole.cos, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(cosine(w_adv, w), parts.cos)
+    kind = parts.pure.dtype
+    precise = 1e-5 if kind == torch.float32 else 1e-12
+    coarse = torch.finfo(kind).smallest_normal * torch.finfo(kind).eps  # of what is subnormal
+    for part in ("pure", "residual"):
+        found = getattr(parts, part).double()
+        wanted = times_power(getattr(whole, part), power)
+        slack = precise * wanted.abs().max().item() + 2 * coarse
+        torch.testing.assert_close(found, wanted, rtol=precise, atol=slack)
+    exponent = torch.frexp(whole.beta.abs().max()).exponent.item() + power - other
+    if exponent < 1024:
+        wanted = times_power(whole.beta, power - other)
+        slack = precise * wanted.abs().max().item()
+        torch.testing.assert_close(parts.ratio, wanted, rtol=precise, atol=slack)
+    if exponent < MOST[kind]:
+        torch.testing.assert_close(parts.beta, parts.ratio.to(kind), rtol=0, atol=0)
+    elif exponent > MOST[kind]:
+        with pytest.raises(
+            ValueError, match=r"beta of row \d is more than float(32|64) holds: take"
+        ):
+            parts.beta
+
+
+def test_a_row_that_has_all_but_vanished_has_parts_and_no_beta_in_float32():
+    w, w_adv = normal(0, 3, 5), normal(1, 3, 5)
+    w_adv[1] *= 1e-43 / w_adv[1].abs().max()  # a subnormal number
+    w_adv[2] = 0.0
+    parts = decompose(w, w_adv)
+    assert parts.pure.isfinite().all() and parts.ratio.isfinite().all() and parts.ratio[2] == 0
+    torch.testing.assert_close(parts.pure + parts.residual, w)
+    with pytest.raises(ValueError, match=r"beta of row 1 is more than float32 holds: take .ratio"):
+        parts.beta
+    assert decompose(w[::2], w_adv[::2]).beta[1] == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_larger_than_its_type_holds_is_an_error(dtype):
+    size = torch.tensor([[1.0], [torch.finfo(dtype).max]], dtype=dtype)
+    w = torch.tensor([[1.0, 1.0], [1.0, 0.3]], dtype=dtype) * size
+    w_adv = torch.tensor([[1.0, 0.0], [1.0, 0.2]], dtype=dtype)
+    kind = str(dtype).removeprefix("torch.")
+    for scale in (1.0, 1e-30):
+        with pytest.raises(ValueError, match=rf"beta w' of row 1 is more than {kind} holds: give"):
+            decompose(w, scale * w_adv)
+    eye, u_star = torch.eye(2, dtype=dtype), torch.ones(2, dtype=dtype)
+    with pytest.raises(ValueError, match=rf"\|w\| of row 1 is more than {kind} holds: give"):
+        features(w, eye, u_star)
+    turned = torch.tensor([[0.98, -0.2], [0.2, 0.98]], dtype=dtype)
+    with pytest.raises(ValueError, match=rf"<w, M_j> M_j of row 1 is more than {kind} holds: give"):
+        top_part(w, turned)
+    torch.testing.assert_close(top_part(w, eye), w * eye[:1])
