@@ -18,12 +18,12 @@ from fpbook.cifar10.tangent_kernel import Answer, InfiniteAnswer, NetworkAnswer,
 from fpbook.results.cache import kept
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
-from fpcore import checks
-from fpcore.attacks import transfer
+from fpcore import checks, seeding
+from fpcore.attacks import robust_accuracy, transfer
 from fpcore.ball import Ball
 from fpcore.images import Images, load_cifar10
 from fpcore.models.linearised import Linearised
-from fpcore.models.outputs import accuracy, classified
+from fpcore.models.outputs import accuracy
 from fpcore.training import train
 
 KERNEL_RESULT = "cifar10-kernel"  # of the published result
@@ -178,8 +178,8 @@ def measure_tangent_kernel(
     width   times the network's; 0: the fully connected network's of infinite width
     seed    of the initial weights
 
-    A kernel is attacked by PGD on itself and by what PGD finds on the network of the same images:
-    its frozen ReLUs jump where its gradient does not show it.
+    Attacked by `robust_accuracy`, and a kernel also by what PGD finds on the network of the same
+    images: its frozen ReLUs jump where its gradient does not show it.
     """
     sized = replace(CIFAR["full"], width=width or WIDTHS[0])
     net = sized.initial(seed)
@@ -193,20 +193,11 @@ def measure_tangent_kernel(
     models = {f"{kind}, clean": clean, f"{kind}, adversarial": robust}
     if width:
         models["network, adversarial"] = network
-    found = [record("clean_loss", squared_off(clean, data.x, data.y).mean().item(), **of)]
+    loss = squared_off(clean, data.x, data.y).mean().item()
+    found = [record("clean_loss", loss, f"{kind}, clean", **of)]
     for name, model in models.items():
-        found += [
-            record("train_accuracy", accuracy(model, data.x, data.y), name, **of),
-            record("clean_accuracy", accuracy(model, test.x, test.y), name, **of),
-        ]
-        for radius in (config.radius / 2, config.radius):
-            for quantity, some in (("train_robust_accuracy", data), ("robust_accuracy", test)):
-                ball = Ball("l2", radius, (0.0, 1.0))
-                alive = pgd_correct(model, some.x, some.y, ball)
-                moved = transfer(network, ball)(network, some.x, some.y)
-                alive &= classified(model, moved, some.y)
-                share = alive.float().mean().item()
-                found.append(record(quantity, share, name, radius=radius, **of))
+        measured = _accuracies(model, network, data, test, config.radius, seed)
+        found += [record(**row, network=name, **of) for row in measured]
     name = f"{kind}, adversarial"
     for turn, (loss, least) in enumerate(rounds):
         found += [
@@ -219,6 +210,23 @@ def measure_tangent_kernel(
         record("attacked_loss", min(losses), name, **of),
         record("least_attacked_loss", max(bounds), name, **of),
     ]
+
+
+def _accuracies(
+    model: nn.Module, network: nn.Module, data: Images, test: Images, radius: float, seed: int
+) -> list[dict[str, Any]]:
+    """Accuracies on training and test images, at rest, at half the radius and at all of it."""
+    found = []
+    for name, some in (("train", data), ("", test)):
+        robust = f"{name}_robust_accuracy".lstrip("_")
+        found.append(record(f"{name or 'clean'}_accuracy", accuracy(model, some.x, some.y)))
+        for size in (radius / 2, radius):
+            ball = Ball("l2", size, (0.0, 1.0))
+            rng = seeding.generator(seed, "attack")
+            extra = (transfer(network, ball),)
+            share = robust_accuracy(model, some.x, some.y, ball, extra=extra, rng=rng)
+            found.append(record(robust, share, radius=size))
+    return found
 
 
 def main(arguments: Sequence[str]) -> None:
