@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fpcore import checks
+from fpcore.images import CLASSES
 from fpcore.models.convnet import CIFAR10_MEAN, CIFAR10_STD
 from fpcore.models.linearised import Linearised
 
-CLASSES = 10
 RESIDUAL = 1e-3  # of conjugate gradients, over the right-hand side; what is left is accounted for
 MOST_STEPS = 150  # of conjugate gradients
 
 
-def centred_targets(y: Tensor, classes: int = CLASSES) -> Tensor:
+def centred_targets(y: Tensor, classes: int = len(CLASSES)) -> Tensor:
     """What is fitted, (n, classes): 1 for the label, less the mean, at norm 1.
 
     y        labels (n,)
@@ -142,7 +142,7 @@ class NetworkAnswer:
         jac = weight_jacobian(self.model, x)
         self.parts = [(of * (1 - share), j, t) for of, j, t in self.parts if share < 1]
         self.parts.append((share, jac, centred_targets(y).flatten()))
-        self.unit = self.unit or jac.square().sum().item() / (CLASSES * len(x) ** 2)
+        self.unit = self.unit or jac.square().sum().item() / (len(CLASSES) * len(x) ** 2)
 
     def solve(self, ridge: float) -> tuple[nn.Module, float, float]:
         """The best member, what none falls below, and its penalty.
@@ -179,7 +179,7 @@ class NetworkAnswer:
         """The mean over the mixture of J^T rows."""
         return sum(
             (
-                (share * CLASSES / len(jac)) * (row @ jac)
+                (share * len(CLASSES) / len(jac)) * (row @ jac)
                 for (share, jac, _), row in zip(self.parts, rows)
             ),
             start=torch.zeros_like(self.theta),

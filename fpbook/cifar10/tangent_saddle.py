@@ -71,7 +71,7 @@ class KernelExperiment:
         Ball("l2", self.radius)  # its checks
 
 
-def settled(losses: Sequence[float], change: float = 0.01, rounds: int = 3) -> bool:
+def at_rest(losses: Sequence[float], change: float = 0.01, rounds: int = 3) -> bool:
     """Whether a loss has changed by less than a share of itself, over its last rounds.
 
     losses  one of each round
@@ -132,7 +132,7 @@ def robust_answer(
     for turn in range(config.rounds + 1):
         moved, losses = worst_images(model, data.x, data.y, ball, config.steps, moved)
         found.append((losses.mean().item() + penalty, least))
-        if turn == config.rounds or settled([loss for loss, _ in found]):
+        if turn == config.rounds or at_rest([loss for loss, _ in found]):
             break
         answer.mix(moved, data.y, 2 / (turn + 2))
         model, least, penalty = answer.solve(config.ridge)

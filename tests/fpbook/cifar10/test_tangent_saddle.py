@@ -11,9 +11,9 @@ from fpbook.cifar10.tangent_kernel import InfiniteAnswer
 from fpbook.cifar10.tangent_saddle import (
     KERNEL_SEEDS,
     KernelExperiment,
+    at_rest,
     measure_tangent_kernel,
     robust_answer,
-    settled,
     squared_off,
     worst_images,
 )
@@ -32,10 +32,10 @@ def clean_answer(data):
 
 
 def test_a_loss_is_settled_after_three_rounds_without_a_change_of_a_percent():
-    assert settled([5, 1, 1.005, 1, 1])
-    assert not settled([1, 1, 1])
-    assert not settled([1, 1, 1, 1.02, 1])
-    assert not settled([1.02, 1, 1, 1])
+    assert at_rest([5, 1, 1.005, 1, 1])
+    assert not at_rest([1, 1, 1])
+    assert not at_rest([1, 1, 1, 1.02, 1])
+    assert not at_rest([1.02, 1, 1, 1])
 
 
 def test_the_worst_images_stay_in_the_ball_and_lose_no_loss():
