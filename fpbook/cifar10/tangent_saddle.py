@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from fpbook.cifar10.experiment import CIFAR
 from fpbook.cifar10.measures import pgd_correct
 from fpbook.cifar10.tangent_kernel import Answer, InfiniteAnswer, NetworkAnswer, centred_targets
 from fpbook.results.cache import kept
+from fpbook.results.columns import rows, select
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
 from fpcore import checks, seeding
@@ -229,6 +231,31 @@ def _accuracies(
     return found
 
 
+def class_or_optimisation(measured: pd.DataFrame, width: float = 0.0) -> str:
+    """What the bounds fixed beforehand say, of every seed: "class", "optimisation", or "open".
+
+    measured  a table of records, as the command publishes it
+    width     times the network's; 0: infinite, where no network shows that more is possible
+    """
+    kind, of = ("NTK", width) if width else ("infinite NTK", None)
+
+    def values(quantity: str, network: str, radius: float | None = None) -> list[float]:
+        at = {"network": network, "width_factor": of, "radius": radius, "round": None}
+        return [row["value"] for row in rows(select(measured, quantity=quantity, **at))]
+
+    radius = KernelExperiment.radius
+    found = values("train_robust_accuracy", f"{kind}, adversarial", radius)
+    if found and min(found) > ROBUST_SHARE:
+        return "optimisation"
+    most = values("train_robust_accuracy", "network, adversarial", radius) if width else []
+    needed = (
+        (values("train_accuracy", f"{kind}, clean"), FITTED),
+        (values("least_attacked_loss", f"{kind}, adversarial"), CLASS_LOSS),
+        (most, ROBUST_SHARE),
+    )
+    return "class" if all(some and min(some) > bound for some, bound in needed) else "open"
+
+
 def main(arguments: Sequence[str]) -> None:
     """The command `kernel`: solve for widths and seeds, print each, publish on request."""
     parser = argparse.ArgumentParser(
@@ -238,7 +265,6 @@ def main(arguments: Sequence[str]) -> None:
     default = KernelExperiment()
     parser.add_argument("--images", type=int, default=default.images, help="of training")
     parser.add_argument("--rounds", type=int, default=default.rounds, help="at most")
-    parser.add_argument("--ridge", type=float, default=default.ridge, help="of the penalty")
     parser.add_argument("--widths", type=float, nargs="+", default=WIDTHS, help="0: infinite")
     parser.add_argument("--seeds", type=int, nargs="+", default=KERNEL_SEEDS)
     parser.add_argument(
@@ -247,7 +273,7 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     for seed in given.seeds:
         checks.whole("seed", seed)
-    config = KernelExperiment(images=given.images, rounds=given.rounds, ridge=given.ridge)
+    config = KernelExperiment(images=given.images, rounds=given.rounds)
     enough = config.images * (max(given.seeds) + 1)
     images, test = load_cifar10(None, enough, config.test_images, "cpu")
     found = []
@@ -255,19 +281,19 @@ def main(arguments: Sequence[str]) -> None:
         part = slice(config.images * seed, config.images * (seed + 1))
         data = Images(images.x[part], images.y[part], images.name, shift=0, flip=False)
         for width in given.widths:
-            rows = kept(measure_tangent_kernel, config, data, test, width, seed)
-            print(f"seed {seed}, width {width or 'infinite'}: {_in_words(rows)}", flush=True)
-            found += [record(**row, seed=seed) for row in rows]
-    profile = "full" if given.publish else "quick"
+            one = kept(measure_tangent_kernel, config, data, test, width, seed)
+            print(f"seed {seed}, width {width or 'infinite'}: {_in_words(one)}", flush=True)
+            found += [record(**row, seed=seed) for row in one]
     setting = f"{images.name}, {config.images} training images a seed, {len(given.seeds)} seeds"
+    profile = "full" if given.publish else "quick"
     publish(KERNEL_RESULT, table(found), profile, torch.device("cpu"), setting)
 
 
-def _in_words(rows: Sequence[dict[str, Any]]) -> str:
+def _in_words(measured: Sequence[dict[str, Any]]) -> str:
     """What was measured of a width and a seed, without its rounds, in one line."""
     said = [
         f"{row.get('network', '')} {row['quantity']} {row.get('radius', '')} {row['value']:.3f}"
-        for row in rows
+        for row in measured
         if "round" not in row
     ]
     return "; ".join(said)

@@ -12,11 +12,13 @@ from fpbook.cifar10.tangent_saddle import (
     KERNEL_SEEDS,
     KernelExperiment,
     at_rest,
+    class_or_optimisation,
     measure_tangent_kernel,
     robust_answer,
     squared_off,
     worst_images,
 )
+from fpbook.results.records import record, table
 from fpbook.results.store import load
 from fpcore.ball import Ball
 
@@ -113,3 +115,43 @@ def test_infinite_width_has_no_network_of_its_own(cache):
     names = {row.get("network") for row in found}
     assert names == {"infinite NTK, clean", "infinite NTK, adversarial"}
     assert torch.tensor([row["value"] for row in found]).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("clean", "least", "network", "robust", "said"),
+    [
+        (1.0, 0.8, 1.0, 0.0, "class"),
+        (1.0, 0.8, 0.4, 0.0, "open"),  # the network cannot either
+        (0.9, 0.8, 1.0, 0.0, "open"),  # it does not even fit clean images
+        (1.0, 0.4, 1.0, 0.3, "open"),  # not yet at rest
+        (1.0, 0.4, 1.0, 0.6, "optimisation"),
+    ],
+)
+def test_the_verdict_follows_the_bounds_in_every_seed(clean, least, network, robust, said):
+    def of_a_seed(seed, robust):
+        at = {"width_factor": 0.25, "seed": seed}
+        attacked = at | {"radius": 0.5}
+        return [
+            record("train_accuracy", clean, "NTK, clean", **at),
+            record("least_attacked_loss", 0.1, "NTK, adversarial", round=0, **at),
+            record("least_attacked_loss", least, "NTK, adversarial", **at),
+            record("train_robust_accuracy", robust, "NTK, adversarial", **attacked),
+            record("train_robust_accuracy", network, "network, adversarial", **attacked),
+        ]
+
+    both = [*of_a_seed(1, robust), *of_a_seed(2, robust)]
+    assert class_or_optimisation(table(both), 0.25) == said
+    assert class_or_optimisation(table(both), 0.5) == "open"  # nothing was measured there
+    if said == "optimisation":
+        mixed = [*of_a_seed(1, robust), *of_a_seed(2, 0.2)]
+        assert class_or_optimisation(table(mixed), 0.25) == "open"
+
+
+def test_at_infinite_width_no_network_can_make_it_the_class():
+    records = [
+        record("train_accuracy", 1.0, "infinite NTK, clean", seed=1),
+        record("least_attacked_loss", 0.9, "infinite NTK, adversarial", seed=1),
+    ]
+    assert class_or_optimisation(table(records)) == "open"
+    robust = record("train_robust_accuracy", 1.0, "infinite NTK, adversarial", radius=0.5, seed=1)
+    assert class_or_optimisation(table([*records, robust])) == "optimisation"
