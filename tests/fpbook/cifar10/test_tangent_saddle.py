@@ -12,12 +12,12 @@ from fpbook.cifar10.tangent_saddle import (
     KERNEL_SEEDS,
     KernelExperiment,
     at_rest,
-    class_or_optimisation,
     measure_tangent_kernel,
     robust_answer,
     squared_off,
     worst_images,
 )
+from fpbook.cifar10.tangent_verdict import CLASS_LOSS, ROBUST_SHARE, class_or_optimisation
 from fpbook.results.records import record, table
 from fpbook.results.store import load
 from fpcore.ball import Ball
@@ -93,7 +93,7 @@ def test_the_command_publishes_each_seed_and_width(results, cache, monkeypatch, 
 
 def test_seed_0_is_for_choices_and_the_others_have_other_images():
     assert 0 not in KERNEL_SEEDS
-    assert tangent_saddle.CLASS_LOSS == tangent_saddle.ROBUST_SHARE == 0.5
+    assert CLASS_LOSS == ROBUST_SHARE == 0.5
 
 
 @pytest.mark.parametrize(
@@ -155,3 +155,28 @@ def test_at_infinite_width_no_network_can_make_it_the_class():
     assert class_or_optimisation(table(records)) == "open"
     robust = record("train_robust_accuracy", 1.0, "infinite NTK, adversarial", radius=0.5, seed=1)
     assert class_or_optimisation(table([*records, robust])) == "optimisation"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--seeds", "1", "1"], r"seeds = \[1, 1\]: give each once"),
+        (["--widths", "0.25", "0.25"], "give each once"),
+        (["--seeds", "-1"], "seed = -1"),
+        (["--widths", "2"], "width = 2"),
+        (["--widths", "nan"], "width = nan"),
+        (["--widths", "0.001"], "width = 0.001"),
+        (["--images", "0"], "images = 0"),
+        (["--images", "30000"], "train_images = 120000"),
+    ],
+)
+def test_the_command_refuses_before_any_work(given, said, monkeypatch):
+    monkeypatch.setattr(tangent_saddle, "kept", lambda *_: pytest.fail("it went to work"))
+    with pytest.raises(ValueError, match=said):
+        tangent_saddle.main(given)
+
+
+def test_without_the_data_the_command_says_where_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("FPCORE_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match="Ways to get CIFAR-10"):
+        tangent_saddle.main([])
