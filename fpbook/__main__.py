@@ -11,6 +11,7 @@ python -m fpbook frames     attack some images, and publish the explorer of imag
 python -m fpbook sweep      compute a list of tasks, on one machine or many
 python -m fpbook train      train the CIFAR-10 networks of a seed, also under torchrun
 python -m fpbook law        compute the lower bounds that follow from the law of the data alone
+python -m fpbook kernel     train tangent kernels to convergence, clean and under attack
 python -m fpbook verify     check published files by their checksums, and a certificate again
 python -m fpbook numerics   train in several arithmetics, and compare what is concluded
 python -m fpbook certified  train, certify and publish a small network, to be checked again
@@ -39,6 +40,7 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "sweep": "fpbook.sweep.command:main",
     "train": "fpbook.cifar10.together:main",
     "law": "fpbook.synthetic.law_bounds:main",
+    "kernel": "fpbook.cifar10.tangent_saddle:main",
     "verify": "fpbook.synthetic.published_certificate:main_verify",
     "numerics": "fpbook.synthetic.precisions:main",
     "certified": "fpbook.synthetic.published_certificate:main",

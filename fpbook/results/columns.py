@@ -39,6 +39,7 @@ ABSCISSAE: dict[str, Abscissa] = {
     "rank": Abscissa("rank of the update", kind=int),
     "alpha": Abscissa("share of the vector that is taken out"),
     "epoch": Abscissa("epoch of training", "epochs", kind=int),
+    "round": Abscissa("round of attack and solution", "rounds", kind=int),
     "atoms": Abscissa("atoms a patch", "atoms", kind=int),
     "sweep": Abscissa("assumption that is varied", kind=str),
     "setting": Abscissa("what the varied assumption is set to"),

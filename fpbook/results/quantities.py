@@ -100,6 +100,17 @@ QUANTITIES: dict[str, Quantity] = {
     # training, and how things scale with d and k
     "loss": Quantity("training loss"),
     "loss_over_zero": Quantity("adversarial loss, over that of the constant 0"),
+    # of squared losses, over that of a constant
+    "clean_loss": Quantity("squared loss on training images, over that of a constant"),
+    "attacked_loss": Quantity(
+        "squared loss on attacked training images with penalty, over that of a constant",
+        bound="upper",
+    ),
+    "least_attacked_loss": Quantity(
+        "attacked loss that no member of the class falls below", bound="lower"
+    ),
+    "train_accuracy": _share("accuracy on the training images"),
+    "train_robust_accuracy": _share("robust accuracy on the training images", bound="upper"),
     "steps_to_robust": Quantity("steps to 90% robust accuracy", unit="steps"),
     "dense_coefficient": Quantity("dense coefficient over the top feature's"),
     "broken_radius": Quantity("distance along -y u* to the decision boundary, median"),
