@@ -12,6 +12,7 @@ import nbformat
 import papermill
 from nbformat import NotebookNode
 
+from fpbook.build.kernels import KERNEL
 from fpbook.build.pages import table_of_contents
 from fpbook.results.cache import cache_folder
 from fpbook.results.checksums import sha256
@@ -19,8 +20,6 @@ from fpbook.results.convert import convert_folder
 from fpbook.results.files import ROOT, folder, resolved
 from fpbook.results.store import is_first_edition
 
-# What runs a chapter: the kernel of this environment, whatever an editor wrote into the notebook.
-KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 

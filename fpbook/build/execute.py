@@ -19,7 +19,6 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from fpbook.build.chapters import (
-    KERNEL,
     BookError,
     check_parameters,
     chosen,
@@ -28,6 +27,7 @@ from fpbook.build.chapters import (
     hand_down_fonts,
     read_chapter,
 )
+from fpbook.build.kernels import KERNEL, OwnKernel
 from fpbook.build.lanes import lanes_of, run_at_once, share_threads
 from fpbook.build.validate import CELL_TIMEOUT
 from fpbook.figures.style import PROFILES
@@ -184,6 +184,7 @@ def _run(notebook: Path, partial: Path, parameters: dict[str, Any]) -> NotebookN
             str(partial),
             parameters,
             kernel_name=KERNEL["name"],
+            kernel_manager_class=OwnKernel,
             cwd=str(notebook.parent),
             progress_bar=False,  # the book's own bar names the chapter
             execution_timeout=CELL_TIMEOUT,
@@ -199,6 +200,11 @@ def _run(notebook: Path, partial: Path, parameters: dict[str, Any]) -> NotebookN
         hours = CELL_TIMEOUT // 3600
         raise BookError(f"{notebook}: a cell took over {hours} hours; {so_far}") from error
     except RuntimeError as error:  # nbclient's, for a kernel that dies or never answers
+        if "before replying" in str(error):
+            raise BookError(
+                f"{notebook}: its kernel ended as it started, as said above: mend what it names, "
+                "or pip install --force-reinstall ipykernel, and run the same command again"
+            ) from error
         raise BookError(
             f"{notebook} lost its kernel ({error}), mostly for want of memory: close other "
             f"programs, or give smaller sizes, and run the same command again; {so_far}"

@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from fpbook.__main__ import main
-from fpbook.build import chapters
+from fpbook.build import chapters, kernels
 from fpbook.build import execute as book
 from fpbook.build.chapters import BookError
 from fpbook.results.store import read_result
@@ -30,7 +30,7 @@ def test_committed_notebooks_are_clean_and_parametrised(notebook, quick):
     assert all(c.execution_count is None and not c.outputs for c in code), (
         f"{notebook.name}: nbstripout {notebook}"
     )
-    assert content.metadata["kernelspec"] == chapters.KERNEL
+    assert content.metadata["kernelspec"] == kernels.KERNEL
     chapters.check_parameters(notebook, quick)
     assert any("nbval-check-output" in c.metadata.get("tags", []) for c in code)
 
