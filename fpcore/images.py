@@ -57,7 +57,7 @@ class Images:
     def __post_init__(self):
         x, y = checks.tensor("x", self.x), checks.tensor("y", self.y, "(n,)")
         checks.whole("shift", self.shift)
-        if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point() or not len(x):
+        if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point() or not x.numel():
             found = f"x is {tuple(x.shape)} {x.dtype}"
             raise ValueError(f"{found}: give images (n, 3, h, w), floats in [0, 1]")
         low, high = (value.item() for value in x.aminmax())

@@ -304,6 +304,7 @@ def numbered(n=12, **options):
         (lambda x: x[0], lambda y: y, r"x is \(3, 8, 8\)"),
         (lambda x: x[:, :1], lambda y: y, r"x is \(12, 1, 8, 8\)"),
         (lambda x: x[:0], lambda y: y[:0], r"x is \(0, 3, 8, 8\)"),
+        (lambda x: x[:, :, :0], lambda y: y, r"x is \(12, 3, 0, 8\)"),
         (lambda x: (255 * x).byte(), lambda y: y, r"torch.uint8: give images .* floats"),
         (lambda x: 255 * x, lambda y: y, r"x spans 0 to 2.*x / 255"),
         (lambda x: x * math.nan, lambda y: y, r"x spans nan"),
