@@ -248,6 +248,25 @@ def test_a_damaged_download_is_repaired_where_downloads_are_allowed(
     assert len(asked) == 1
 
 
+def test_a_damaged_download_that_cannot_be_deleted_is_an_error_that_says_what_to_do(
+    torchvision_files, no_data_anywhere
+):
+    shutil.copytree(torchvision_files[0], no_data_anywhere)
+    path = no_data_anywhere / CIFAR10.base_folder / "data_batch_2"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataCorruptError, match=rf"{path} cannot be deleted .*{path.parent}"):
+        load_cifar10(**COUNTS)
+    assert path.is_dir()
+
+
+@pytest.mark.parametrize("given", ["mine", "./mine/"])
+def test_the_error_says_where_a_relative_folder_was_looked_for(given, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataNotFoundError, match=f"no CIFAR-10 in {tmp_path / 'mine'}"):
+        load_cifar10(given, **COUNTS)
+
+
 @pytest.mark.skipif(
     "FPCORE_DATA" not in os.environ, reason="FPCORE_DATA names no folder with the real CIFAR-10"
 )

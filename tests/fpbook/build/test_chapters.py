@@ -63,6 +63,16 @@ def test_a_notebook_without_parameters_says_how_to_have_them(root, quick):
         book.execute(quick, root=root)
 
 
+def test_data_that_are_not_there_are_an_error_before_any_work(tmp_path, monkeypatch):
+    for name in ("FPCORE_CACHE", "FPCORE_RESULTS"):  # what is handed down is set for good
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("FPCORE_DATA", str(tmp_path / "typo"))
+    with pytest.raises(BookError, match=rf"FPCORE_DATA = .*no folder {tmp_path / 'typo'}"):
+        chapters.hand_down_folders()
+    (tmp_path / "typo").mkdir()
+    chapters.hand_down_folders()
+
+
 def test_results_of_the_first_edition_are_read_from_a_converted_copy(tmp_path, capsys):
     old, where = tmp_path / "old", tmp_path / "build"
     shutil.copytree(Path(__file__).parents[1] / "results" / "first_edition", old)
