@@ -300,6 +300,7 @@ def test_the_default_type_of_torch_changes_nothing(default):
         rng = torch.Generator().manual_seed(0)
         return [
             robust_correct(net, *given, BALL, steps=4, rng=rng).tolist(),
+            pgd(net, *given, BALL, steps=4).tolist(),
             autoattack(pictures[0], pictures[1][:2], pictures[2][:2], PIXELS).tolist(),
         ]
 
