@@ -3,6 +3,7 @@
 # make test-all   `make test` with many more kills and examples, then known faults of what is installed
 # make bench  how fast it is, ten minutes on two cores             make gpu    all that a GPU is for, in pieces of nine minutes
 # make pdf    the whole book in _build/book.pdf (needs Chromium)
+# make torch  the tests of fpcore with another torch: TORCH=2.11.0 VISION=0.26.0, the oldest that it takes
 # Variables: PROFILE=quick|full DEVICE=auto|cpu|cuda SEED=0 PYTHON=python3
 
 PYTHON  ?= python3
@@ -13,13 +14,18 @@ FAULTS  ?= 200
 EXAMPLES ?= 200
 # Killed processes are waited for: three lanes keep two cores busy.
 LANES   ?= 3
+TORCH   ?= 2.11.0
+VISION  ?= 0.26.0
 # LOCKED=1 installs by hash: Python 3.11 on Linux, x86-64
 REQUIRED := $(if $(LOCKED),--require-hashes --requirement requirements.lock,--requirement requirements.txt --constraint constraints.txt)
 BIN     := .venv/bin
 BOOK    := $(BIN)/python -m fpbook
 READY   := .venv/.ready
+OTHER   := _build/torch-$(TORCH)
+# What is pinned with torch: another one brings its own.
+OWN     := ^(torch|triton|cuda-|nvidia-)
 
-.PHONY: book test test-all lint lab full pdf opening execute audit sbom bench gpu clean
+.PHONY: book test test-all lint lab full pdf opening execute audit sbom bench gpu torch clean
 
 book: execute
 	@$(BOOK) build --profile $(PROFILE)
@@ -69,6 +75,13 @@ lab: $(READY)
 full: $(READY)
 	$(MAKE) book PROFILE=full
 	$(BOOK) validate --profile full
+
+torch:
+	$(PYTHON) -m venv $(OTHER)
+	grep -vE '$(OWN)' requirements.txt > $(OTHER)/requirements.txt
+	grep -vE '$(OWN)' constraints.txt > $(OTHER)/constraints.txt
+	$(OTHER)/bin/python -m pip install --quiet torch==$(TORCH) torchvision==$(VISION) --requirement $(OTHER)/requirements.txt --constraint $(OTHER)/constraints.txt
+	PYTHONPATH=. $(OTHER)/bin/python -m pytest tests/fpcore
 
 $(READY): requirements.txt constraints.txt requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python {v.major}.{v.minor} is too old: give make PYTHON=python3.11 or newer")'

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from fpcore.ball import Ball
 from fpcore.gradients import Rise, broken, loss_alone, loss_and_grad, margin, others
+from fpcore.models.asked import one_output_each
 from fpcore.models.folded import WORTH, folded, parts
-from fpcore.models.outputs import evaluating, one_output_each
+from fpcore.models.outputs import evaluating
 
 FIRST, SHORTER, SHORTEST = 0.22, 0.03, 0.06  # of all steps: the first period, how others shrink
 RISING = 0.75  # of a period's steps: where fewer raise the loss, the steps are too long
@@ -97,12 +98,12 @@ class _Run:
         self.at = self.last = at  # where it is, and was a step ago
         self.grad = torch.zeros_like(x)
         self.best, self.best_grad = at.clone(), self.grad.clone()
-        self.loss = torch.full((n,), -torch.inf, device=device)
+        self.loss = torch.full((n,), -torch.inf, dtype=torch.float32, device=device)
         self.best_loss = self.loss.clone()
         self.size = x.new_full((n,), 2 * radius)  # of the next step
         # Since the last checkpoint: how often the loss rose; and what was there: its best, and
         # whether the step was halved.
-        self.rises = torch.zeros(n, device=device)
+        self.rises = torch.zeros(n, dtype=torch.float32, device=device)
         self.was_best = self.loss.clone()
         self.halved = torch.ones(n, dtype=torch.bool, device=device)
 
@@ -207,7 +208,8 @@ class _Search:
         self.quick = folded(model, x) if len(x) * work >= WORTH else model
         self.alive = torch.ones(len(x), dtype=torch.bool, device=x.device)
         self.lost = torch.zeros_like(self.alive)
-        self.nearest = torch.full((len(x),), -torch.inf, device=x.device)  # the largest margin
+        # the largest margin
+        self.nearest = torch.full((len(x),), -torch.inf, dtype=torch.float32, device=x.device)
         self.reached = torch.zeros(len(x), dtype=torch.long, device=x.device)  # by which class
         self.order = torch.empty(len(x), 0, dtype=torch.long, device=x.device)
         scores = torch.cat([self.quick(x[part]) for part in parts(x)])

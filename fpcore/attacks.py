@@ -154,7 +154,7 @@ class _Met:
         self.x, self.y = x, y
         self.lost = lost  # (n,) bool, which had no finite gradient, or an output that is no number
         self.best = x.clone()  # what `pgd` returns
-        self.worst_loss = torch.full((len(x),), -torch.inf, device=x.device)
+        self.worst_loss = torch.full((len(x),), -torch.inf, dtype=torch.float32, device=x.device)
         self.todo = torch.arange(len(x), device=x.device)  # those not yet broken
 
     def note(self, which: Tensor, at: Tensor, values: Tensor) -> None:

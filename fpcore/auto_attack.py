@@ -1,6 +1,8 @@
 """AutoAttack, the field's standard evaluation (Croce and Hein, 2020)."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,14 @@ from fpcore.checkpoint import write_atomically
 from fpcore.gradients import not_of_inference, tracked
 from fpcore.images import digest
 from fpcore.models.acting import copied
+from fpcore.models.asked import steady, unwritten
 from fpcore.models.folded import convolves, faster
 from fpcore.models.outputs import (
-    answer,
     correct,
     evaluating,
     labels_for,
     samples,
     some,
-    steady,
 )
 
 NORMS = {"l2": "L2", "linf": "Linf"}
@@ -67,6 +68,9 @@ def autoattack(
         raise ValueError(f"x is {tuple(x.shape)}: give {wanted}, Square attack needs them")
     if y.dtype == torch.bool:
         raise ValueError("y is torch.bool: give class numbers, torch.int64")
+    if not torch.equal(y.long().double(), y.double()):
+        odd = next(value for value in y.tolist() if not float(value).is_integer())
+        raise ValueError(f"y holds {odd}: give class numbers, torch.int64")
     y = y.long()
     not_of_inference(net)
     scores = _scores(net, x[:PROBED])
@@ -93,7 +97,7 @@ def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tens
     from pyautoattack import AutoAttack
 
     # The library seeds the global generator.
-    with torch.inference_mode(False), torch.random.fork_rng():
+    with torch.inference_mode(False), torch.random.fork_rng(), _made_in_float32():
         x, y = tracked(x), tracked(y)
         twin = frozen(net)
         attack = AutoAttack(
@@ -113,6 +117,17 @@ def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tens
             return correct(net(x), y) & correct(net(found), y)
 
 
+@contextlib.contextmanager
+def _made_in_float32() -> Iterator[None]:
+    """The library makes its tensors in the default type, and adds them to those of the network."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def frozen(net: nn.Module) -> nn.Module:
     """A copy of `net` to be attacked: float32, in evaluation mode, its weights without gradients.
 
@@ -129,7 +144,7 @@ def frozen(net: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _scores(net: nn.Module, x: Tensor) -> Tensor:
     with evaluating(net):
-        return answer(net, x)
+        return unwritten(net, x)
 
 
 def _subject(

@@ -82,6 +82,15 @@ def resume(path: Path, content: bytes, model: nn.Module, config: str) -> Found:
     return Found(int(metadata["step"]), json.loads(metadata["history"]), state)
 
 
+def check_writable(model: nn.Module) -> None:
+    """Raise ValueError for a weight to which `resume` could not write: one number seen as many."""
+    for name, value in model.state_dict().items():
+        sizes = zip(value.shape, value.stride()) if isinstance(value, Tensor) else ()
+        if any(size > 1 and not stride for size, stride in sizes):
+            found = f"{name} is an expanded tensor, whose entries are one number in memory"
+            raise ValueError(f"{found}: give the model a .clone() of it, or no checkpoint")
+
+
 def content_of(path: Path) -> bytes | None:
     """The content of a file, read once, so that it is not torn by a writer; None: there is none."""
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 MOST = 2**36  # numbers in one tensor: no machine that this is for holds more
 
@@ -70,7 +71,14 @@ def tensor(name: str, value: Any, form: str = "(n, ...)") -> Tensor:
         raise ValueError(f"{name} is {value.layout}: give {name}.to_dense()")
     if value.is_complex() or value.is_quantized:
         raise ValueError(f"{name} is {value.dtype}: give real numbers, {name}.real say")
+    if _in_bytes(value):
+        raise ValueError(f"{name} is {value.dtype}, with which torch cannot count: {name}.float()")
     return value
+
+
+def _in_bytes(value: Tensor) -> bool:
+    """Whether a tensor holds floats of 8 bits or fewer, a form in which weights are stored."""
+    return value.is_floating_point() and value.element_size() < 2
 
 
 def row_vectors(name: str, value: Any, form: str = "(n, d)") -> Tensor:
@@ -117,9 +125,15 @@ def network(name: str, value: Any) -> nn.Module:
     """Return `value` if it is a network whose weights have values, else raise ValueError."""
     module(name, value)
     for own, weight in [*value.named_parameters(), *value.named_buffers()]:
+        if is_lazy(weight):
+            found = f"{name}: {own} has no values yet, it is of a lazy layer"
+            raise ValueError(f"{found}: run the network once on a batch, which gives it its shape")
         if weight.is_meta:
             found = f"{name}: {own} has no values (device meta)"
             raise ValueError(f"{found}: give it its weights first, load them")
+        if _in_bytes(weight):
+            found = f"{name}: {own} is {weight.dtype}, with which torch cannot count"
+            raise ValueError(f"{found}: give {name}.float()")
     return value
 
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from fpcore.alerts import GradientWarning, SaturatedWarning, ZeroGradientWarning, warn
 from fpcore.ball import Ball
+from fpcore.models.asked import one_output_each
 from fpcore.models.folded import ROUNDING
-from fpcore.models.outputs import correct, evaluating, one_label_each, one_output_each
+from fpcore.models.outputs import correct, evaluating, one_label_each
 
 FEW_OUTPUTS, MANY = 8, 50  # of fewer scores, or logits, nobody can say what they are
 Rise = Callable[[Tensor, Tensor], Tensor]  # (output, y) -> what an attack raises, (n,)

@@ -57,7 +57,7 @@ class Images:
     def __post_init__(self):
         x, y = checks.tensor("x", self.x), checks.tensor("y", self.y, "(n,)")
         checks.whole("shift", self.shift)
-        if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point() or not len(x):
+        if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point() or not x.numel():
             found = f"x is {tuple(x.shape)} {x.dtype}"
             raise ValueError(f"{found}: give images (n, 3, h, w), floats in [0, 1]")
         low, high = (value.item() for value in x.aminmax())
@@ -182,14 +182,19 @@ def find_cifar10(folder: str | Path | None = None, download: bool = False) -> Pa
     ours = not named and download
     if _parquet(root, "train"):
         return root
-    reason = f"no CIFAR-10 in {root}"
+    reason = f"no CIFAR-10 in {root.absolute()}"
     if (root / "cifar-10-batches-py").is_dir():
         damaged = _damaged(root) if ours else []
         if not damaged:
             return root
         reason = f"{damaged[0]} is missing, wrong or truncated"
         for path in damaged:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:  # it is a folder, or may not be changed
+                found = f"{reason}, and {path} cannot be deleted ({error.strerror})"
+                advice = f"delete the folder {path.parent} yourself, it is downloaded again"
+                raise DataCorruptError(f"{found}: {advice}") from error
     if ours:
         from torchvision.datasets import CIFAR10
 

@@ -84,14 +84,39 @@ def test_no_folder_of_tests_is_passed_over(pytestconfig):
         assert not any(fnmatch(name, one) for name in folders for one in passed_over), path
 
 
+def workflow_jobs():
+    return yaml.safe_load((book.ROOT / ".github" / "workflows" / "book.yml").read_text())["jobs"]
+
+
 def test_workflows_run_what_the_makefile_and_continuous_integration_run():
-    jobs = yaml.safe_load((book.ROOT / ".github" / "workflows" / "book.yml").read_text())["jobs"]
+    jobs = workflow_jobs()
     commands = {
         name: [step["run"] for step in job["steps"] if "run" in step] for name, job in jobs.items()
     }
     audits = "make audit sbom"
-    assert commands == {"quick": [".ci/run", audits], "full": ["make gpu", "make full", audits]}
+    assert commands == {
+        "quick": [".ci/run", audits],
+        "torch": ["make torch TORCH=${{ matrix.torch }} VISION=${{ matrix.vision }}"],
+        "full": ["make gpu", "make full", audits],
+    }
     assert {"self-hosted", "gpu"} <= set(jobs["full"]["runs-on"])
+
+
+def test_the_torch_of_the_book_is_between_those_that_are_tested_and_the_oldest_is_the_floor():
+    oldest, newest = workflow_jobs()["torch"]["strategy"]["matrix"]["include"]
+    for name, key in (("torch", "torch"), ("torchvision", "vision")):
+        floor = re.search(rf'"{name}>=([\d.]+)"', (book.ROOT / "pyproject.toml").read_text())[1]
+        pin = re.search(rf"^{name}==(.+)$", (book.ROOT / "requirements.txt").read_text(), re.M)[1]
+        assert oldest[key] == f"{floor}.0"
+        assert numbers(floor) <= numbers(pin) <= numbers(newest[key])
+        makefile = (book.ROOT / "Makefile").read_text()
+        assert re.search(rf"^{key.upper()} +\?= (.+)$", makefile, re.M)[1] == oldest[key]
+        trust = (book.ROOT / "pages" / "trust.md").read_text()
+        assert f"{name} {oldest[key]}" in trust and f"{name} {newest[key]}" in trust
+
+
+def numbers(version):
+    return [int(part) for part in version.split(".")]
 
 
 def test_the_page_on_how_to_run_it_names_the_repository():

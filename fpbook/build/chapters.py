@@ -12,6 +12,7 @@ import nbformat
 import papermill
 from nbformat import NotebookNode
 
+from fpbook.build.kernels import KERNEL
 from fpbook.build.pages import table_of_contents
 from fpbook.results.cache import cache_folder
 from fpbook.results.checksums import sha256
@@ -19,8 +20,6 @@ from fpbook.results.convert import convert_folder
 from fpbook.results.files import ROOT, folder, resolved
 from fpbook.results.store import is_first_edition
 
-# What runs a chapter: the kernel of this environment, whatever an editor wrote into the notebook.
-KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -86,11 +85,18 @@ def check_parameters(notebook: Path, given: dict[str, Any]) -> None:
 
 
 def hand_down_folders() -> None:
-    """Make the folders in the environment absolute: kernels run in the folder of their chapter."""
+    """Make the folders in the environment absolute: kernels run in the folder of their chapter.
+
+    Raises BookError for data that are not there: chapters would show published results alone.
+    """
     os.environ["FPCORE_CACHE"] = str(cache_folder())
     os.environ["FPCORE_RESULTS"] = str(in_todays_layout(folder(), ROOT / "_build"))
     if named := os.environ.get("FPCORE_DATA"):
-        os.environ["FPCORE_DATA"] = str(resolved(named))
+        data = resolved(named)
+        if not data.is_dir():
+            advice = "name the folder that holds CIFAR-10, or unset it"
+            raise BookError(f"FPCORE_DATA = {named!r}: there is no folder {data}, {advice}")
+        os.environ["FPCORE_DATA"] = str(data)
 
 
 def in_todays_layout(results: Path, where: Path) -> Path:

@@ -20,7 +20,6 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from fpbook.build.chapters import (
-    KERNEL,
     BookError,
     check_parameters,
     chosen,
@@ -29,6 +28,7 @@ from fpbook.build.chapters import (
     hand_down_fonts,
     read_chapter,
 )
+from fpbook.build.kernels import KERNEL, OwnKernel
 from fpbook.build.lanes import lanes_of, share_threads, work_in_lanes
 from fpbook.build.validate import CELL_TIMEOUT
 from fpbook.figures.style import PROFILES
@@ -191,6 +191,7 @@ def _run(notebook: Path, unfinished: Path, parameters: dict[str, Any]) -> Notebo
             str(unfinished),
             parameters,
             kernel_name=KERNEL["name"],
+            kernel_manager_class=OwnKernel,
             cwd=str(notebook.parent),
             progress_bar=False,  # the book's own bar names the chapter
             execution_timeout=CELL_TIMEOUT,
@@ -206,6 +207,11 @@ def _run(notebook: Path, unfinished: Path, parameters: dict[str, Any]) -> Notebo
         hours = CELL_TIMEOUT // 3600
         raise BookError(f"{notebook}: a cell took over {hours} hours; {so_far}") from error
     except RuntimeError as error:  # nbclient's, for a kernel that dies or never answers
+        if "before replying" in str(error):
+            raise BookError(
+                f"{notebook}: its kernel ended as it started, as said above: mend what it names, "
+                "or pip install --force-reinstall ipykernel, and run the same command again"
+            ) from error
         raise BookError(
             f"{notebook} lost its kernel ({error}), mostly for want of memory: close other "
             f"programs, or give smaller sizes, and run the same command again; {so_far}"

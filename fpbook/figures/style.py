@@ -83,6 +83,7 @@ def style() -> None:
             plt.switch_backend(plt.get_backend())
         text = shell.display_formatter.formatters["text/plain"]
         text.for_type(Figure, lambda figure, printer, cycle: printer.text(describe(figure)))
+    plt.rcdefaults()  # a matplotlibrc of the reader, with text.usetex, say, would lose figures
     plt.rcParams.update(DEFAULTS)
 
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fpcore import checks
-from fpcore.alerts import BatchWarning, RandomWarning, warn
+from fpcore.models.asked import answer, scores_alone, steady, unwritten
 from fpcore.models.two_layer import TwoLayer
 
 
@@ -37,19 +37,12 @@ def _fits(output: Tensor, y: Tensor) -> None:
     """
     checks.tensor("output", output, "(n,) or (n, classes)")
     checks.tensor("y", y, "(n,)")
-    _scores(output, "output is")
+    scores_alone(output, "output is")
     one_label_each(output, y)
     if output.ndim != 1:
         _classes(output, y, "output is")
     if output.device.type == "cpu" and not torch.compiler.is_compiling():
         labels_for(output, y)
-
-
-def _scores(output: Tensor, found: str) -> None:
-    """Raise ValueError for numbers that are no scores: of another type, or rounded to a class."""
-    if not output.is_floating_point():
-        advice = "it must give scores, floats, and not the class that is largest"
-        raise ValueError(f"{found} {output.dtype}: {advice}")
 
 
 def _classes(output: Tensor, y: Tensor, found: str) -> None:
@@ -66,19 +59,6 @@ def one_label_each(output: Tensor, y: Tensor) -> None:
     if y.shape != output.shape[:1]:
         wanted = f"{tuple(output.shape[:1])}, as the output {tuple(output.shape)} has rows"
         raise ValueError(f"y is {tuple(y.shape)}: give one label a sample, {wanted}")
-
-
-def one_output_each(output: Tensor, x: Tensor) -> Tensor:
-    """Return `output` if it has a row for each sample of x (n, ...), else raise ValueError."""
-    if not isinstance(output, Tensor):
-        found = f"the model gives a {type(output).__name__}"
-        raise ValueError(f"{found}: wrap it in a module that returns the scores alone")
-    _scores(output, "the model gives outputs")
-    if output.shape[:1] != x.shape[:1]:
-        found = f"the model gives outputs {tuple(output.shape)} for {len(x)} samples"
-        advice = "make it give one row a sample (.squeeze() also drops a batch of one"
-        raise ValueError(f"{found}: {advice}, .squeeze(1) does not)")
-    return output
 
 
 def signs(y: Tensor) -> Tensor:
@@ -141,24 +121,6 @@ def some(x: Tensor) -> None:
         raise ValueError("x holds 0 samples: a share of them needs one at least")
 
 
-def answer(model: nn.Module, x: Tensor) -> Tensor:
-    """What `model` gives for x (n, ...), one row a sample, or ValueError that says what it is.
-
-    model  in evaluation mode
-    x      samples
-    """
-    try:
-        output = model(x)
-    except (torch.OutOfMemoryError, Warning):
-        raise
-    except Exception as error:  # whatever its code makes of these samples
-        line = str(error).strip().split("\n")[0]
-        found = f"the model cannot read x, {checks.briefly(x)} ({type(error).__name__}: {line})"
-        advice = "give samples of the shape, type and device that it takes"
-        raise ValueError(f"{found}: {advice}") from error
-    return one_output_each(output, x)
-
-
 @torch.no_grad()
 def ready(model: nn.Module, x: Tensor, y: Tensor, probe: int = 2) -> None:
     """The checks before work: raise ValueError unless x and y are samples and labels of `model`.
@@ -176,7 +138,7 @@ def ready(model: nn.Module, x: Tensor, y: Tensor, probe: int = 2) -> None:
         signs(y)
     elif len(x):
         with evaluating(model):
-            output = answer(model, x[:probe])
+            output = unwritten(model, x[:probe])
             labels_for(output, y)
             steady(model, x, output)
 
@@ -188,31 +150,6 @@ def _is_known(model: nn.Module, x: Tensor) -> bool:
     w = model.weight
     alike = x.shape[1:] == w.shape[1:] and (x.dtype, x.device) == (w.dtype, w.device)
     return alike and bool(model.threshold >= 0)
-
-
-def steady(model: nn.Module, x: Tensor, output: Tensor) -> None:
-    """Warn if `model`, asked again for its first samples, with others beside, answers otherwise.
-
-    model   in evaluation mode
-    x       samples (n, ...)
-    output  what it gave for the first of them
-    """
-    first = len(output)
-    rounding = 16 * torch.finfo(output.dtype).eps
-    other = answer(model, x[:1] if first == 2 else x[:2])
-    both = min(first, len(other))
-    if _alike(other[:both], output[:both], rounding):
-        return
-    if not _alike(answer(model, x[:first]), output, rounding):
-        warn("the model gives another output each time that it is asked", RandomWarning)
-    elif not _alike(other[:both], output[:both], 2**10 * rounding):
-        warn("the model's output depends on the other samples of its batch", BatchWarning)
-
-
-def _alike(one: Tensor, other: Tensor, slack: float) -> bool:
-    """Whether outputs are the same up to a share of the largest."""
-    size = other.nan_to_num().abs().max()
-    return torch.allclose(one, other, rtol=0, atol=slack * size.item(), equal_nan=True)
 
 
 @torch.no_grad()
@@ -231,6 +168,8 @@ def answers(model: nn.Module, x: Tensor, y: Tensor, chunk: int) -> Tensor:
     samples(x, y)
     parts = zip(x.split(chunk), y.split(chunk))
     with evaluating(model):
+        if not _is_known(model, x):
+            unwritten(model, x[: min(chunk, 2)])
         output = torch.cat([fitting(answer(model, one), labels) for one, labels in parts])
     if unknown := int(output.isnan().sum()):
         found = f"the model gives outputs that are no numbers (NaN), {unknown} of them"

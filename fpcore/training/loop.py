@@ -126,6 +126,7 @@ class _Run:
         net, processes = take_step.net, take_step.processes
         processes.take_first([*net.parameters(), *net.buffers()])
         if path is not None:
+            checkpoints.check_writable(net)
             content = processes.of_first(lambda: checkpoints.content_of(path))
             if content is not None:
                 found = checkpoints.resume(path, content, net, text)

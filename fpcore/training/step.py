@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from fpcore.attacks import one_step, pgd, stepped
 from fpcore.ball import Ball, finite_rows
+from fpcore.models.asked import one_output_each, unwritten
 from fpcore.models.closed_form import ClosedForm, closed_form
 from fpcore.models.outputs import (
-    answer,
     evaluating,
     fitting,
     labels_for,
-    one_output_each,
     samples,
 )
 from fpcore.models.outputs import loss as usual_loss
@@ -169,7 +168,7 @@ class Step:
         x = x[:2].to(self.device, self.weights)
         random = seeded(self.config.seed, "tried", device=self.device)
         with random, evaluating(self.net), self._autocast():
-            output = answer(self.net, x)
+            output = unwritten(self.net, x)
         labels_for(output, y)
         if output.isnan().any():
             found = "the model gives outputs that are no numbers (NaN)"

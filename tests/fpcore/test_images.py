@@ -248,6 +248,25 @@ def test_a_damaged_download_is_repaired_where_downloads_are_allowed(
     assert len(asked) == 1
 
 
+def test_a_damaged_download_that_cannot_be_deleted_is_an_error_that_says_what_to_do(
+    torchvision_files, no_data_anywhere
+):
+    shutil.copytree(torchvision_files[0], no_data_anywhere)
+    path = no_data_anywhere / CIFAR10.base_folder / "data_batch_2"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataCorruptError, match=rf"{path} cannot be deleted .*{path.parent}"):
+        load_cifar10(**COUNTS)
+    assert path.is_dir()
+
+
+@pytest.mark.parametrize("given", ["mine", "./mine/"])
+def test_the_error_says_where_a_relative_folder_was_looked_for(given, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataNotFoundError, match=f"no CIFAR-10 in {tmp_path / 'mine'}"):
+        load_cifar10(given, **COUNTS)
+
+
 @pytest.mark.skipif(
     "FPCORE_DATA" not in os.environ, reason="FPCORE_DATA names no folder with the real CIFAR-10"
 )
@@ -304,6 +323,7 @@ def numbered(n=12, **options):
         (lambda x: x[0], lambda y: y, r"x is \(3, 8, 8\)"),
         (lambda x: x[:, :1], lambda y: y, r"x is \(12, 1, 8, 8\)"),
         (lambda x: x[:0], lambda y: y[:0], r"x is \(0, 3, 8, 8\)"),
+        (lambda x: x[:, :, :0], lambda y: y, r"x is \(12, 3, 0, 8\)"),
         (lambda x: (255 * x).byte(), lambda y: y, r"torch.uint8: give images .* floats"),
         (lambda x: 255 * x, lambda y: y, r"x spans 0 to 2.*x / 255"),
         (lambda x: x * math.nan, lambda y: y, r"x spans nan"),

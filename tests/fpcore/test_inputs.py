@@ -1,6 +1,7 @@
 """What attacks, accuracies and certificates refuse before any work, and all in the same way."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -23,7 +24,8 @@ OF_A_BALL = [
 ]
 OF_ANY = [*OF_A_BALL, classified, accuracy]
 CERTIFIED = [lambda net, x, y: certify(net, x, y, 0.1), certified_radius]
-AUTO = [lambda net, x, y: autoattack(net, x, y, Ball("l2", 0.1, (0.0, 1.0)))]
+PIXELS = Ball("l2", 0.1, (0.0, 1.0))
+AUTO = [lambda net, x, y: autoattack(net, x, y, PIXELS)]
 
 
 def vectors():
@@ -225,3 +227,87 @@ def test_a_ball_beyond_the_type_of_the_samples_is_named(call, ball, dtype, monke
     net, x, y = vectors()
     with pytest.raises(ValueError, match=rf"(radius|box) = .* is too large for x.*{dtype}: give"):
         call(net.to(dtype), x.to(dtype), y)
+
+
+class Scaled(torch.nn.Module):
+    """Scores of samples that it scales first, in their place."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.linear(x.mul_(0.5))
+
+
+def classes():
+    return torch.rand(8, 6), torch.arange(8) % 3
+
+
+IN_BOX = [*OF_ANY, lambda net, x, y: train(net, [(x, y)], Training(steps=1, lr=0.1))]
+
+
+@pytest.mark.parametrize("call", IN_BOX)
+@pytest.mark.parametrize("net", [Scaled(), torch.nn.Sequential(torch.nn.ReLU(inplace=True))])
+def test_a_model_that_writes_into_its_input_is_named_and_the_samples_stay(call, net):
+    x, y = classes()
+    net = torch.nn.Sequential(net, torch.nn.LazyLinear(3))
+    net(x.clone())
+    given = (x - 0.5).clone()
+    with pytest.raises(ValueError, match=r"the model writes into .*x\.clone\(\).*inplace=False"):
+        call(net, given, y)
+    assert torch.equal(given, x - 0.5)
+
+
+@pytest.mark.parametrize("call", IN_BOX)
+def test_a_lazy_network_is_named_with_the_way_to_its_weights(call):
+    with pytest.raises(ValueError, match=r"model: weight has no values yet, .*run the network"):
+        call(torch.nn.LazyLinear(3), *classes())
+
+
+@pytest.mark.parametrize("call", OF_ANY)
+def test_floats_of_eight_bits_are_named(call):
+    x, y = classes()
+    net = torch.nn.Linear(6, 3)
+    with pytest.raises(ValueError, match=r"x is torch\.float8_e4m3fn, .*x\.float\(\)"):
+        call(net, x.to(torch.float8_e4m3fn), y)
+    with pytest.raises(ValueError, match=r"weight is torch\.float8_e5m2, .*model\.float\(\)"):
+        call(net.to(torch.float8_e5m2), x, y)
+
+
+@pytest.mark.parametrize("call", OF_ANY)
+def test_outputs_on_another_device_are_named(call):
+    net = torch.nn.Linear(6, 3)
+    net.register_forward_hook(lambda module, given, output: output.to("meta"))
+    with pytest.raises(ValueError, match="the model gives outputs on meta for samples on cpu"):
+        call(net, *classes())
+
+
+@pytest.mark.parametrize("call", OF_ANY)
+def test_scores_of_a_finer_type_than_the_network_are_no_batch_dependence(call):
+    net = torch.nn.Sequential(torch.nn.Linear(6, 500), torch.nn.ReLU(), torch.nn.Linear(500, 3))
+    net.register_forward_hook(lambda module, given, output: output.double())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        call(net, *classes())
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_the_default_type_of_torch_changes_nothing(default):
+    torch.manual_seed(0)
+    (net, *given), pictures = (torch.nn.Linear(6, 3), *classes()), images()
+
+    def found():
+        rng = torch.Generator().manual_seed(0)
+        return [
+            robust_correct(net, *given, BALL, steps=4, rng=rng).tolist(),
+            pgd(net, *given, BALL, steps=4).tolist(),
+            autoattack(pictures[0], pictures[1][:2], pictures[2][:2], PIXELS).tolist(),
+        ]
+
+    before = found()
+    torch.set_default_dtype(default)
+    try:
+        assert found() == before
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from fpbook.__main__ import main
-from fpbook.build import chapters
+from fpbook.build import chapters, kernels
 from fpbook.build import execute as book
 from fpbook.build.chapters import BookError
 from fpbook.results.store import read_result
@@ -30,7 +30,7 @@ def test_committed_notebooks_are_clean_and_parametrised(notebook, quick):
     assert all(c.execution_count is None and not c.outputs for c in code), (
         f"{notebook.name}: nbstripout {notebook}"
     )
-    assert content.metadata["kernelspec"] == chapters.KERNEL
+    assert content.metadata["kernelspec"] == kernels.KERNEL
     chapters.check_parameters(notebook, quick)
     assert any("nbval-check-output" in c.metadata.get("tags", []) for c in code)
 
@@ -61,6 +61,16 @@ def test_a_notebook_without_parameters_says_how_to_have_them(root, quick):
     nbformat.write(new_notebook(cells=[new_code_cell("1 + 1")]), notebook)
     with pytest.raises(BookError, match="tag a cell `parameters` that sets profile, device, seed"):
         book.execute(quick, root=root)
+
+
+def test_data_that_are_not_there_are_an_error_before_any_work(tmp_path, monkeypatch):
+    for name in ("FPCORE_CACHE", "FPCORE_RESULTS"):  # what is handed down is set for good
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("FPCORE_DATA", str(tmp_path / "typo"))
+    with pytest.raises(BookError, match=rf"FPCORE_DATA = .*no folder {tmp_path / 'typo'}"):
+        chapters.hand_down_folders()
+    (tmp_path / "typo").mkdir()
+    chapters.hand_down_folders()
 
 
 def test_results_of_the_first_edition_are_read_from_a_converted_copy(tmp_path, capsys):

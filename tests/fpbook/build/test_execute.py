@@ -12,8 +12,9 @@ import time
 import nbformat
 import pytest
 from counting import count
+from jupyter_client.manager import AsyncKernelManager
 
-from fpbook.build import chapters, validate
+from fpbook.build import chapters, kernels, validate
 from fpbook.build import execute as book
 from fpbook.build.chapters import BookError
 from fpcore import images
@@ -119,26 +120,48 @@ def test_kernels_have_a_list_of_fonts_of_their_own(root, monkeypatch):
     assert {"STIXGeneral", "DejaVu Sans"} <= {font["name"] for font in listed}
 
 
+def kernel_that_ends(folder):
+    """A folder for $JUPYTER_PATH, in which the kernel of our name ends as it starts."""
+    spec = folder / "kernels" / kernels.KERNEL["name"] / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = [sys.executable, "-c", "raise SystemExit('no kernel')", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "Mine", "language": "julia"}))
+    return str(folder)
+
+
 def test_a_chapter_saved_with_another_kernel_runs_in_the_kernel_of_this_environment(
-    root, quick, write_notebook
+    root, quick, write_notebook, tmp_path, monkeypatch, capfd
 ):
+    monkeypatch.setenv("JUPYTER_PATH", kernel_that_ends(tmp_path / "jupyter"))
     chapter = root / "chapters" / "one.ipynb"
     write_notebook(chapter, "import sys; print(sys.executable)")
     notebook = nbformat.read(chapter, 4)
-    for kernelspec in ({"name": "fpenv", "display_name": "My environment"}, None):
+    julia = {"name": "julia-1.11", "display_name": "Julia 1.11", "language": "julia"}
+    for kernelspec in ({"name": "fpenv", "display_name": "My environment"}, julia, None):
         notebook.metadata.pop("kernelspec", None)
         if kernelspec:
             notebook.metadata["kernelspec"] = kernelspec
         nbformat.write(notebook, chapter)
         (output,) = book.execute(quick, root=root)
         result = nbformat.read(output, 4)
-        assert result.metadata["kernelspec"] == chapters.KERNEL
+        assert result.metadata["kernelspec"] == kernels.KERNEL
         assert sys.executable in output.read_text()
         output.unlink()
+    assert "encryption" not in capfd.readouterr().err  # a warning of each kernel, were there none
+
+
+def test_a_kernel_that_ends_as_it_starts_is_an_error_that_says_so(
+    root, quick, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setenv("JUPYTER_PATH", kernel_that_ends(tmp_path / "jupyter"))
+    monkeypatch.setattr(book, "OwnKernel", AsyncKernelManager)
+    with pytest.raises(BookError, match=r"one\.ipynb: its kernel ended as it started.*ipykernel"):
+        book.execute(quick, root=root)
+    assert "no kernel" in capfd.readouterr().err
 
 
 def test_without_a_kernel_the_error_names_the_chapter_and_what_to_install(root, monkeypatch, quick):
-    monkeypatch.setattr(book, "KERNEL", chapters.KERNEL | {"name": "fpenv"})
+    monkeypatch.setattr(book, "KERNEL", kernels.KERNEL | {"name": "fpenv"})
     with pytest.raises(BookError, match=r"one\.ipynb needs .* 'fpenv', .*pip install ipykernel"):
         book.execute(quick, root=root)
 

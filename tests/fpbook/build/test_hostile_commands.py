@@ -14,7 +14,7 @@ from counting import count
 from traitlets import TraitError
 
 from fpbook import __main__ as book
-from fpbook.build import chapters, opening, site, supply, trust, validate
+from fpbook.build import chapters, kernels, opening, site, supply, trust, validate
 from fpbook.build import execute as execution
 from fpbook.cifar10 import together
 from fpbook.figures.style import start
@@ -171,7 +171,7 @@ def test_papermill_alone_ends_in_the_same_error(tmp_path):
                 chapters.read_chapter(chapters.ROOT / "chapters" / "claims.ipynb"),
                 str(tmp_path / "out.ipynb"),
                 given,
-                kernel_name=chapters.KERNEL["name"],
+                kernel_name=kernels.KERNEL["name"],
                 cwd=str(chapters.ROOT),
                 progress_bar=False,
             )

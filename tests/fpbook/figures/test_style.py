@@ -27,8 +27,10 @@ plt.title("rising");
 @pytest.mark.filterwarnings("ignore")  # of the Jupyter clients, not ours
 @pytest.mark.parametrize("backend", ["Agg", ""])
 def test_a_notebook_shows_its_figures_with_their_words_whatever_the_environment_says(
-    backend, monkeypatch
+    backend, monkeypatch, tmp_path
 ):
+    (tmp_path / "matplotlibrc").write_text("backend: pdf\ntext.usetex: True\nsavefig.dpi: 9\n")
+    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path))
     monkeypatch.setenv("MPLBACKEND", backend)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     cell = nbformat.v4.new_code_cell(FIGURE)

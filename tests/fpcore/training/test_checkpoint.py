@@ -68,6 +68,15 @@ def test_a_checkpoint_of_another_shape_is_an_error_and_stays(other, data, tmp_pa
     assert path.read_bytes() == content and same_state(net, before)
 
 
+def test_a_buffer_that_could_not_be_read_back_is_an_error_before_the_first_step(data, tmp_path):
+    net = network()
+    net.register_buffer("mask", torch.ones(1).expand(D))
+    with pytest.raises(ValueError, match=r"mask is an expanded tensor.*\.clone\(\)"):
+        train(net, Stopping(data, 0), QUICK, checkpoint=tmp_path / "c")
+    assert not os.listdir(tmp_path)
+    train(net, data, dataclasses.replace(QUICK, steps=1))  # without a checkpoint it may be
+
+
 def test_the_error_names_both_shapes(data, tmp_path):
     finished(tmp_path / "c", data)
     with pytest.raises(ValueError, match=r"weight is \(16, 32\), the model's is \(17, 32\)"):

@@ -1,0 +1,43 @@
+"""The kernel that runs a chapter: of the Python that runs this, whatever else is installed."""
+
+import importlib.util
+
+import zmq
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from jupyter_client.manager import AsyncKernelManager
+from traitlets import default
+
+# Whatever an editor wrote into the notebook.
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+
+
+class OwnKernelSpecs(KernelSpecManager):
+    """Kernels by name, of which `KERNEL` is always that of this Python.
+
+    Jupyter's own search takes the first of this name from $JUPYTER_PATH or the user's folder, where
+    it may be of another environment, or of one that is gone.
+    """
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        if kernel_name != KERNEL["name"]:
+            return super().get_kernel_spec(kernel_name)
+        if importlib.util.find_spec("ipykernel") is None:
+            raise NoSuchKernel(kernel_name)
+        from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+
+
+class OwnKernel(AsyncKernelManager):
+    """Starts a kernel of `OwnKernelSpecs`; messages are encrypted, else each kernel would warn.
+
+    Not encrypted are those of an older Jupyter, which cannot, and does not warn.
+    """
+
+    @default("kernel_spec_manager")
+    def _own_kernel_specs(self) -> KernelSpecManager:
+        return OwnKernelSpecs()
+
+    @default("transport_encryption")
+    def _encrypted_if_possible(self) -> str:
+        return "auto" if zmq.has("curve") else "disabled"
