@@ -23,7 +23,7 @@ from fpcore import checks, seeding
 from fpcore.attacks import robust_correct
 from fpcore.auto_attack import autoattack
 from fpcore.ball import Ball
-from fpcore.images import Images, load_cifar10
+from fpcore.images import COUNTS, Images, load_cifar10
 from fpcore.models.outputs import classified
 
 NAME = "evaluation"  # of the published result
@@ -205,6 +205,8 @@ def _check_sizes(images: int, beside: int) -> None:
     checks.positive_int("images", images)
     if checks.positive_int("beside", beside) < GROUPS:
         raise ValueError(f"beside = {beside}: give at least {GROUPS}, which is one image a group")
+    if beside > COUNTS["test"]:
+        raise ValueError(f"beside = {beside}: CIFAR-10 has {COUNTS['test']}, give at most so many")
     outcomes: Mapping[str, Mapping[str, Tensor]] = published_arrays(OUTCOMES)
     known = min(len(one) for each in outcomes.values() for one in each.values())
     if images > known:

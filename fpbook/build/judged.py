@@ -1,0 +1,191 @@
+"""A section of the page *How fast*: our evaluation beside AutoAttack's, case by case."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fpbook.build.targets import JUDGED, POINTS, TIMES_AS_FAST
+from fpbook.cifar10.judgements import Judgement, judgements
+from fpbook.figures.captions import captioned
+from fpbook.figures.judged import LABELS, judged_panels
+from fpbook.results.store import Published, published
+from fpbook.results.tables import markdown_table
+
+TITLE = "## Our evaluation beside AutoAttack's"
+
+
+def judged_section() -> str:
+    """Finding, figure, tables and caveats, from results/evaluation.json."""
+    result = published(JUDGED)
+    if result is None:
+        return f"{TITLE}\n\n*Not yet measured: `python -m fpbook evaluation --publish` does it.*"
+    cases = judgements(result.records)
+    parts = [TITLE, _finding(cases), _known(cases), _figure(cases), _totals(cases)]
+    parts += [_missed(cases), _each(cases), _where(result)]
+    return "\n\n".join(filter(None, parts))
+
+
+def worst_rows(result: Published) -> list[dict[str, Any]]:
+    """The worst of all cases, as rows that targets are held against.
+
+    result: as the command `evaluation` published it
+    """
+    cases = judgements(result.records)
+    found = []
+    if gaps := [abs(case.gap) for case in cases]:
+        found.append(_row("accuracy_gap", "evaluation, furthest from AutoAttack", gaps, max(gaps)))
+    if times := [case.together for case in cases if case.together is not None]:
+        found.append(_row("speed_ratio", "evaluation, least over AutoAttack", times, min(times)))
+    return found
+
+
+def _row(quantity: str, timed: str, values: Sequence[float], worst: float) -> dict[str, Any]:
+    return {"quantity": quantity, "timed": timed, "value": worst, "n": len(values)}
+
+
+def _finding(cases: Sequence[Judgement]) -> str:
+    near = sum(abs(case.gap) <= POINTS for case in cases)
+    text = (
+        f"**Of {len(cases)} cases, {near} are within {POINTS:g} points of AutoAttack's robust "
+        "accuracy.**"
+    )
+    timed = [case.together for case in cases if case.together is not None]
+    if timed:
+        low, high = min(timed), max(timed)
+        fast = sum(one >= TIMES_AS_FAST for one in timed)
+        text += (
+            f" Of the {len(timed)} that were timed side by side, {fast} take at most a third of its"
+            f" time: {low:.2g} to {high:.2g} times as fast."
+        )
+    return text
+
+
+def _known(cases: Sequence[Judgement]) -> str:
+    """How it is known, and what it does not show."""
+    sizes = {timed: _sizes(cases, timed) for timed in (False, True)}
+    return f"""A case is a published network at one threat. Ours is `fp.robust_correct`, by default.
+
+- **AutoAttack is the judge.** Its outcomes, image by image, are those published with the chapter \
+[](cifar10-robustness): {sizes[False]}. Where it was not run before, or is timed, both run in one \
+process, one after the other, on the same images: {sizes[True]}.
+- **Time** is that of one core, of the process alone: other work on the machine does not count. \
+Bars reach from one group of the images to the other.
+- **Both are upper bounds.** An image that either breaks is broken. Below the band ours is the \
+stronger one.
+- **A case is coarse.** One image more or less is {_step(cases, False)} points, and where \
+AutoAttack was run beside, {_step(cases, True)}. Of a few images, equality says little.
+- **Of these networks.** No other architecture, threat or data set was tried."""
+
+
+def _sizes(cases: Sequence[Judgement], timed: bool) -> str:
+    some = [case for case in cases if (case.together is not None) == timed]
+    if not some:
+        return "none"
+    return f"{len(some)} cases, {max(case.images for case in some):,} images each"
+
+
+def _step(cases: Sequence[Judgement], timed: bool) -> str:
+    some = [case.images for case in cases if (case.together is not None) == timed]
+    return f"{100 / min(some):.2g}" if some else "-"
+
+
+def _figure(cases: Sequence[Judgement]) -> str:
+    shown = captioned(
+        judged_panels(cases, POINTS, TIMES_AS_FAST),
+        "A point is a published network at one threat; filled where AutoAttack's outcomes were "
+        "published, hollow where it ran beside. Left: on the line both agree. Middle: the band is "
+        f"{POINTS:g} points either way. Right: the dashed line is {TIMES_AS_FAST:g} times as fast.",
+        "Three panels over the robust accuracy under AutoAttack: ours, along a diagonal; the "
+        "difference of the two, in a band around zero; and AutoAttack's time over ours, on a "
+        "logarithmic axis, with a dashed line for what was asked.",
+    )
+    return shown._repr_html_()
+
+
+def _totals(cases: Sequence[Judgement]) -> str:
+    """Of each architecture and judge: how many cases keep the bound, and in whom they differ."""
+    groups: dict[tuple[str, str], list[Judgement]] = {}
+    for case in cases:
+        groups.setdefault((LABELS[case.architecture], case.check), []).append(case)
+    cells = []
+    for (architecture, check), some in groups.items():
+        images = sum(case.images for case in some)
+        more = sum(case.gap * case.images / 100 for case in some)
+        apart = sum(case.differ * case.images for case in some)
+        near = sum(abs(case.gap) <= POINTS for case in some)
+        cells.append(
+            (
+                architecture,
+                check,
+                f"{near} of {len(some)}",
+                f"{min(case.gap for case in some):+.2g} to {max(case.gap for case in some):+.2g}",
+                f"{(apart + more) / 2:.0f}, {(apart - more) / 2:.0f} of {images:,}",
+            )
+        )
+    heading = (
+        "networks",
+        "judge",
+        f"within {POINTS:g} points",
+        "difference, points",
+        "images that ours alone, AutoAttack alone leaves right",
+    )
+    return markdown_table(heading, cells)
+
+
+def _missed(cases: Sequence[Judgement]) -> str:
+    lines = [
+        f"- **missed**: {case.words}: {_gap(case)} points on {case.images} images{_times(case)}"
+        for case in cases
+        if not case.keeps(POINTS, TIMES_AS_FAST)
+    ]
+    if not lines:
+        return "No case misses what was asked for."
+    return "These cases miss what was asked for:\n\n" + "\n".join(lines)
+
+
+def _gap(case: Judgement) -> str:
+    return f"{case.gap:+.2g}" if case.gap else "0"
+
+
+def _times(case: Judgement) -> str:
+    return "" if case.together is None else f", {case.together:.2g} times as fast"
+
+
+def _each(cases: Sequence[Judgement]) -> str:
+    cells = [
+        (
+            case.words,
+            f"{case.images}",
+            f"{case.ours:.1%}",
+            f"{case.theirs:.1%}",
+            _gap(case),
+            f"{case.seconds:.2g} s",
+            _spread(case),
+            "yes" if case.keeps(POINTS, TIMES_AS_FAST) else "**no**",
+        )
+        for case in cases
+    ]
+    heading = (
+        "case",
+        "images",
+        "ours",
+        "AutoAttack",
+        "points",
+        "ours takes",
+        "AutoAttack's time over ours",
+        "met",
+    )
+    table = markdown_table(heading, cells)
+    return f"<details>\n<summary>Each case</summary>\n\n{table}\n\n</details>"
+
+
+def _spread(case: Judgement) -> str:
+    if case.together is None:
+        return ""
+    return f"{case.together:.3g}× [{min(case.ratios):.3g}×, {max(case.ratios):.3g}×]"
+
+
+def _where(result: Published) -> str:
+    source = result.provenance
+    versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
+    where = f"{source['date']}, commit {source['commit']}, {source['device']}, {versions}"
+    return f"*Measured on {where}; {source['setting']}. `python -m fpbook evaluation`.*"
