@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fpbook.build.targets import JUDGED, POINTS, TIMES_AS_FAST
-from fpbook.cifar10.judgements import Judgement, judgements
+from fpbook.build.targets import POINTS, TIMES_AS_FAST
+from fpbook.cifar10.judgements import JUDGED, Judgement, judgements
 from fpbook.figures.captions import captioned
 from fpbook.figures.judged import LABELS, judged_panels
 from fpbook.results.store import Published, published

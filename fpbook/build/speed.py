@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from fpbook.build.judged import judged_section, worst_rows
-from fpbook.build.targets import BENCH, JUDGED, TARGETS, Target
+from fpbook.build.targets import BENCH, TARGETS, Target
+from fpbook.cifar10.judgements import JUDGED
 from fpbook.figures.captions import captioned
 from fpbook.figures.speed import growth_panels
 from fpbook.figures.style import style

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from fpbook.cifar10.judgements import JUDGED
+
 BENCH = "bench"  # the name of the result that `make bench` publishes
 BOOK = "book-time"  # of `python benchmarks/book.py`
-JUDGED = "evaluation"  # of `python -m fpbook evaluation`
 POINTS, TIMES_AS_FAST = 0.5, 3.0  # from AutoAttack's robust accuracy, either way; over its speed
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fpbook.cifar10.experiment import CIFAR, THREATS
+from fpbook.cifar10.judgements import JUDGED
 from fpbook.cifar10.networks import TRAINED, first_images, published_networks
 from fpbook.cifar10.own_networks import published_own
 from fpbook.results.cache import kept
@@ -26,9 +27,8 @@ from fpcore.ball import Ball
 from fpcore.images import COUNTS, Images, load_cifar10
 from fpcore.models.outputs import classified
 
-NAME = "evaluation"  # of the published result
-OUTCOMES = "cifar10-robustness"  # the published result that holds AutoAttack's, image by image
-CPU = torch.device("cpu")
+WITHSTOOD = "cifar10-robustness"  # the published result that holds AutoAttack's, image by image
+_CPU = torch.device("cpu")
 GROUPS = 2  # of the images on which AutoAttack runs as well: each has a ratio of times
 AS_PUBLISHED, BESIDE = "AutoAttack as published", "AutoAttack run beside"  # who judges
 # Where AutoAttack runs beside it: an architecture, the seeds of its networks.
@@ -111,7 +111,7 @@ def cases_published() -> list[Case]:
         for network in TRAINED
         for threat in THREATS
     ]
-    there = published_arrays(OUTCOMES)
+    there = published_arrays(WITHSTOOD)
     return [one for one in every if one.threat in there.get(_key(one), {})]
 
 
@@ -135,14 +135,14 @@ def judged_by_published(test: Images, count: int) -> Iterator[dict[str, Any]]:
 
     ValueError where a network is wrong on images that AutoAttack left right.
     """
-    outcomes, nets = published_arrays(OUTCOMES), {}
+    outcomes, nets = published_arrays(WITHSTOOD), {}
     x, y = first_images(test, "images", count)
     for case in cases_published():
         if case.seed not in nets:
             nets = {case.seed: published_of(case.architecture, case.seed)}
         net, theirs = nets[case.seed][case.network], outcomes[_key(case)][case.threat][:count]
         if (theirs & ~classified(net, x, y)).any():
-            found = f"{_key(case)} is wrong on images that it withstood in results/{OUTCOMES}"
+            found = f"{_key(case)} is wrong on images that it withstood in results/{WITHSTOOD}"
             raise ValueError(f"{found}: it is of other images or networks, publish it again")
         ours = kept(our_outcomes, net, x, y, case.ball)
         yield from _compared(case, AS_PUBLISHED, ours["right"], theirs.tolist())
@@ -207,7 +207,7 @@ def _check_sizes(images: int, beside: int) -> None:
         raise ValueError(f"beside = {beside}: give at least {GROUPS}, which is one image a group")
     if beside > COUNTS["test"]:
         raise ValueError(f"beside = {beside}: CIFAR-10 has {COUNTS['test']}, give at most so many")
-    outcomes: Mapping[str, Mapping[str, Tensor]] = published_arrays(OUTCOMES)
+    outcomes: Mapping[str, Mapping[str, Tensor]] = published_arrays(WITHSTOOD)
     known = min(len(one) for each in outcomes.values() for one in each.values())
     if images > known:
         found = f"images = {images}: AutoAttack's published outcomes are of {known}"
@@ -224,14 +224,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--publish", action="store_true", help="write results/evaluation.json")
     given = parser.parse_args(arguments)
     _check_sizes(given.images, given.beside)
-    _, test = load_cifar10(None, 1, max(given.images, given.beside), CPU)
-    of = published(OUTCOMES)
+    _, test = load_cifar10(None, 1, max(given.images, given.beside), _CPU)
+    of = published(WITHSTOOD)
     if of is not None and not of.provenance["setting"].endswith(f" {test.name}"):
-        found = f"the images here are {test.name}, results/{OUTCOMES} is of other ones"
+        found = f"the images here are {test.name}, results/{WITHSTOOD} is of other ones"
         raise ValueError(f"{found} ({of.provenance['setting']}): name its data by FPCORE_DATA")
     measured = table([*judged_by_published(test, given.images), *judged_beside(test, given.beside)])
     setting = (
         f"published networks, {given.images:,} images of {test.name}, one thread; beside "
         f"AutoAttack {given.beside:,} in {GROUPS} groups"
     )
-    publish(NAME, measured, "full" if given.publish else "quick", CPU, setting)
+    publish(JUDGED, measured, "full" if given.publish else "quick", _CPU, setting)

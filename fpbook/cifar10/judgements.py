@@ -8,6 +8,7 @@ import pandas as pd
 
 from fpbook.results.columns import rows
 
+JUDGED = "evaluation"  # the name of the result
 OF_A_CASE = ("architecture", "network", "seed", "threat", "check")
 
 
