@@ -117,7 +117,7 @@ def _totals(cases: Sequence[Judgement]) -> str:
                 architecture,
                 check,
                 f"{near} of {len(some)}",
-                f"{min(case.gap for case in some):+.2g} to {max(case.gap for case in some):+.2g}",
+                _range([case.gap for case in some]),
                 f"{(apart + more) / 2:.0f}, {(apart - more) / 2:.0f} of {images:,}",
             )
         )
@@ -133,7 +133,8 @@ def _totals(cases: Sequence[Judgement]) -> str:
 
 def _missed(cases: Sequence[Judgement]) -> str:
     lines = [
-        f"- **missed**: {case.words}: {_gap(case)} points on {case.images} images{_times(case)}"
+        f"- **missed**: {case.words}: {_signed(case.gap)} points on {case.images} images"
+        + _times(case)
         for case in cases
         if not case.keeps(POINTS, TIMES_AS_FAST)
     ]
@@ -142,8 +143,13 @@ def _missed(cases: Sequence[Judgement]) -> str:
     return "These cases miss what was asked for:\n\n" + "\n".join(lines)
 
 
-def _gap(case: Judgement) -> str:
-    return f"{case.gap:+.2g}" if case.gap else "0"
+def _signed(points: float) -> str:
+    return f"{points:+.2g}" if points else "0"
+
+
+def _range(points: Sequence[float]) -> str:
+    low, high = _signed(min(points)), _signed(max(points))
+    return low if low == high else f"{low} to {high}"
 
 
 def _times(case: Judgement) -> str:
@@ -157,7 +163,7 @@ def _each(cases: Sequence[Judgement]) -> str:
             f"{case.images}",
             f"{case.ours:.1%}",
             f"{case.theirs:.1%}",
-            _gap(case),
+            _signed(case.gap),
             f"{case.seconds:.2g} s",
             _spread(case),
             "yes" if case.keeps(POINTS, TIMES_AS_FAST) else "**no**",

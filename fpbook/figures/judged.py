@@ -23,7 +23,8 @@ def judged_panels(cases: Sequence[Judgement], points: float, times: float) -> Fi
     times:  how many times as fast as AutoAttack a case is to be
     """
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.6, 3.0))
-    left.plot([0, 100], [0, 100], "-", color=GREY, linewidth=1, zorder=0)
+    most = max(100 * max(case.ours, case.theirs) for case in cases)
+    left.plot([0, most], [0, most], "-", color=GREY, linewidth=1, zorder=0)
     middle.axhspan(-points, points, color=PALE_GREY, alpha=0.4, linewidth=0, zorder=0)
     middle.axhline(0, color=GREY, linewidth=1, zorder=0)
     right.axhline(times, color=GREY, linestyle="--", linewidth=1, zorder=0)
@@ -36,6 +37,8 @@ def judged_panels(cases: Sequence[Judgement], points: float, times: float) -> Fi
             _point(right, case, at, case.together)
     left.set(title="robust accuracy, %", ylabel="ours")
     middle.set(title="ours less AutoAttack's, points")
+    widest = max(points, *(abs(case.gap) for case in cases))
+    middle.set_ylim(-1.5 * widest, 1.5 * widest)
     right.set(title="AutoAttack's time over ours", yscale="log")
     for axis in (left, middle, right):
         axis.set_xlabel("under AutoAttack, %")
@@ -67,6 +70,16 @@ def _legend(figure: Figure, cases: Sequence[Judgement]) -> None:
         Line2D([], [], color=NETWORK_COLORS[name], marker="o", linestyle="", label=name)
         for name in networks
     ]
-    look = {"color": GREY, "markerfacecolor": "none", "linestyle": ""}
-    lines += [Line2D([], [], marker=MARKERS[name], label=LABELS[name], **look) for name in kinds]
+    lines += [
+        Line2D(
+            [],
+            [],
+            color="black",
+            marker=MARKERS[name],
+            fillstyle="none",
+            linestyle="",
+            label=LABELS[name],
+        )
+        for name in kinds
+    ]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))
