@@ -64,10 +64,10 @@ def _known(cases: Sequence[Judgement]) -> str:
     sizes = {timed: _sizes(cases, timed) for timed in (False, True)}
     return f"""A case is a published network at one threat. Ours is `fp.robust_correct`, by default.
 
-- **AutoAttack is the judge.** Its outcomes, image by image, are those published with the chapter \
-[](cifar10-robustness): {sizes[False]}. Where it was not run before, or is timed, both run in one \
-process, one after the other, on the same images: {sizes[True]}.
-- **Time** is that of one core, of the process alone: other work on the machine does not count. \
+- **AutoAttack is the judge.** Its outcomes, image by image, are those published with \
+[](/chapters/cifar10-robustness): {sizes[False]}. Where it was not run before, or is timed, both \
+run in one process, one after the other, on the same images: {sizes[True]}.
+- **Time** is that of one core, of the process alone: other work on the machine is not counted. \
 Bars reach from one group of the images to the other.
 - **Both are upper bounds.** An image that either breaks is broken. Below the band ours is the \
 stronger one.
