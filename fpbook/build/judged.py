@@ -73,7 +73,8 @@ Bars reach from one group of the images to the other.
 stronger one.
 - **A case is coarse.** One image more or less is {_step(cases, False)} points, and where \
 AutoAttack was run beside, {_step(cases, True)}. Of a few images, equality says little.
-- **Of these networks.** No other architecture, threat or data set was tried."""
+- **Of these networks.** No other architecture, threat or data set was tried. AutoAttack ran \
+beside on {_few(cases)}."""
 
 
 def _sizes(cases: Sequence[Judgement], timed: bool) -> str:
@@ -81,6 +82,17 @@ def _sizes(cases: Sequence[Judgement], timed: bool) -> str:
     if not some:
         return "none"
     return f"{len(some)} cases, {max(case.images for case in some):,} images each"
+
+
+def _few(cases: Sequence[Judgement]) -> str:
+    """The networks and threats on which AutoAttack ran beside, in words."""
+    some = [case for case in cases if case.together is not None]
+    networks = dict.fromkeys(case.network for case in some)
+    seeds = dict.fromkeys(f"{case.seed}" for case in some)
+    threats = dict.fromkeys(case.threat for case in some)
+    if not some:
+        return "none"
+    return f"{', '.join(networks)} of seed {', '.join(seeds)} alone, at {', '.join(threats)}"
 
 
 def _step(cases: Sequence[Judgement], timed: bool) -> str:

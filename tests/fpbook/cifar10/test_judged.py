@@ -146,7 +146,7 @@ def test_as_published_every_network_and_threat_is_there():
     cases = judged.cases_published()
     assert len(cases) == len({*cases}) == 80
     beside = judged.cases_beside()
-    assert len({*beside}) == len(beside) == 20
-    assert [one.architecture for one in beside[:12:4]] == ["convnet", "resnet18", "transformer"]
-    for case in beside[:12:4]:
+    assert len({*beside}) == len(beside) == 12
+    assert [one.architecture for one in beside[::4]] == ["convnet", "resnet18", "transformer"]
+    for case in beside[::4]:
         assert case.network in judged.published_of(case.architecture, case.seed)
