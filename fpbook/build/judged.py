@@ -61,20 +61,31 @@ def _finding(cases: Sequence[Judgement]) -> str:
 
 def _known(cases: Sequence[Judgement]) -> str:
     """How it is known, and what it does not show."""
-    sizes = {timed: _sizes(cases, timed) for timed in (False, True)}
-    return f"""A case is a published network at one threat. Ours is `fp.robust_correct`, by default.
-
-- **AutoAttack is the judge.** Its outcomes, image by image, are those published with \
-[](/chapters/cifar10-robustness): {sizes[False]}. Where it was not run before, or is timed, both \
-run in one process, one after the other, on the same images: {sizes[True]}.
-- **Time** is that of one core, of the process alone: other work on the machine is not counted. \
-Bars reach from one group of the images to the other.
-- **Both are upper bounds.** An image that either breaks is broken. Below the band ours is the \
-stronger one.
-- **A case is coarse.** One image more or less is {_step(cases, False)} points, and where \
-AutoAttack was run beside, {_step(cases, True)}. Of a few images, equality says little.
-- **Of these networks.** No other architecture, threat or data set was tried. AutoAttack ran \
-beside on {_few(cases)}."""
+    lines = [
+        "**AutoAttack is the judge.** Its outcomes, image by image, are those published with "
+        f"[](/chapters/cifar10-robustness): {_sizes(cases, False)}.",
+        "**Time** is that of one core, of the process alone: other work on the machine is not "
+        "counted.",
+        "**Both are upper bounds.** An image that either breaks is broken. Below the band ours is "
+        "the stronger one.",
+        f"**A case is coarse.** One image more or less is {_step(cases, False)} points.",
+        "**Of these networks.** No other architecture, threat or data set was tried.",
+    ]
+    if any(case.together is not None for case in cases):
+        lines[0] += (
+            " Where it was not run before, or is timed, both run in one process, one after the "
+            f"other, on the same images: {_sizes(cases, True)}."
+        )
+        lines[1] += " Bars reach from one group of the images to the other."
+        lines[3] += (
+            f" Where AutoAttack ran beside, it is {_step(cases, True)}. Of a few images, equality "
+            "says little."
+        )
+        lines[4] += f" AutoAttack ran beside on {_few(cases)}."
+    else:
+        lines[4] += " AutoAttack was not timed beside it."
+    said = "A case is a published network at one threat. Ours is `fp.robust_correct`, by default."
+    return "\n".join([said, "", *(f"- {line}" for line in lines)])
 
 
 def _sizes(cases: Sequence[Judgement], timed: bool) -> str:
@@ -90,8 +101,6 @@ def _few(cases: Sequence[Judgement]) -> str:
     networks = dict.fromkeys(case.network for case in some)
     seeds = dict.fromkeys(f"{case.seed}" for case in some)
     threats = dict.fromkeys(case.threat for case in some)
-    if not some:
-        return "none"
     return f"{', '.join(networks)} of seed {', '.join(seeds)} alone, at {', '.join(threats)}"
 
 

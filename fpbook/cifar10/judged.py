@@ -154,8 +154,10 @@ def judged_beside(test: Images, count: int) -> Iterator[dict[str, Any]]:
     """Both evaluations of the cases of `cases_beside`, as records; times by groups of the images.
 
     test   test images
-    count  how many of them, the first
+    count  how many of them, the first; 0: no case
     """
+    if not count:
+        return
     x, y = first_images(test, "beside", count)
     for case in cases_beside():
         net = published_of(case.architecture, case.seed)[case.network]
@@ -203,8 +205,8 @@ def _tell(
 def _check_sizes(images: int, beside: int) -> None:
     """ValueError unless AutoAttack's outcomes are of so many images, and each group has one."""
     checks.positive_int("images", images)
-    if checks.positive_int("beside", beside) < GROUPS:
-        raise ValueError(f"beside = {beside}: give at least {GROUPS}, which is one image a group")
+    if 0 < checks.whole("beside", beside) < GROUPS:
+        raise ValueError(f"beside = {beside}: give 0, or at least {GROUPS}, one image a group")
     if beside > COUNTS["test"]:
         raise ValueError(f"beside = {beside}: CIFAR-10 has {COUNTS['test']}, give at most so many")
     outcomes: Mapping[str, Mapping[str, Tensor]] = published_arrays(WITHSTOOD)
@@ -219,7 +221,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m fpbook evaluation", description=__doc__)
     parser.add_argument("--images", type=int, default=200, help="the first so many (200)")
     parser.add_argument(
-        "--beside", type=int, default=32, help="on how many AutoAttack runs as well (32)"
+        "--beside", type=int, default=32, help="on how many AutoAttack runs as well (32); 0: none"
     )
     parser.add_argument("--publish", action="store_true", help="write results/evaluation.json")
     given = parser.parse_args(arguments)

@@ -42,6 +42,7 @@ def judged_panels(cases: Sequence[Judgement], points: float, times: float) -> Fi
     right.set(title="AutoAttack's time over ours", yscale="log")
     for axis in (left, middle, right):
         axis.set_xlabel("under AutoAttack, %")
+    right.set_xlim(left.get_xlim())
     _whole_ticks(right)
     _legend(figure, cases)
     return figure

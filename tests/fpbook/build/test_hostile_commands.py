@@ -77,7 +77,7 @@ def lines():
         yield ["explorer", f"--{name}"]
     yield from (["numerics", "--seeds", number] for number in COUNTS)
     yield from (["evaluation", "--images", number] for number in (*COUNTS, "1001"))
-    yield from (["evaluation", "--beside", number] for number in (*COUNTS, "1"))
+    yield from (["evaluation", "--beside", number] for number in (*INTEGERS, "1"))
     yield from (["narrow", "--d", number] for number in (*COUNTS, str(10**15)))
     yield from (["narrow", "--margin", number] for number in ("x", "", "-1", "nan", "inf", "99"))
     yield from (["narrow", "--seeds", "1", number] for number in INTEGERS)

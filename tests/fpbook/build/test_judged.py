@@ -85,6 +85,7 @@ def test_a_difference_below_the_band_is_missed_as_well(put):
     put(found(Case("convnet", "clean", 0, "l2 0.5"), AS_PUBLISHED, 97, 100, 200))
     shown = judged_section()
     assert "-1.5 points on 200 images" in shown and "0, 3 of 200" in shown
+    assert "AutoAttack was not timed beside it." in shown and "side by side" not in shown
 
 
 def test_the_targets_are_held_against_the_worst_case(put, results):

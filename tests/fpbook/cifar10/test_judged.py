@@ -92,6 +92,14 @@ def test_the_command_publishes_what_is_between_both_and_goes_on_where_it_was(
     assert "6 of 12 stand, under AutoAttack 9" in capsys.readouterr().out
 
 
+def test_without_images_for_it_autoattack_is_not_run(toy, published_outcomes, results):
+    published_outcomes(torch.ones(COUNT, dtype=torch.bool))
+    judged.main(["--images", "12", "--beside", "0", "--publish"])
+    (only,) = judgements(published("evaluation").records)
+    assert toy == ["ours"] and only.together is None
+    assert only.gap == -50.0  # the even ones are half
+
+
 def test_both_evaluations_run_on_one_thread_and_put_the_others_back(nets, images, toy, monkeypatch):
     seen = []
 
@@ -131,7 +139,7 @@ def test_data_of_another_name_are_refused(toy, published_outcomes):
     [
         (["--images", "13"], "images = 13: AutoAttack's published outcomes are of 12"),
         (["--images", "0"], "images = 0"),
-        (["--beside", "1"], "beside = 1: give at least 2"),
+        (["--beside", "1"], "beside = 1: give 0, or at least 2"),
         (["--beside", "10001"], "beside = 10001: CIFAR-10 has 10000"),
     ],
 )
