@@ -16,6 +16,7 @@ python -m fpbook verify     check published files by their checksums, and a cert
 python -m fpbook numerics   train in several arithmetics, and compare what is concluded
 python -m fpbook certified  train, certify and publish a small network, to be checked again
 python -m fpbook narrow     train and publish the headline at a narrow margin of the data
+python -m fpbook evaluation  our evaluation beside AutoAttack's, on the published networks
 python -m fpbook trust      try much, count what stood: the page How far to trust this
 python -m fpbook audit      ask what is known against all that is installed
 python -m fpbook sbom       write the bill of materials, in CycloneDX
@@ -45,6 +46,7 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "numerics": "fpbook.synthetic.precisions:main",
     "certified": "fpbook.synthetic.published_certificate:main",
     "narrow": "fpbook.synthetic.narrow:main",
+    "evaluation": "fpbook.cifar10.judged:main",
     "trust": "fpbook.build.trust:main",
     "audit": "fpbook.build.supply:main_audit",
     "sbom": "fpbook.build.supply:main_sbom",
@@ -64,7 +66,7 @@ def main(arguments: list[str]) -> int | None:
         sys.exit(f"no command {command!r}: python -m fpbook {' | '.join(COMMANDS)}")
     try:
         return pkgutil.resolve_name(COMMANDS[command])(rest)
-    except (BookError, ValueError) as error:
+    except (BookError, ValueError, FileNotFoundError) as error:  # no data, no results
         sys.exit(f"{error}")
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where it was", file=sys.stderr)

@@ -5,7 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from fpbook.build.judged import judged_section, worst_rows
 from fpbook.build.targets import BENCH, TARGETS, Target
+from fpbook.cifar10.judgements import JUDGED
 from fpbook.figures.captions import captioned
 from fpbook.figures.speed import growth_panels
 from fpbook.figures.style import style
@@ -51,13 +53,15 @@ def speed_page() -> str:
     """What the page *How fast* says, from the published results."""
     bench = published(BENCH)
     if bench is None:
-        return "*Not yet measured: `make bench` does it, in ten minutes on two cores.*\n\n" + _gpu()
+        missing = "*Not yet measured: `make bench` does it, in ten minutes on two cores.*"
+        return "\n\n".join((missing, judged_section(), _gpu()))
     style()
     measured = rows(bench.summary)
     found = {name: published(name) for name in {target.result for target in TARGETS}}
-    each = {name: rows(one.summary) for name, one in found.items() if one}
+    each = {name: _rows(name, one) for name, one in found.items() if one}
     parts = [
         _targets(each),
+        judged_section(),
         "## How it grows",
         _figures(bench.summary),
         "## All that was measured",
@@ -67,6 +71,11 @@ def speed_page() -> str:
         _gpu(),
     ]
     return "\n\n".join(filter(None, parts))
+
+
+def _rows(name: str, result: Published) -> list[dict[str, Any]]:
+    """What a result measured, as targets are held against it."""
+    return worst_rows(result) if name == JUDGED else rows(result.summary)
 
 
 def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from fpbook.cifar10.judgements import JUDGED
+
 BENCH = "bench"  # the name of the result that `make bench` publishes
 BOOK = "book-time"  # of `python benchmarks/book.py`
+POINTS, TIMES_AS_FAST = 0.5, 3.0  # from AutoAttack's robust accuracy, either way; over its speed
 
 
 @dataclass(frozen=True)
@@ -88,17 +91,19 @@ ATTACK_TARGETS = (
         for peer in ATTACK_PEERS
     ),
     Target(
-        "evaluation of the purified ConvNet, over AutoAttack",
-        "evaluation of the purified ConvNet, over AutoAttack",
-        3,
+        "evaluation, times as fast as AutoAttack, the least of all cases",
+        "evaluation, least over AutoAttack",
+        TIMES_AS_FAST,
+        JUDGED,
         reason="it attacks what still stands with more restarts",
     ),
     Target(
-        "the same, robust accuracy above AutoAttack's",
-        "evaluation of the purified ConvNet, above AutoAttack",
-        0.5,
+        "the same, furthest from AutoAttack's robust accuracy of all cases",
+        "evaluation, furthest from AutoAttack",
+        POINTS,
+        JUDGED,
         atmost=True,
-        reason="AutoAttack breaks images that these attacks do not",
+        reason="one of the two breaks images that the other does not",
     ),
 )
 BOOK_TARGETS = (

@@ -54,6 +54,8 @@ ABSCISSAE: dict[str, Abscissa] = {
     "seeds_of_a_result": Abscissa("seeds that an interval is of", "seeds", kind=int),
     "timed": Abscissa("what is timed", kind=str),
     "settings": Abscissa("sizes and settings that it is timed at", kind=str),
+    "images": Abscissa("images that are attacked", "images", kind=int),
+    "group": Abscissa("group of these images", kind=int),
     "size": Abscissa("size that a time grows with"),
 }
 

@@ -134,6 +134,8 @@ QUANTITIES: dict[str, Quantity] = {
     "margin_over_rounding": Quantity("smallest certified margin, over what float64 may miss"),
     # how fast it is
     "wall_time": Quantity("time", unit="s"),
+    "core_time": Quantity("time of one core", unit="s"),
+    "autoattack_time": Quantity("time of one core, of AutoAttack", unit="s"),
     "throughput": Quantity("how many in a second", unit="1/s"),
     "product_rate": Quantity("rate of matrix products", unit="GFLOP/s"),
     "bandwidth": Quantity("bytes moved in a second", unit="GB/s"),
@@ -141,6 +143,7 @@ QUANTITIES: dict[str, Quantity] = {
     "speed_ratio": Quantity("how many times as fast", unit="x"),
     "rate_share": Quantity("share of the rate that the hardware reaches", unit="share"),
     "accuracy_gap": Quantity("difference of two accuracies", unit="points"),
+    "outcomes_differ": _share("images on which our evaluation and AutoAttack's differ"),
     "unmeasured": Quantity("timings that could not be made", unit="timings"),
 }
 

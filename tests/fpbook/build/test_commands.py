@@ -50,3 +50,13 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
         main(["execute"])
     assert stopped.value.code == 130
     assert capsys.readouterr().err == "\nstopped; the same command goes on where it was\n"
+
+
+def test_without_data_or_results_a_command_ends_in_one_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("FPCORE_RESULTS", str(tmp_path / "nowhere"))
+    with pytest.raises(SystemExit, match="nowhere is not there: published results are in"):
+        main(["evaluation"])
+    monkeypatch.delenv("FPCORE_RESULTS")
+    monkeypatch.setenv("FPCORE_DATA", str(tmp_path / "nothing"))
+    with pytest.raises(SystemExit, match="nothing"):
+        main(["evaluation"])

@@ -16,7 +16,7 @@ from traitlets import TraitError
 from fpbook import __main__ as book
 from fpbook.build import chapters, kernels, opening, site, supply, trust, validate
 from fpbook.build import execute as execution
-from fpbook.cifar10 import together
+from fpbook.cifar10 import judged, together
 from fpbook.figures.style import start
 from fpbook.sweep import command as sweeping
 from fpbook.synthetic import explorer_data, narrow, precisions, published_certificate
@@ -52,6 +52,7 @@ WORK = (
     (published_certificate, "run_synthetic"),
     (published_certificate, "recheck"),
     (together, "load_cifar10"),
+    (judged, "load_cifar10"),
     (sweeping, "swept"),
     (sweeping, "publish_times"),
 )
@@ -76,6 +77,8 @@ def lines():
         yield from (["explorer", f"--{name}", number] for number in ("x", "", "-1", "nan", "inf"))
         yield ["explorer", f"--{name}"]
     yield from (["numerics", "--seeds", number] for number in COUNTS)
+    yield from (["evaluation", "--images", number] for number in (*COUNTS, "1001"))
+    yield from (["evaluation", "--beside", number] for number in (*INTEGERS, "1"))
     yield from (["narrow", "--d", number] for number in (*COUNTS, str(10**15)))
     yield from (["narrow", "--margin", number] for number in ("x", "", "-1", "nan", "inf", "99"))
     yield from (["narrow", "--seeds", "1", number] for number in INTEGERS)
