@@ -1,4 +1,4 @@
-"""PGD beside other libraries', and the evaluation beside AutoAttack: a part of `bench.py`.
+"""PGD beside other libraries': a part of `bench.py`.
 
 One thread, the published ConvNets, the same images, radius, step and number of steps, no random
 start. Each library has the memory format, of two, in which it is the faster one.
@@ -180,25 +180,6 @@ def pgd_rows(name: str, net: nn.Module, count: int, steps: int, repeats: int) ->
     return found
 
 
-def judged_rows(name: str, net: nn.Module, count: int) -> list[Row]:
-    """Of one network: `fp.robust_accuracy` beside AutoAttack's, seconds and points between them.
-
-    name   of the network
-    net    in evaluation mode
-    count  images
-    """
-    x, y, data = images(count, torch.device("cpu"))
-    at = f"{count} of {data}, l2 {RADIUS}, one thread"
-    own, seconds = clocked(lambda: fp.robust_accuracy(net, x, y, BALL))
-    theirs, most = clocked(lambda: fp.autoattack(net, x, y, BALL).float().mean().item())
-    title = f"evaluation of the {name} ConvNet"
-    return [
-        row(title, [seconds], "s", at),
-        row(f"{title}, over AutoAttack", [most / seconds], "x", at),
-        row(f"{title}, above AutoAttack", [100 * (own - theirs)], "points", at),
-    ]
-
-
 def measure(quick: bool) -> list[Row]:
     """All rows of this part.
 
@@ -210,4 +191,4 @@ def measure(quick: bool) -> list[Row]:
     found = []
     for name in ("clean", "purified"):
         found += pgd_rows(name, nets[name], count, steps, repeats)
-    return found if quick else [*found, *judged_rows("purified", nets["purified"], 32)]
+    return found

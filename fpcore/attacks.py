@@ -248,7 +248,7 @@ def robust_correct(
 
     The mean of it is an upper bound on robust accuracy: an attack that fails proves nothing. A
     `GradientWarning` says how many survivors had no finite gradient. On this book's ConvNets it
-    is within half a point of AutoAttack's. Source: Croce and Hein (2020), Gowal et al. (2019).
+    is within a point of AutoAttack's. Source: Croce and Hein (2020), Gowal et al. (2019).
     """
     checks.positive_int("chunk", chunk)
     checks.positive_int("steps", steps)

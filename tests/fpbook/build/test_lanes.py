@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fpbook.build import chapters, lanes
+from fpbook.build import chapters, execute, lanes
 from fpbook.build.chapters import BookError
 
 
@@ -87,3 +87,23 @@ def test_when_all_processes_die_each_chapter_that_is_left_is_named(tmp_path):
         lanes.work_in_lanes(book, leave_a_mark)
     assert all(name in str(caught.value) for name in ("dies", "dies2"))
     assert set(re.findall(r"\w+", str(caught.value).split(":")[1])) == {"dies", "dies2", "b", "c"}
+
+
+@pytest.mark.filterwarnings("ignore")  # of papermill and the Jupyter clients, not ours
+def test_chapters_of_both_kinds_are_executed_and_a_failure_stops_no_other(
+    root, quick, write_notebook, capsys
+):
+    (root / "_toc.yml").write_text(
+        "format: jb-book\nroot: chapters/one\nchapters:\n"
+        "- file: chapters/two\n- file: chapters/three\n"
+    )
+    write_notebook(root / "chapters" / "two.ipynb", "# run_synthetic", "1 / 0")
+    write_notebook(root / "chapters" / "three.ipynb", "# run_synthetic")
+    with pytest.raises(BookError, match=r"^not executed, as said above: two$"):
+        execute.execute(quick, root=root)
+    assert "two.ipynb failed" in (said := capsys.readouterr().out) and "ZeroDivisionError" in said
+    write_notebook(root / "chapters" / "two.ipynb", "# run_synthetic")
+    outputs = execute.execute(quick, root=root)
+    assert [path.stem for path in outputs] == ["one", "two", "three"]
+    assert all("0.67" in path.read_text() for path in outputs)
+    assert capsys.readouterr().out.count("unchanged since it was executed") == 2
