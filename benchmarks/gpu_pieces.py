@@ -117,9 +117,9 @@ def headline_experiment(d: int) -> SyntheticExperiment:
 
     d  number of features
 
-    Its batch follows d k. What fits into the minutes is less: that noise is more than it asks for.
+    Its batch follows d k, and its neurons d. What fits into the minutes is less of both.
     """
-    found = replace(narrow_experiment(d), test_samples=1000)
+    found = replace(narrow_experiment(d, width=8), test_samples=1000)
     found = replace(found, batch=min(found.batch, BATCHES.get(d, found.batch)))
     if d >= 400:
         return found

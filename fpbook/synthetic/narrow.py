@@ -25,12 +25,13 @@ from fpcore.theory.scores import Sizes, score_law
 from fpcore.theory.separation import share_kept
 
 NARROW_RESULT = "narrow-margin"  # of the published result
-# Constants of `narrow_experiment`, chosen on seed 0 at d = 1536 before the held-out seeds were run.
-WIDTH = 10  # neurons a feature: how unequal features are held falls like 1/sqrt(WIDTH)
+# Constants of `narrow_experiment`, chosen on seed 0 at d = 1536, after seed 201 had failed with ten
+# neurons a feature and a gap of .02.
+WIDTH = 16  # neurons a feature: how unequal features are held falls like 1/sqrt(WIDTH)
 STABLE = 0.22  # share of the largest stable step; at 0.45 half of the neurons die
 LARGEST_BATCH = 16384  # of a step that one GPU holds: from d = 5000 on the rest is not kept down
 CODES_A_SAMPLE = 12  # d k over the samples of a batch, see `narrow_experiment`
-SHARE, GAP = 0.77, 0.02  # of the radius, see `narrow_experiment`
+SHARE, GAP = 0.75, 0.03  # of the radius, see `narrow_experiment`
 TESTED = 2000  # samples a seed: the share that is robust after clean training is below one in 100
 # d, and the margins that are tried there: where is the smallest one at which the headline holds?
 CURVE = {400: (2.0, 2.3, 2.59), 784: (1.75, 2.0, 2.25)}
@@ -44,7 +45,7 @@ NARROW_HEADLINE = (
     Evidence(NARROW_RESULT, pick("least_score"), "<", 1.9),  # of a margin of at most 1.7
 )
 WHERE = ("d", "k", "setting", "sweep")  # columns of the curve
-HELD_OUT = (201, 202, 203, 204, 205)  # none of which was used for a choice
+HELD_OUT = (211, 212, 213, 214, 215)  # none of which was used for a choice
 
 
 def largest_step(d: int, k: int, width: int, training_reach: float) -> float:
@@ -61,18 +62,22 @@ def largest_step(d: int, k: int, width: int, training_reach: float) -> float:
     return 8 * d / (width * k * training_reach**2)
 
 
-def narrow_experiment(d: int, margin: float = 1.7, seeds: int = 5) -> SyntheticExperiment:
+def narrow_experiment(
+    d: int, margin: float = 1.7, seeds: int = 5, width: int = WIDTH
+) -> SyntheticExperiment:
     """The protocol for a narrow margin: every constant is a formula in d and the margin.
 
     d:      inputs
     margin: of the data, in standard deviations
     seeds:  runs
+    width:  neurons a feature
 
     The radius is a share of what the pure network of least score s withstands, (1 - threshold) s;
     and less than the threshold, so that no attack wakes a silent neuron, by a gap for the noise.
     The batch follows d k, and with it the incoherent rest, of the order of sqrt(d k/batch) in a
     memory of so many steps, stays what it is.
     """
+    checks.positive_int("width", width)
     k = round(0.587 * math.sqrt(checks.positive_int("d", d)))
     score = float(score_law(Sizes(d, k, margin)).score.min())  # scores are discrete
     threshold = (SHARE * score + GAP) / (1 + SHARE * score)
@@ -80,7 +85,7 @@ def narrow_experiment(d: int, margin: float = 1.7, seeds: int = 5) -> SyntheticE
     return SyntheticExperiment(
         d=d,
         k=k,
-        width=WIDTH * d,
+        width=width * d,
         seeds=seeds,
         clean_steps=300,
         adversarial_steps=600,
@@ -89,7 +94,7 @@ def narrow_experiment(d: int, margin: float = 1.7, seeds: int = 5) -> SyntheticE
         training_reach=training_reach,
         first_threshold=2.1,
         last_threshold=threshold,
-        adversarial_lr=STABLE * largest_step(d, k, WIDTH * d, training_reach),
+        adversarial_lr=STABLE * largest_step(d, k, width * d, training_reach),
         warm_up=0.4,
         batch=min(max(512, math.ceil(d * k / CODES_A_SAMPLE)), LARGEST_BATCH),
         test_samples=TESTED,
