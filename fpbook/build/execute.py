@@ -245,6 +245,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     parameters = {"profile": options.profile, "device": options.device, "seed": options.seed}
     parameters |= {name: _parsed(name, value) for name, value in options.p}
+    _check_run(chosen(options.only), parameters)
     hand_down_folders()
     hand_down_fonts()
     share_threads()

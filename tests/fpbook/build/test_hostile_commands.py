@@ -38,7 +38,8 @@ PARAMETERS = {  # by name: values as YAML
 }
 UNREADABLE = ("[", "{a", "'", '"', "a: b: c", "&", "*x", "!!python/object:os.system x", "@", "\t:")
 WORK = (
-    (execution, "execute"),
+    (execution, "hand_down_folders"),
+    (execution, "work_in_lanes"),
     (validate, "validate"),
     (site, "build"),
     (opening, "opening_page"),
