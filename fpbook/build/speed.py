@@ -80,7 +80,8 @@ def _rows(name: str, result: Published) -> list[dict[str, Any]]:
 
 def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """The targets beside what was measured, and the reasons for those that were missed."""
-    cells, reasons = [], []
+    cells, verdicts = [], []
+    reasons: dict[str, list[str]] = {}
     for target in TARGETS:
         of = measured.get(target.result, ())
         row = _row(of, target.timed, target.within)
@@ -90,17 +91,23 @@ def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         unit = quantity_of(row["quantity"]).unit if row else ""
         bound = f"{sign} {_number(target.bound, unit)} {_after(unit)}".strip()
         cells.append((target.words, bound, _shown(row) if row else "-", verdict))
+        verdicts.append(met)
         if met is False:
             limit = _row(of, target.limit, target.within) if target.limit else None
             # such limits are named "..., were it products alone"
             alone = target.limit.rsplit(", ", 1)[-1] if target.limit else ""
-            best = f" It would be {_shown(limit)} {alone}." if limit else ""
-            reasons.append(f"- {target.words}: {target.reason or 'not explained'}.{best}")
+            best = f" (it would be {_shown(limit)} {alone})" if limit else ""
+            reasons.setdefault(target.reason or "not explained", []).append(target.words + best)
     if not cells:
         return ""
     text = markdown_table(("what", "target", "measured", "met"), cells)
-    missed = "\n\nWhere a target is missed:\n\n" + "\n".join(reasons) if reasons else ""
-    return f"## Targets, and what was measured\n\n{text}{missed}"
+    tried = len(verdicts) - verdicts.count(None)
+    finding = f"**{verdicts.count(True)} of the {tried} targets that were measured are met.**"
+    if verdicts.count(None):
+        finding += f" {verdicts.count(None)} were not measured."
+    why = [f"- {one[:1].upper()}{one[1:]}: {'; '.join(of)}." for one, of in reasons.items()]
+    missed = "\n\nWhy the others are missed:\n\n" + "\n".join(why) if why else ""
+    return f"## Targets, and what was measured\n\n{finding}\n\n{text}{missed}"
 
 
 def _meets(target: Target, value: float) -> bool:

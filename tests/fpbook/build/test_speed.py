@@ -64,9 +64,10 @@ def test_targets_stand_beside_what_was_measured_with_bound_and_reason_where_miss
     page = speed_page()
     assert "| steps | ≥ 70% | 80% [70%, 90%] | yes |" in page
     assert "| attacks | ≥ 5× | 4× [3.9×, 4.1×] | **no** |" in page
-    assert "- attacks: passes take it all. It would be 4.4× [4.3×, 4.5×] were it passes." in page
+    assert "- Passes take it all: attacks (it would be 4.4× [4.3×, 4.5×] were it passes)." in page
+    assert "**1 of the 3 targets that were measured are met.** 1 were not measured." in page
     assert "| book | ≤ 6 s | 7 [6.9, 7.1] s | **no** |" in page
-    assert "- book: not explained." in page
+    assert "- Not explained: book." in page
     assert "| sweep | ≥ 2 | - | not measured |" in page
     assert f"| an attack | 4× [3.9×, 4.1×] | 3 | {SETTINGS} |" in page
     assert f"Not measured:\n\n- a peer: {SETTINGS}" in page
