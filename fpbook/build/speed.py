@@ -104,7 +104,7 @@ def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     tried = len(verdicts) - verdicts.count(None)
     finding = f"**{verdicts.count(True)} of the {tried} targets that were measured are met.**"
     if verdicts.count(None):
-        finding += f" {verdicts.count(None)} were not measured."
+        finding += f" Not measured: {verdicts.count(None)}."
     why = [f"- {one[:1].upper()}{one[1:]}: {'; '.join(of)}." for one, of in reasons.items()]
     missed = "\n\nWhy the others are missed:\n\n" + "\n".join(why) if why else ""
     return f"## Targets, and what was measured\n\n{finding}\n\n{text}{missed}"

@@ -65,7 +65,7 @@ def test_targets_stand_beside_what_was_measured_with_bound_and_reason_where_miss
     assert "| steps | ≥ 70% | 80% [70%, 90%] | yes |" in page
     assert "| attacks | ≥ 5× | 4× [3.9×, 4.1×] | **no** |" in page
     assert "- Passes take it all: attacks (it would be 4.4× [4.3×, 4.5×] were it passes)." in page
-    assert "**1 of the 3 targets that were measured are met.** 1 were not measured." in page
+    assert "**1 of the 3 targets that were measured are met.** Not measured: 1." in page
     assert "| book | ≤ 6 s | 7 [6.9, 7.1] s | **no** |" in page
     assert "- Not explained: book." in page
     assert "| sweep | ≥ 2 | - | not measured |" in page
