@@ -28,10 +28,11 @@ from fpbook.results.timings import settings_in_words, timings_table
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "bench"  # of the result
 PARTS = {  # modules with measure(quick) -> rows as `timing` takes them: seconds that each may take
-    "step_timings": 160,
-    "attack_timings": 250,
+    "step_timings": 150,
+    "attack_timings": 150,
     "certificate_timings": 70,
     "growth_timings": 110,
+    "engine_timings": 120,
 }
 PEERS = ("torchattacks", "foolbox", "adversarial-robustness-toolbox", "ray")
 MARK = "rows: "  # the line of a part's output that holds them

@@ -12,7 +12,13 @@ from fpbook.results import published, rows
 from fpbook.results.files import ROOT
 from fpbook.results.timings import TIMED_KEYS, timing, timings_table
 
-PARTS = ("step_timings", "attack_timings", "certificate_timings", "growth_timings")
+PARTS = (
+    "step_timings",
+    "attack_timings",
+    "certificate_timings",
+    "growth_timings",
+    "engine_timings",
+)
 BENCHMARKS = ROOT / "benchmarks"
 ROW = {"name": "a step", "value": 2.0, "unit": "s", "low": 1.0, "high": 3.0, "repeats": 5}
 GOOD = ROW | {"settings": {"d": 4, "m": 8}}

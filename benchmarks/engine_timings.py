@@ -1,0 +1,84 @@
+"""One sweep by each engine, beside this process alone: a part of `bench.py`.
+
+The same tasks, a folder of files for each engine, two workers of one thread each. The start of the
+workers is part of it: Ray starts a cluster on this machine and ends it, SLURM is its local executor
+(submitit's), which begins a process for each task.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from growth_timings import row
+
+from fpbook.sweep.engines import swept
+from fpbook.sweep.plan import tasks_of
+
+WORKERS = 2
+# Of the engine, how many workers it has, and in words.
+ENGINES = {
+    "this process": ("local", 1),
+    "joblib": ("local", WORKERS),
+    "Ray": ("ray", WORKERS),
+    "SLURM's local executor": ("slurm", WORKERS),
+}
+
+
+def seconds_of(engine: str, workers: int, tasks: list[Any]) -> tuple[float, set[tuple[str, bytes]]]:
+    """Seconds of a sweep into an empty folder, and its files, by name.
+
+    engine   of the sweep
+    workers  at once
+    tasks    of it
+
+    ValueError if the engine is not installed, or a task fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        for task, outcome in swept(tasks, Path(folder), engine, workers):
+            if outcome.error:
+                raise ValueError(f"{task}: {outcome.error}")
+        seconds = time.perf_counter() - start
+        return seconds, {(path.name, path.read_bytes()) for path in Path(folder).glob("*.json")}
+
+
+def measure(quick: bool) -> list[dict[str, Any]]:
+    """All rows: seconds of each engine, over those of this process, and whether files agree.
+
+    quick  whether at toy sizes, and without Ray and SLURM
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers
+    sizes = {"d": 64, "k": 4, "width": 128, "clean_steps": 20, "adversarial_steps": 20}
+    if not quick:
+        sizes |= {"d": 100, "width": 400, "clean_steps": 150, "adversarial_steps": 150}
+    settings = {**sizes, "margin": 1.5, "test_samples": 50}
+    asked = {"experiment": "limits", "seeds": [*range(2 if quick else 8)], "settings": settings}
+    tasks = tasks_of(asked)
+    at = f"{len(tasks)} tasks of d = {sizes['d']}, m = {sizes['width']}, {os.cpu_count()} cores"
+    found: list[dict[str, Any]] = []
+    first: set[tuple[str, bytes]] | None = None
+    alone = 0.0  # seconds of this process
+    for name, (engine, workers) in ENGINES.items():
+        if quick and engine != "local":
+            continue
+        title = f"sweep by {name}"
+        try:
+            each = [seconds_of(engine, workers, tasks) for _ in range(1 if quick else 2)]
+        except ValueError as error:
+            empty = dict.fromkeys(("value", "low", "high"))
+            found.append({"name": title, **empty, "unit": "", "repeats": 0, "settings": f"{error}"})
+            continue
+        seconds = [one for one, _ in each]
+        first = first or each[0][1]
+        if any(files != first for _, files in each):
+            raise ValueError(f"{title}: its files are not those of this process, byte for byte")
+        found.append(row(title, seconds, "s", f"{at}, {workers} workers"))
+        if not alone:
+            alone = statistics.median(seconds)
+            continue
+        over = [alone / one for one in seconds]
+        found.append(row(f"{title}, over this process", over, "x", f"{at}, {workers} workers"))
+    return found
