@@ -1,12 +1,11 @@
 """One sweep by each engine, beside this process alone: a part of `bench.py`.
 
-The same tasks, a folder of files for each engine, two workers of one thread each. The start of the
-workers is part of it: Ray starts a cluster on this machine and ends it, SLURM is its local executor
-(submitit's), which begins a process for each task.
+The same tasks, with folders of files and of trainings for each engine, and two workers of one
+thread each. The start of the workers is part of it: Ray starts a cluster on this machine and ends
+it. Each engine sweeps once: joblib would keep its workers.
 """
 
 import os
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -23,7 +22,6 @@ ENGINES = {
     "this process": ("local", 1),
     "joblib": ("local", WORKERS),
     "Ray": ("ray", WORKERS),
-    "SLURM's local executor": ("slurm", WORKERS),
 }
 
 
@@ -37,6 +35,7 @@ def seconds_of(engine: str, workers: int, tasks: list[Any]) -> tuple[float, set[
     ValueError if the engine is not installed, or a task fails.
     """
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["FPCORE_CACHE"] = str(Path(folder) / "cache")  # nothing is trained there yet
         start = time.perf_counter()
         for task, outcome in swept(tasks, Path(folder), engine, workers):
             if outcome.error:
@@ -48,7 +47,7 @@ def seconds_of(engine: str, workers: int, tasks: list[Any]) -> tuple[float, set[
 def measure(quick: bool) -> list[dict[str, Any]]:
     """All rows: seconds of each engine, over those of this process, and whether files agree.
 
-    quick  whether at toy sizes, and without Ray and SLURM
+    quick  whether at toy sizes, and without Ray
     """
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers
     sizes = {"d": 64, "k": 4, "width": 128, "clean_steps": 20, "adversarial_steps": 20}
@@ -66,19 +65,18 @@ def measure(quick: bool) -> list[dict[str, Any]]:
             continue
         title = f"sweep by {name}"
         try:
-            each = [seconds_of(engine, workers, tasks) for _ in range(1 if quick else 2)]
+            seconds, files = seconds_of(engine, workers, tasks)
         except ValueError as error:
             empty = dict.fromkeys(("value", "low", "high"))
             found.append({"name": title, **empty, "unit": "", "repeats": 0, "settings": f"{error}"})
             continue
-        seconds = [one for one, _ in each]
-        first = first or each[0][1]
-        if any(files != first for _, files in each):
+        if files != (first := first or files):
             raise ValueError(f"{title}: its files are not those of this process, byte for byte")
-        found.append(row(title, seconds, "s", f"{at}, {workers} workers"))
-        if not alone:
-            alone = statistics.median(seconds)
-            continue
-        over = [alone / one for one in seconds]
-        found.append(row(f"{title}, over this process", over, "x", f"{at}, {workers} workers"))
+        found.append(row(title, [seconds], "s", f"{at}, {workers} workers"))
+        if alone:
+            over = row(
+                f"{title}, over this process", [alone / seconds], "x", f"{at}, {workers} workers"
+            )
+            found.append(over)
+        alone = alone or seconds
     return found
