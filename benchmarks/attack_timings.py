@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from device_timings import images
-from growth_timings import row
+from growth_timings import row, unmeasured
 from torch import Tensor, nn
 
 import fpcore as fp
@@ -163,10 +163,7 @@ def pgd_rows(name: str, net: nn.Module, count: int, steps: int, repeats: int) ->
         try:
             each, stands, form = timed(attack, net, x, y, steps, repeats)
         except ImportError as error:
-            why = f"{peer} is not installed ({error})"
-            empty = dict.fromkeys(("value", "low", "high"))
-            found.append({"name": f"{title}, over {peer}", **empty, "unit": "", "repeats": 0,
-                          "settings": why})  # fmt: skip
+            found.append(unmeasured(f"{title}, over {peer}", f"{peer} is not installed ({error})"))
             continue
         found += [
             row(f"{title}, by {peer}", each, "s", f"{at}, {form}"),

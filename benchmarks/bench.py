@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from growth_timings import unmeasured
 from machine import hardware, versions
 
 from fpbook.results.publishing import publish
@@ -36,16 +37,6 @@ PARTS = {  # modules with measure(quick) -> rows as `timing` takes them: seconds
 }
 PEERS = ("torchattacks", "foolbox", "adversarial-robustness-toolbox", "ray")
 MARK = "rows: "  # the line of a part's output that holds them
-
-
-def unmeasured(name: str, reason: str) -> dict[str, Any]:
-    """The row of what could not be measured.
-
-    name    of it
-    reason  in words
-    """
-    empty = dict.fromkeys(("value", "low", "high"))
-    return {"name": name, **empty, "unit": "", "repeats": 0, "settings": reason}
 
 
 def rows_of(part: str, quick: bool, limit: float) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from growth_timings import row
+from growth_timings import row, unmeasured
 
 from fpbook.sweep.engines import swept
 from fpbook.sweep.plan import tasks_of
@@ -67,8 +67,7 @@ def measure(quick: bool) -> list[dict[str, Any]]:
         try:
             seconds, files = seconds_of(engine, workers, tasks)
         except ValueError as error:
-            empty = dict.fromkeys(("value", "low", "high"))
-            found.append({"name": title, **empty, "unit": "", "repeats": 0, "settings": f"{error}"})
+            found.append(unmeasured(title, f"{error}"))
             continue
         if files != (first := first or files):
             raise ValueError(f"{title}: its files are not those of this process, byte for byte")

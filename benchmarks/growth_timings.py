@@ -169,6 +169,16 @@ def row(
     return {**found, "repeats": len(values), "settings": settings, "size": size}
 
 
+def unmeasured(name: str, reason: str) -> dict[str, Any]:
+    """The row of what could not be measured.
+
+    name    of it
+    reason  in words
+    """
+    empty = dict.fromkeys(("value", "low", "high"))
+    return {"name": name, **empty, "unit": "", "repeats": 0, "settings": reason}
+
+
 def fitted(name: str, settings: str, sizes: Sequence[float], values: Sequence[float]) -> dict:
     """The row of a power law's exponent, by least squares in the logarithms of a curve.
 

@@ -235,7 +235,7 @@ class _Search:
         if not len(todo):
             return
         x, y, missed = self.x[todo], self.y[todo], self.lost[todo]
-        start = x + self.ball.project(self.ball.random(x, self.rng), x) if random else None
+        start = self.ball.start(x, self.rng) if random else None
         rounded = self.quick is not self.model
         found = apgd(self.quick, x, y, self.ball, steps, missed, target, start, rounded)
         output = one_output_each(self.model(found), found)

@@ -140,7 +140,7 @@ def pgd(
         for random in [at_random, *[True] * (restarts - 1)]:
             if len(met.todo):
                 x0 = met.x[met.todo]
-                at = x0 + ball.project(ball.random(x0, rng), x0) if random else x0
+                at = ball.start(x0, rng) if random else x0
                 _ascend(quick, met, at, ball, steps, size, stop, rounded=quick is not model)
     if lost is None:
         warn_of_lost(missed, ball)

@@ -156,7 +156,7 @@ def _subject(
     """
     some = x[:PROBED]
     rng = seeding.generator(0, "probe", device=x.device)
-    between = (some + ball.project(ball.random(some, rng), some)).to(x.dtype)
+    between = ball.start(some, rng).to(x.dtype)
     scores = torch.cat([_scores(net, some), _scores(net, between)]).double()
     return {
         "images": digest([x.float() if x.dtype == torch.bfloat16 else x, y]),

@@ -140,6 +140,10 @@ class Ball:
         share = torch.rand(len(x), generator=rng, device=x.device) ** (1 / dimension)
         return (direction * _column(share * self.radius, x)).to(x.dtype)
 
+    def start(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
+        """Where an attack on x begins at random: a uniformly random point, clipped to the box."""
+        return x + self.project(self.random(x, rng), x)
+
 
 def finite_rows(values: Tensor) -> Tensor:
     """Which samples of (n, ...) hold finite numbers only: (n,), bool."""

@@ -8,7 +8,7 @@ from fpbook.cifar10.judgements import JUDGED, Judgement, judgements
 from fpbook.figures.captions import captioned
 from fpbook.figures.judged import LABELS, judged_panels
 from fpbook.results.store import Published, published
-from fpbook.results.tables import markdown_table
+from fpbook.results.tables import markdown_table, measured_where, on_click
 
 TITLE = "## Our evaluation beside AutoAttack's"
 
@@ -20,7 +20,11 @@ def judged_section() -> str:
         return f"{TITLE}\n\n*Not yet measured: `python -m fpbook evaluation --publish` does it.*"
     cases = judgements(result.records)
     parts = [TITLE, _finding(cases), _known(cases), _figure(cases), _totals(cases)]
-    parts += [_missed(cases), _each(cases), _where(result)]
+    parts += [
+        _missed(cases),
+        _each(cases),
+        f"{measured_where(result)} `python -m fpbook evaluation`",
+    ]
     return "\n\n".join(filter(None, parts))
 
 
@@ -201,18 +205,10 @@ def _each(cases: Sequence[Judgement]) -> str:
         "AutoAttack's time over ours",
         "met",
     )
-    table = markdown_table(heading, cells)
-    return f"<details>\n<summary>Each case</summary>\n\n{table}\n\n</details>"
+    return on_click("Each case", markdown_table(heading, cells))
 
 
 def _spread(case: Judgement) -> str:
     if case.together is None:
         return ""
     return f"{case.together:.3g}× [{min(case.ratios):.3g}×, {max(case.ratios):.3g}×]"
-
-
-def _where(result: Published) -> str:
-    source = result.provenance
-    versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
-    where = f"{source['date']}, commit {source['commit']}, {source['device']}, {versions}"
-    return f"*Measured on {where}; {source['setting']}. `python -m fpbook evaluation`.*"

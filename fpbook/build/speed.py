@@ -15,7 +15,7 @@ from fpbook.results.columns import rows
 from fpbook.results.quantities import quantity_of
 from fpbook.results.store import Published, published
 from fpbook.results.summaries import interval_of
-from fpbook.results.tables import markdown_table, show
+from fpbook.results.tables import markdown_table, measured_where, on_click, show
 
 GPU = (  # of `make gpu`
     "gpu-tests",
@@ -65,9 +65,9 @@ def speed_page() -> str:
         "## How it grows",
         _figures(bench.summary),
         "## All that was measured",
-        _folded("Each row", _table([row for row in measured if "size" not in row])),
+        on_click("Each row", _table([row for row in measured if "size" not in row])),
         _lost(measured),
-        _where(bench),
+        measured_where(bench),
         _gpu(),
     ]
     return "\n\n".join(filter(None, parts))
@@ -145,11 +145,6 @@ def _after(unit: str) -> str:
     return "" if unit in ("share", "x") else unit
 
 
-def _folded(label: str, text: str) -> str:
-    """A long table, shown on a click."""
-    return f"<details>\n<summary>{label}</summary>\n\n{text}\n\n</details>"
-
-
 def _table(measured: Iterable[Mapping[str, Any]]) -> str:
     cells = [
         (row["timed"], _shown(row), str(row["n"]), row.get("settings", ""))
@@ -188,13 +183,6 @@ def _figures(summary: pd.DataFrame) -> str:
     return f"{time._repr_html_()}\n\n{memory._repr_html_()}"
 
 
-def _where(result: Published) -> str:
-    source = result.provenance
-    versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
-    where = f"{source['date']}, commit {source['commit']}, {source['device']}, {versions}"
-    return f"*Measured on {where}; {source['setting']}.*"
-
-
 def _gpu() -> str:
     """What `make gpu` measured; or that it did not run yet."""
     parts = []
@@ -202,7 +190,9 @@ def _gpu() -> str:
         if result := published(name):
             measured = rows(result.summary)
             timed = [row for row in measured if "timed" in row]
-            parts.append(f"{_table(timed) if timed else _outcome(measured)}\n\n{_where(result)}")
+            parts.append(
+                f"{_table(timed) if timed else _outcome(measured)}\n\n{measured_where(result)}"
+            )
     text = "\n\n".join(parts) or "*Nothing here was run on a GPU yet: `make gpu` does it.*"
     return f"## On a GPU\n\n{text}"
 

@@ -7,7 +7,7 @@ import pandas as pd
 from fpbook.results.columns import rows
 from fpbook.results.intervals import Interval
 from fpbook.results.quantities import PERCENT
-from fpbook.results.store import published
+from fpbook.results.store import Published, published
 from fpbook.results.summaries import Pick
 
 
@@ -37,6 +37,19 @@ def markdown_table(heading: Sequence[str], cells: Iterable[Sequence[str]]) -> st
     """A Markdown table of text."""
     lines = [heading, ["---"] * len(heading), *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def on_click(label: str, text: str) -> str:
+    """A long table, or other Markdown, shown on a click."""
+    return f"<details>\n<summary>{label}</summary>\n\n{text}\n\n</details>"
+
+
+def measured_where(result: Published) -> str:
+    """When, on what and in which setting a result was measured, as a line in italics."""
+    source = result.provenance
+    versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
+    where = f"{source['date']}, commit {source['commit']}, {source['device']}, {versions}"
+    return f"*Measured on {where}; {source['setting']}.*"
 
 
 def beside(name: str, here: pd.DataFrame) -> dict[str, pd.DataFrame]:
