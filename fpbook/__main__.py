@@ -10,6 +10,8 @@ python -m fpbook explorer   train and publish the networks behind the explorer o
 python -m fpbook frames     attack some images, and publish the explorer of images
 python -m fpbook sweep      compute a list of tasks, on one machine or many
 python -m fpbook train      train the CIFAR-10 networks of a seed, also under torchrun
+python -m fpbook dose       turn CIFAR-10 networks at five learning rates, and measure what it gains
+python -m fpbook resnet     train what the published narrow ResNets lack, or attack them
 python -m fpbook law        compute the lower bounds that follow from the law of the data alone
 python -m fpbook kernel     train tangent kernels to convergence, clean and under attack
 python -m fpbook verify     check published files by their checksums, and a certificate again
@@ -40,6 +42,8 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "frames": "fpbook.widgets.image_frames:main",
     "sweep": "fpbook.sweep.command:main",
     "train": "fpbook.cifar10.together:main",
+    "dose": "fpbook.cifar10.dose:main",
+    "resnet": "fpbook.cifar10.residual:main",
     "law": "fpbook.synthetic.law_bounds:main",
     "kernel": "fpbook.cifar10.tangent_saddle:main",
     "verify": "fpbook.synthetic.published_certificate:main_verify",

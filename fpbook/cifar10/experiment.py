@@ -45,6 +45,7 @@ class CifarExperiment:
     norm: str = "l2"
     radius: float = 0.5  # in pixels of [0, 1]
     attack_steps: int = 1  # 1: FGM, as in the paper; more: PGD
+    precision: str = "auto"  # of training, as in `Training`
     batch: int = 128
     # of low-rank updates; 0 trains biases and normalisation alone
     ranks: tuple[int, ...] = (0, 1, 2, 4, 8, 16)
@@ -156,6 +157,7 @@ class CifarExperiment:
             box=(0.0, 1.0) if radius else None,
             attack_steps=self.attack_steps if radius else 1,
             clip=1.0,
+            precision=self.precision,
             seed=seed,
         )
 
@@ -211,7 +213,15 @@ CIFAR = {
     ),
     "full": _FULL,
     # The same recipe, nothing tuned, in a residual network of about as many parameters.
-    "narrow-resnet": replace(_FULL, width=1 / 8, architecture="resnet18", seeds=3, tuned_seeds=0),
+    "narrow-resnet": replace(
+        _FULL,
+        width=1 / 8,
+        architecture="resnet18",
+        seeds=3,
+        tuned_seeds=0,
+        precision="float32",  # as its first networks were trained
+        autoattacked_images=100,
+    ),
     # For a GPU: the usual recipe of the field, and a second stage at its learning rate.
     "resnet18": CifarExperiment(
         width=1.0,

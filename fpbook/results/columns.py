@@ -35,6 +35,7 @@ ABSCISSAE: dict[str, Abscissa] = {
     "k": Abscissa("active features of a sample", kind=int),
     "width": Abscissa("hidden neurons", "neurons", kind=int),
     "width_factor": Abscissa("width", "times the network's"),
+    "rate_factor": Abscissa("learning rate of the second stage", "times the experiment's"),
     "head": Abscissa("head of attention", kind=int),
     "rank": Abscissa("rank of the update", kind=int),
     "alpha": Abscissa("share of the vector that is taken out"),

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from fpbook.results.checksums import sha256, with_checksum
-from fpbook.results.columns import rows
+from fpbook.results.columns import identity, rows
 from fpbook.results.files import LEDGER, check_name, folder
 from fpbook.results.ledger_file import ledger_file
 from fpbook.results.provenance import provenance
@@ -54,6 +55,25 @@ def publish(
         source = provenance(profile, device, new.provenance["seeds"], setting=setting)
         _write(name, replace(new, provenance=source | dict(new.provenance)), arrays)
     return new.summary
+
+
+def with_published(name: str, found: Sequence[Mapping[str, Any]], setting: str) -> pd.DataFrame:
+    """Records, and those that are published already and not among them: a table.
+
+    name:    of the published result
+    found:   records, which replace published ones of the same
+    setting: in which they were measured
+
+    ValueError, before anything is written, if the published ones are of another setting.
+    """
+    before = load(name)
+    if before is None:
+        return table(found)
+    if (said := before.provenance.get("setting")) != setting:
+        raise ValueError(f"results/{name}.json is of {said}, not of {setting}: move it away")
+    new = [(identity(row), row.get("seed")) for row in found]
+    old = [row for row in rows(before.records) if (identity(row), row.get("seed")) not in new]
+    return table([*old, *found])
 
 
 def _result(measured: pd.DataFrame, tuned: int, seeds: Sequence[int] | None) -> Published:

@@ -56,6 +56,15 @@ QUANTITIES: dict[str, Quantity] = {
         "robust accuracy, over that of the network from scratch", unit=PERCENT
     ),
     "autoattack_ratio": Quantity("robust accuracy under AutoAttack, over that of w"),
+    "robust_gain_most": Quantity(
+        "robust accuracy, less that of w, at the learning rate that gains most", unit=PERCENT
+    ),
+    "gain_per_turn": Quantity(
+        "robust accuracy gained with the turn, over learning rates", unit="points a degree"
+    ),
+    "gain_at_turn": Quantity(
+        "robust accuracy, less that of w, at a turn that w' and the control reach", unit=PERCENT
+    ),
     "clean_lost": Quantity("clean accuracy that w has more", unit=PERCENT),
     "regained": Quantity("share of the robust gain of w' that is regained", unit=PERCENT),
     "regained_of_full": Quantity(
@@ -79,6 +88,7 @@ QUANTITIES: dict[str, Quantity] = {
     "cos_to_clean_difference": Quantity(
         "cosine with the clean weights: the control's, less its own"
     ),
+    "turn": Quantity("angle with the clean weights, median", unit="degrees"),
     "cos_to_purified": Quantity("cosine with the purified weights, median"),
     "cos_two_seeds": Quantity("cosine with the same network of another seed, median"),
     "cos_two_seeds_size": Quantity("|cosine| with the same network of another seed, median"),
