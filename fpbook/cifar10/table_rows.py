@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 import pandas as pd
 
+from fpbook.cifar10.dose import RATE_FACTORS, TURNED
 from fpbook.cifar10.experiment import THREATS, CifarExperiment
 from fpbook.cifar10.networks import SYMBOLS, TRAINED
 from fpbook.results import Pick, number, pick, show
@@ -95,6 +96,48 @@ def residual_rows() -> dict[str, Pick]:
         "robust accuracy, $w'$ less $w$": ("robust_gain", "purified"),
     }
     return relation_rows() | {label: pick(*of) for label, of in found.items()}
+
+
+def dose_rows() -> dict[str, Pick]:
+    """What the ledger asks of the dose-response, then turn and gain at each learning rate."""
+    symbols = {name: SYMBOLS[name] for name in TURNED}
+    found = {
+        f"{symbol}: {label}": pick(quantity, name)
+        for label, quantity in {
+            "gained with the turn, points a degree": "gain_per_turn",
+            "gained at an equal turn": "gain_at_turn",
+            "gained at the best learning rate": "robust_gain_most",
+        }.items()
+        for name, symbol in symbols.items()
+    }
+    labels = {
+        "turn, degrees": "turn",
+        "robust accuracy gained": "robust_gain",
+        "clean accuracy": ACCURACIES["clean"],
+        LARGER: "share_dominant",
+    }
+    return found | {
+        f"rate x {factor:g}, {symbol}: {label}": pick(quantity, name, rate_factor=factor)
+        for factor in RATE_FACTORS
+        for name, symbol in symbols.items()
+        for label, quantity in labels.items()
+    }
+
+
+def attacked_rows(threat: str) -> dict[str, Pick]:
+    """What AutoAttack leaves of each residual network at a threat, PGD beside it, and ratios."""
+    found = {
+        f"{SYMBOLS[name]}: {label}": pick(quantity, name, threat=threat)
+        for name in TRAINED
+        for label, quantity in {
+            "AutoAttack": "autoattack_accuracy",
+            "PGD on the same images": "pgd_accuracy",
+        }.items()
+    }
+    return found | {
+        f"AutoAttack, {SYMBOLS[name]} over $w$": pick("autoattack_ratio", name, threat=threat)
+        for name in ("purified", "control")
+    }
 
 
 def removal_rows() -> dict[str, Pick]:
