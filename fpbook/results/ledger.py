@@ -141,6 +141,17 @@ def _room(evidence: Evidence) -> float:
     return abs(evidence.bound) or 1.0
 
 
+def verdict_on(bounds: Sequence[Evidence], summary: Any) -> str:
+    """The verdict, as of an `Entry`, on bounds that stand in the code: for what is not published.
+
+    bounds:  numbers with their bounds
+    summary: a table of summaries, in which they are looked for
+    """
+    claim = Claim(id="-", statement="-", chapter="-", evidence=tuple(bounds))
+    numbers = tuple(one.pick.find(summary) for one in bounds)
+    return Entry(claim=claim, numbers=numbers, provenance={}).verdict
+
+
 def verdict_counts(entries: Iterable[Entry]) -> dict[str, int]:
     """How many claims have each verdict of VERDICTS, {verdict: count}, those of none left out."""
     found = [entry.judged for entry in entries]

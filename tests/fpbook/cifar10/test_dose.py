@@ -5,8 +5,9 @@ import pytest
 from cifar10_networks import TINY, family, near, random_images, same_weights
 
 from fpbook.cifar10 import dose, publish_networks
-from fpbook.cifar10.dose import dose_curve, dose_fits, measure_turned, run_dose
-from fpbook.results import number, record
+from fpbook.cifar10.dose import DOSE_BOUNDS, dose_curve, dose_fits, measure_turned, run_dose
+from fpbook.results import number, record, summarise, table
+from fpbook.results.ledger import verdict_on
 from fpbook.results.store import load
 
 SMALL = replace(TINY, width=1 / 4)
@@ -118,3 +119,17 @@ def test_the_command_publishes_seed_by_seed_and_adds_to_what_is_there(
     monkeypatch.setattr(dose, "load_cifar10", lambda *_: (random_images(32), random_images(32, 1)))
     with pytest.raises(ValueError, match=r"is of random, 64 images.* move it away"):
         dose.main(["--seeds", "3", "--publish"])
+
+
+def test_bounds_that_were_fixed_decide_once_two_seeds_are_whole():
+    def verdict(*records):
+        return verdict_on(DOSE_BOUNDS, summarise(table([*records, *dose_fits(records)])))
+
+    assert verdict(*both(2)) == "not yet measured"
+    same = [*both(2, scale=1.5), *both(3, scale=1.5)]
+    assert verdict(*same) == "holds"
+    # a control in the place of w' clearly misses, and so does a gain that does not rise
+    swapped = {"purified": "control", "control": "purified"}
+    assert verdict(*({**row, "network": swapped[row["network"]]} for row in same)) == "fails"
+    flat = [{**row, "value": 0.3} if row["quantity"] == "robust_gain" else row for row in same]
+    assert verdict(*flat) == "fails"

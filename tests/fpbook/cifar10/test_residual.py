@@ -69,7 +69,7 @@ def test_attacks_are_published_seed_by_seed_and_networks_added_later_join(result
     first = {name: nets[name] for name in ("clean", "purified")}
     for seed, some in ((0, nets), (1, first), (1, nets)):
         publish_networks(some, seed, ASKED)
-        publish_attacked(test, ASKED, [seed])
+        publish_attacked(test, ASKED, [seed], "full")
     assert len(asked) == 3 + 2 + 1
     both = load("cifar10-resnet-robustness")
     assert both.provenance["seeds"] == [0, 1]
