@@ -145,10 +145,11 @@ def verdict_on(bounds: Sequence[Evidence], summary: Any) -> str:
     """The verdict, as of an `Entry`, on bounds that stand in the code: for what is not published.
 
     bounds:  numbers with their bounds
-    summary: a table of summaries, in which they are looked for
+    summary: a table of summaries, in which they are looked for; those of one seed do not count
     """
     claim = Claim(id="-", statement="-", chapter="-", evidence=tuple(bounds))
-    numbers = tuple(one.pick.find(summary) for one in bounds)
+    found = [one.pick.find(summary) for one in bounds]
+    numbers = tuple(number if number and number.n > 1 else None for number in found)
     return Entry(claim=claim, numbers=numbers, provenance={}).verdict
 
 

@@ -16,7 +16,7 @@ from traitlets import TraitError
 from fpbook import __main__ as book
 from fpbook.build import chapters, kernels, opening, site, supply, trust, validate
 from fpbook.build import execute as execution
-from fpbook.cifar10 import judged, together
+from fpbook.cifar10 import dose, judged, residual, together
 from fpbook.figures.style import start
 from fpbook.sweep import command as sweeping
 from fpbook.synthetic import explorer_data, narrow, precisions, published_certificate
@@ -54,6 +54,8 @@ WORK = (
     (published_certificate, "recheck"),
     (together, "load_cifar10"),
     (judged, "load_cifar10"),
+    (dose, "load_cifar10"),
+    (residual, "load_cifar10"),
     (sweeping, "swept"),
     (sweeping, "publish_times"),
 )
@@ -83,6 +85,10 @@ def lines():
     yield from (["narrow", "--d", number] for number in (*COUNTS, str(10**15)))
     yield from (["narrow", "--margin", number] for number in ("x", "", "-1", "nan", "inf", "99"))
     yield from (["narrow", "--seeds", "1", number] for number in INTEGERS)
+    for command in ("dose", "resnet"):
+        yield from ([command, "--seeds", "2", number] for number in (*INTEGERS, "9"))
+    yield ["dose", "--seeds", "2", "2"]
+    yield from (["resnet", "--names", word] for word in WORDS if word != "--")
     yield from (["train", "--seed", number] for number in INTEGERS)
     yield from (["train", "--networks", word] for word in WORDS)
     yield from (["train", "--profile", word] for word in WORDS)

@@ -15,9 +15,11 @@ from fpbook.results.ledger import (
     ledger_sources,
     stated_claims,
     verdict_counts,
+    verdict_on,
 )
 from fpbook.results.ledger_file import ledger_content, published_claims
 from fpbook.results.store import load
+from fpbook.results.summaries import summary_table
 from fpbook.synthetic.protocol import SYNTHETIC
 
 STATED = stated_claims()
@@ -467,3 +469,15 @@ def test_as_published_each_claim_that_holds_has_a_null_test_that_is_measured(mon
         "fails": ("L2", "L3", "S-breaking"),
     }.items():
         assert {entries[id].judged for id in ids} == {verdict}, ids
+
+
+def test_bounds_in_the_code_are_judged_as_claims_are_but_never_on_one_seed():
+    bounds = claim_of("E1").evidence
+    favour = favourable(claim_of("E1"))
+
+    def verdict(n):
+        rows = [{**e.pick.columns(), **number, "n": n} for e, number in favour.items()]
+        return verdict_on(bounds, summary_table(rows))
+
+    assert verdict(3) == "holds"
+    assert verdict(1) == "not yet measured" == verdict_on(bounds, summary_table([]))
