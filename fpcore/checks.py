@@ -33,7 +33,10 @@ def finite(name: str, value: float, low: float = 0.0, high: float = math.inf) ->
     high   the largest one
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    number = float(value) if is_number else math.nan
+    try:
+        number = float(value) if is_number else math.nan
+    except OverflowError:  # an int of more than 308 digits
+        number = math.inf
     if not (math.isfinite(number) and low <= number <= high):
         span = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}"
         raise ValueError(f"{_shown(name, value)} finite number {span}")
