@@ -83,7 +83,7 @@ def autoattack(
     if scores.isnan().any():
         found = "the network gives outputs that are no numbers (NaN)"
         raise ValueError(f"{found}: give images scaled as in its training, or other weights")
-    path = None if keep is None else Path(keep)
+    path = None if keep is None else checks.path("keep", keep)
     subject = _subject(net, x, y, ball, chunk, seed) if path else {}
     done = _kept(path, subject) if path and path.exists() else []
     for images, labels in list(zip(x.split(chunk), y.split(chunk)))[len(done) :]:

@@ -1,6 +1,7 @@
 """Checks of what the user passes in: an error that names the value and the fix, before any work."""
 
 import math
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,15 @@ def path(name: str, value: Any) -> Path:
     """Return `value` as a path, ~ made the user's folder, if it is one, else raise ValueError."""
     if not isinstance(value, str | Path) or value == "":
         raise ValueError(f"{name} = {briefly(value)}: give a path, a str or pathlib.Path")
-    return Path(value).expanduser()
+    found = f"{name} = {str(value)[:60]!r}"
+    if "\0" in str(value) or any(len(os.fsencode(part)) > 255 for part in Path(value).parts):
+        raise ValueError(
+            f"{found}: give a path of names that no system refuses, shorter, without \\0"
+        )
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:  # ~name of nobody, or no home
+        raise ValueError(f"{found}: {error}, give a path without ~") from error
 
 
 def several(name: str, values: Collection[str]) -> Collection[str]:

@@ -134,7 +134,7 @@ def check_sizes(d: int, k: int, margin: float, noise: float) -> tuple[int, int, 
         raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
     # <w*, z> has standard deviation 1: of a margin far in its tail (almost) nothing is left.
     margin = checks.finite("margin", margin, high=min(3.0, math.sqrt(k)))
-    return d, k, margin, checks.finite("noise", noise)
+    return d, k, margin, checks.finite("noise", noise, high=1e15)
 
 
 def rotation(d: int, block: int, rng: torch.Generator) -> Tensor:
