@@ -79,7 +79,7 @@ def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor) -
     """
     with evaluating(model):
         _, _, grad = loss_and_grad(model, x, y)
-    return stepped(x, grad, ball, lost)
+    return stepped(x.detach(), grad, ball, lost)
 
 
 def stepped(x: Tensor, grad: Tensor, ball: Ball, lost: Tensor) -> Tensor:
@@ -133,6 +133,9 @@ def pgd(
     if lost is None:
         before_attack(model, x, y, ball, probe=1 if stop else 2)
     size = 2.5 * ball.radius / steps if step_size is None else step_size
+    if size > torch.finfo(x.dtype).max / 4:
+        found = f"step_size = {size:g} is too large for x, which is {x.dtype}"
+        raise ValueError(f"{found}: give at most 2 radius, {2 * ball.radius:g}")
     missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
     met = _Met(x.detach(), y, missed)
     with evaluating(model):

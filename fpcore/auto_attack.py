@@ -17,7 +17,7 @@ from fpcore.gradients import not_of_inference, tracked
 from fpcore.images import digest
 from fpcore.models.acting import copied
 from fpcore.models.asked import steady, unwritten
-from fpcore.models.folded import convolves, faster
+from fpcore.models.folded import folded
 from fpcore.models.outputs import (
     correct,
     evaluating,
@@ -83,7 +83,7 @@ def autoattack(
     if scores.isnan().any():
         found = "the network gives outputs that are no numbers (NaN)"
         raise ValueError(f"{found}: give images scaled as in its training, or other weights")
-    path = None if keep is None else Path(keep)
+    path = None if keep is None else checks.path("keep", keep)
     subject = _subject(net, x, y, ball, chunk, seed) if path else {}
     done = _kept(path, subject) if path and path.exists() else []
     for images, labels in list(zip(x.split(chunk), y.split(chunk)))[len(done) :]:
@@ -99,7 +99,7 @@ def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tens
     # The library seeds the global generator.
     with torch.inference_mode(False), torch.random.fork_rng(), _made_in_float32():
         x, y = tracked(x), tracked(y)
-        twin = frozen(net)
+        twin = frozen(net, x)
         attack = AutoAttack(
             twin, norm=NORMS[ball.norm], eps=ball.radius, seed=seed, device=x.device
         )
@@ -128,17 +128,16 @@ def _made_in_float32() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def frozen(net: nn.Module) -> nn.Module:
+def frozen(net: nn.Module, x: Tensor) -> nn.Module:
     """A copy of `net` to be attacked: float32, in evaluation mode, its weights without gradients.
 
-    FAB would leave gradients in `net`. Of convolutions that torch.fx can trace it is the faster
-    copy that our own attacks call.
+    net  gives class scores
+    x    images (n, c, h, w)
+
+    FAB would leave gradients in `net`. Where there is one it is the faster copy that our own
+    attacks call.
     """
-    twin = copied(net).float().eval().requires_grad_(False)
-    try:
-        return faster(twin) if convolves(twin) else twin
-    except Exception:  # whatever its code makes of a tracer
-        return twin
+    return folded(copied(net).float().eval().requires_grad_(False), x.float())
 
 
 @torch.no_grad()

@@ -126,6 +126,8 @@ class Ball:
             delta.clamp_(-self.radius, self.radius)
         else:
             length = torch.linalg.vector_norm(delta, dim=tuple(range(1, delta.ndim)))
+            if self.radius < SQUARABLE or not length.isfinite().all():  # squares may have gone
+                length = self.size(delta)
             delta.mul_(_column((self.radius / _positive(length)).clamp(max=1), delta))
         moved = delta.add_(x)
         return moved if self.box is None else moved.clamp_(*self.box)

@@ -178,7 +178,8 @@ def find_cifar10(folder: str | Path | None = None, download: bool = False) -> Pa
     if folder is not None:
         checks.path("folder", folder)
     named = folder or os.environ.get("FPCORE_DATA")
-    root = Path(named).expanduser() if named else download_folder()
+    name = "FPCORE_DATA" if folder is None else "folder"
+    root = checks.path(name, named) if named else download_folder()
     ours = not named and download
     if _parquet(root, "train"):
         return root

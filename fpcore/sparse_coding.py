@@ -35,6 +35,8 @@ class SparseCoding:
     u_star    M w*/|w*| (d,), the dense direction
     """
 
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
     def __init__(
         self,
         d: int,
@@ -75,6 +77,8 @@ class SparseCoding:
         index, value, _ = self._draw(n, rng)
         return torch.zeros(n, self.d, device=self.device).scatter_add_(1, index, value)
 
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
     def sample(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw n samples x (n, d) and labels y (n,), -1. or +1.; `rng` lives on the same device."""
         index, value, y = self._draw(n, rng)
@@ -130,7 +134,7 @@ def check_sizes(d: int, k: int, margin: float, noise: float) -> tuple[int, int, 
         raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
     # <w*, z> has standard deviation 1: of a margin far in its tail (almost) nothing is left.
     margin = checks.finite("margin", margin, high=min(3.0, math.sqrt(k)))
-    return d, k, margin, checks.finite("noise", noise)
+    return d, k, margin, checks.finite("noise", noise, high=1e15)
 
 
 def rotation(d: int, block: int, rng: torch.Generator) -> Tensor:

@@ -174,6 +174,8 @@ class Features:
     norm: Tensor  # |w_i|
 
 
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
     """Measure neurons w (n, d) against features and the dense direction.
 
@@ -216,6 +218,8 @@ def _features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
     return Features(top, (largest / norm).clamp(max=1.0), rest_on_u.abs() / norm, norm)
 
 
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def top_part(w: Tensor, m: Tensor) -> Tensor:
     """Each neuron of w (n, d) reduced to its top feature, <w_i, M_j> M_j: no mixture is left.
 

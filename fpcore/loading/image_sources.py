@@ -89,7 +89,7 @@ def _from_torchvision(name: str, count: int, size: int | None) -> LabelledData:
             test = "val" if each in ("Imagenette", "Places365") else "test"
             splits[each] = {"train": False} if "train" in options else {"split": test}
     named_among("torchvision", name, splits)
-    root = Path(os.environ.get("FPCORE_DATA") or download_folder()).expanduser()
+    root = checks.path("FPCORE_DATA", os.environ.get("FPCORE_DATA") or download_folder())
     try:
         data = getattr(datasets, name)(str(root), download=False, **splits[name])
     except Exception as error:

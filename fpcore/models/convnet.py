@@ -20,7 +20,7 @@ class ConvNet(nn.Module):
 
     def __init__(self, width: float = 1.0, classes: int = 10):
         super().__init__()
-        checks.finite("width", width, low=1 / 32)
+        checks.finite("width", width, low=1 / 32, high=1000.0)
         checks.positive_int("classes", classes)
         c1, c2, c3, c4, c5 = (max(1, round(width * c)) for c in (32, 64, 96, 64, 64))
         self.register_buffer("mean", torch.tensor(CIFAR10_MEAN).view(3, 1, 1))

@@ -38,7 +38,7 @@ class ResNet(nn.Module):
 
     def __init__(self, width: float = 1.0, classes: int = 10):
         super().__init__()
-        checks.finite("width", width, low=1 / 64)
+        checks.finite("width", width, low=1 / 64, high=1000.0)
         checks.positive_int("classes", classes)
         stages = [max(1, round(width * c)) for c in (64, 128, 256, 512)]
         self.register_buffer("mean", torch.tensor(CIFAR10_MEAN).view(3, 1, 1))
