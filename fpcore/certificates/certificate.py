@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fpcore import checks
-from fpcore.certificates.branching import branch, reduced
+from fpcore.certificates.branching import branch, reduced, relaxed
 from fpcore.certificates.linear_relaxation import TINY, Bound, Neighbourhood, bound, envelope
 from fpcore.certificates.quadratic_relaxation import shared_budget, storable
 from fpcore.models.outputs import samples, signs, some
@@ -205,14 +205,17 @@ def _certify(
     bounds = _fixed_slopes(net)
     margin = torch.stack([each.lower for each in bounds]).amax(0)
     attained = torch.stack([each.upper for each in bounds]).amin(0)
-    # An attack, the quadratic relaxation, and branch and bound, each of those still open.
+    # An attack, parabolas, slopes, and branch and bound, each of those still open.
     if branches and len(todo := _open(margin, attained, bends)):
         attained[todo] = _attack(net.samples(todo), attained[todo], bounds[0].worst[todo])
     if branches and norm == "l2":
         if len(todo := _open(margin, attained, bends)):
-            proved = shared_budget(model, x[todo], y[todo], radius[todo])
+            proved = shared_budget(model, x[todo], y[todo], radius[todo], above=0.0)
             margin[todo] = margin[todo].maximum(proved)
-        for i in _open(margin, attained, bends).tolist():
+        if len(todo := _open(margin, attained, bends)):
+            proved, met = relaxed(net.samples(todo), bends[todo])
+            margin[todo], attained[todo] = margin[todo].fmax(proved), attained[todo].fmin(met)
+        for i in _open(margin, attained, bends).tolist() if branches > 1 else ():
             lower, upper = branch(reduced(net, i, bends[i]), branches)
             margin[i] = max(margin[i].item(), lower)
             attained[i] = min(attained[i].item(), upper)
