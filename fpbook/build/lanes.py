@@ -16,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fpbook.build.chapters import BookError, read_chapter
+from fpbook.build.forked import can_fork
 
 LANES = 2
 Work = Callable[[Path], str | None]  # executes a chapter; says a line about it, or nothing
@@ -94,7 +95,8 @@ def _processes(number: int, work: Work) -> Iterator[dict[Connection, BaseProcess
 
     They end when the connection is closed: when this is left, or when this process is killed.
     """
-    context = multiprocessing.get_context("spawn")
+    # A fork has imported all that this process has, in no time.
+    context = multiprocessing.get_context("fork" if can_fork() else "spawn")
     workers: dict[Connection, BaseProcess] = {}
     try:
         for _ in range(number):
