@@ -18,7 +18,7 @@ from torch import Tensor
 from fpcore import checks
 from fpcore.certificates.branching import branch, reduced, relaxed
 from fpcore.certificates.linear_relaxation import TINY, Bound, Neighbourhood, bound, envelope
-from fpcore.certificates.quadratic_relaxation import shared_budget, storable
+from fpcore.certificates.quadratic_relaxation import outwards, shared_budget, storable
 from fpcore.models.outputs import samples, signs, some
 from fpcore.models.two_layer import TwoLayer
 
@@ -220,17 +220,10 @@ def _certify(
             margin[i] = max(margin[i].item(), lower)
             attained[i] = min(attained[i].item(), upper)
     return Certificate(
-        margin=_rounded(margin, x.dtype, -torch.inf),
-        attained=_rounded(attained, x.dtype, torch.inf),
+        margin=outwards(margin, x.dtype, -torch.inf),
+        attained=outwards(attained, x.dtype, torch.inf),
         exact=~bends.any(1),
     )
-
-
-def _rounded(value: Tensor, dtype: torch.dtype, towards: float) -> Tensor:
-    """Float64 values in a coarser type, each rounded towards minus or plus infinity."""
-    nearest = value.to(dtype)
-    passed = nearest.double() > value if towards < 0 else nearest.double() < value
-    return torch.where(passed, nearest.nextafter(torch.full_like(nearest, towards)), nearest)
 
 
 def _neighbourhood(

@@ -61,9 +61,7 @@ def shared_budget(
     The bound is float64 and holds in exact arithmetic, as that of `certify` does. Raises ValueError
     for weights, samples or radii that `certify` refuses.
     """
-    storable("model.weight", model.weight)
-    storable("model.threshold", model.threshold)
-    storable("x", x)
+    _check(model, x)
     weight, x, y, radius = (v.double() for v in (model.weight, x, y, radius))
     norm = weight.norm(dim=1)
     corner = model.threshold.double() * norm  # b
@@ -88,11 +86,11 @@ def shared_budget(
     curvature = curvature * bent
     cost = torch.full_like(base, torch.inf)
     worth = (base - _least_cost(weight, h, curvature, radius) > above).nonzero().flatten()
-    number = bent.sum(1)[worth]  # of parabolas: alike in a batch
     if not len(worth):
         return torch.full_like(base, -torch.inf)
     gram = weight @ weight.T
-    for part in worth[number.argsort()].split(max(1, memory // count**2)):
+    alike = worth[bent.sum(1)[worth].argsort()]  # in the number of parabolas
+    for part in alike.split(max(1, memory // count**2)):
         used = chosen[part, : max(1, int(bent[part].sum(1).max()))]  # the largest come first
         root = curvature[part].gather(1, used).sqrt()  # (n, p)
         a_h = root * (h[part] @ weight.T).gather(1, used)  # A h, (n, p)
@@ -123,6 +121,13 @@ def _least_cost(
     return ((uphill - h) * delta).sum(1) / 2
 
 
+def _check(model: TwoLayer, x: Tensor) -> None:
+    """Raise ValueError for numbers of which no bound is made."""
+    storable("model.weight", model.weight)
+    storable("model.threshold", model.threshold)
+    storable("x", x)
+
+
 def storable(name: str, value: Tensor) -> None:
     """Raise ValueError for numbers of which float64 could not compute bounds, or not exactly.
 
@@ -136,6 +141,13 @@ def storable(name: str, value: Tensor) -> None:
         raise ValueError(f"{name} is not finite, or beyond float32: no certificate is of that")
     if ((single == 0) != (value == 0)).any():
         raise ValueError(f"{name} holds numbers too small for float32: set them to 0")
+
+
+def outwards(value: Tensor, dtype: torch.dtype, towards: float) -> Tensor:
+    """Float64 values in a coarser type, each rounded towards minus or plus infinity."""
+    nearest = value.to(dtype)
+    passed = nearest.double() > value if towards < 0 else nearest.double() < value
+    return torch.where(passed, nearest.nextafter(torch.full_like(nearest, towards)), nearest)
 
 
 def _parabolas(q: Tensor, reach: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
