@@ -14,7 +14,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning import LocalProvisioner
 
 # Imported once, and not one thread started: what most chapters import, or import as they go.
-IMPORTED = (
+PRELOADED = (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "torch._dynamo",  # which the first step of an optimiser imports
@@ -33,7 +33,7 @@ def can_fork() -> bool:
 
 
 class ForkedProvisioner(LocalProvisioner):
-    """Starts this Python's kernel as a fork of a process that has imported `IMPORTED`.
+    """Starts this Python's kernel as a fork of a process that has imported `PRELOADED`.
 
     That process is started with the first kernel, does nothing else, and ends with this one.
     """
@@ -44,7 +44,7 @@ class ForkedProvisioner(LocalProvisioner):
         cmd: of the kernel
         """
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([*IMPORTED])
+        context.set_forkserver_preload([*PRELOADED])
         arguments = cmd[cmd.index("-f") :]
         folder = os.path.abspath(kwargs.get("cwd") or os.getcwd())
         # A daemon: whatever happens here, nothing waits for it to end.
