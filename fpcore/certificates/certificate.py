@@ -73,8 +73,8 @@ def certify(
     chunk     samples at a time
     norm      of the ball, "l2" or "linf"
 
-    Each stage sees the samples that the earlier ones left open. The margin of a split sample tells
-    its label, but is not the largest that could be proved.
+    Each stage sees the samples that the earlier ones left open. The margin of a split sample, or of
+    one that stays open, is not the largest that could be proved.
 
     In linf a third choice of slopes, 0, gives each neuron its own worst delta: the minimum itself
     where no two neurons differ in sign in a coordinate. `branches` there are an attack alone.
