@@ -52,7 +52,7 @@ class ForkedProvisioner(LocalProvisioner):
             target=_become_kernel, args=(arguments, dict(kwargs["env"]), folder), daemon=True
         )
         process.start()
-        self.process = _Forked(process)
+        self.process = _Forked(process)  # type: ignore[assignment]  # asked by name alone
         self.pid = self.pgid = process.pid
         self.cwd = folder
         return self.connection_info

@@ -37,7 +37,7 @@ class OwnKernel(AsyncKernelManager):
     Not encrypted are those of an older Jupyter, which cannot, and does not warn.
     """
 
-    async def start_kernel(self, **kw: Any) -> None:
+    async def start_kernel(self, **kw: Any) -> None:  # type: ignore[override]  # as its base does
         """Start it: that of this Python as a fork, where there are any."""
         if can_fork() and self.kernel_name == KERNEL["name"]:
             self.provisioner = ForkedProvisioner(kernel_spec=self.kernel_spec, parent=self)
