@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fpbook.results.quantities import known, quantity_of
@@ -162,7 +163,7 @@ def select(measured: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 
     Columns that are not named may hold anything. A column that no row has is empty.
     """
-    keep = pd.Series(True, index=measured.index)
+    keep = np.ones(len(measured), dtype=bool)
     for name, value in wanted.items():
         known("column", name, KINDS)
         listed = (
@@ -171,9 +172,10 @@ def select(measured: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
         if name == "quantity":
             for one in listed:
                 quantity_of(one)
-        if name not in measured.columns:
-            keep &= value is None
-        else:
+        if name in measured.columns:
             column = measured[name]
-            keep &= column.isna() if value is None else column.isin(listed)
+            fits = column.isna() if value is None else column.isin(listed)
+            keep &= fits.to_numpy(dtype=bool)
+        elif value is not None:
+            keep[:] = False
     return measured[keep]
