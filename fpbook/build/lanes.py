@@ -103,7 +103,9 @@ def _processes(number: int, work: Work) -> Iterator[dict[Connection, BaseProcess
     try:
         for _ in range(number):
             ours, theirs = context.Pipe()
-            worker: BaseProcess = context.Process(target=_serve, args=(theirs, work))
+            worker: BaseProcess = context.Process(  # type: ignore[attr-defined]
+                target=_serve, args=(theirs, work)
+            )
             worker.start()
             theirs.close()
             workers[ours] = worker
