@@ -85,12 +85,13 @@ def test_the_command_measures_compares_and_publishes_on_request(
 ):
     images = random_images(20, 1), random_images(12)
     monkeypatch.setattr(precisions, "load_cifar10", lambda *_: images)
-    monkeypatch.setattr(precisions, "ARITHMETICS", TWO)
+    monkeypatch.setattr(precisions.measure_all, "__defaults__", (TWO,))
     precisions.main(["--images", "12", "--attacked", "8", "--publish"])
     said = capsys.readouterr().out
-    assert "conclusions compared, " in said and "`cifar10-removal`: `robust_accuracy`, w - v" in said
+    assert (
+        "conclusions compared, " in said and "`cifar10-removal`: `robust_accuracy`, w - v" in said
+    )
     assert (results / "numerics-cifar10.json").exists()
-    monkeypatch.setattr(precisions, "measure_converted", None)
 
 
 def test_without_networks_or_images_there_is_one_error(results, monkeypatch, tmp_path):
