@@ -57,7 +57,7 @@ def measure_converted(
 ) -> list[dict[str, Any]]:
     """What the ledger bounds of a seed's networks, measured in one arithmetic: records.
 
-    nets:        w0, w, w', w_c and w''
+    nets:        w0, w, w' and w_c, and w'' if there is one
     calibration: training images (n, 3, 32, 32), for w - v
     test:        test images
     config:      the threat, and how many images are attacked
@@ -118,7 +118,8 @@ def measure_all(
         )
         for seed in range(config.seeds):
             found = published_networks("cpu", seed, config)
-            nets = {name: found[name] for name in SYMBOLS}  # in one order: the cache tells others
+            # In one order: the cache tells others.
+            nets = {name: found[name] for name in SYMBOLS if name in found}
             cases += [(seed, nets, smaller, experiment, *how) for how in arithmetics]
     measured = []
     for seed, nets, config, *how in (bar := tqdm(cases, desc="networks in arithmetics")):
