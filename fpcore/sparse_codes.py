@@ -181,7 +181,7 @@ def sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:
     grids = torch.meshgrid(likely, torch.arange(most + 1, device="cpu"), indexing="ij")
     total, agree = (grid.flatten() for grid in grids)
     least = max(margin * math.sqrt(k) - 1e-6, 1)
-    inside = (agree <= total) & ((2 * agree - total).abs() >= least)
+    inside = (agree <= total) & ((2 * agree - total).abs() >= math.ceil(least))
     if not inside.any():
         found = f"margin = {margin!r}: no sample of d = {d}, k = {k} has it"
         raise ValueError(f"{found}; give a smaller one")
@@ -189,5 +189,5 @@ def sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:
 
     # log P[agree, disagree] = log P[n] (n choose agree) 2^-n
     log_p = log_n[total] + log_fact[total] - log_fact[agree] - log_fact[total - agree]
-    log_p = log_p - total * math.log(2)
+    log_p = log_p - total.float() * math.log(2)  # as the published draws have it, to the bit
     return torch.stack([agree, total - agree], dim=1), (log_p - log_p.max()).exp()

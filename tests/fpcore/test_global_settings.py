@@ -84,7 +84,8 @@ def two_layer():
 DRAWS = {
     "features": lambda: [(d := SparseCoding(24, 4, 1.0)).features, d.w_star, d.u_star],
     "codes": lambda: [SparseCoding(24, 4, 1.0).codes(7, rng())],
-    "samples": lambda: [*SparseCoding(24, 4, 1.0).batch(7, 0, 3)],
+    "samples": lambda: [one for i in range(6) for one in SparseCoding(24, 4, 1.0).batch(7, 0, i)],
+    "more samples": lambda: [*SparseCoding(150, 12, 2.5, seed=3).batch(200, 1, 1)],
     "spread codes": lambda: [
         *SparseCoding(24, 4, 1.0, member=Member(magnitudes=(1, 3), weights=(1, 2))).batch(7, 0, 3)
     ],
