@@ -193,9 +193,10 @@ def steady_answers(model: nn.Module, x: Tensor, y: Tensor, chunk: int) -> Tensor
     y      their labels (n,)
     chunk  samples at a time: also those that a random model is asked again for
     """
-    dice = Dice(model, x.device) if isinstance(x, Tensor) and isinstance(model, nn.Module) else None
+    checks.network("model", model)
+    dice = None if _is_known(model, checks.tensor("x", x)) else Dice(model, x.device)
     output = answers(model, x, y, chunk)
-    if dice and len(x) and not _is_known(model, x):
+    if dice and len(x):
         with torch.no_grad(), evaluating(model):
             if not dice.random(model, x[:chunk]):
                 steady(model, x, output[:chunk])
