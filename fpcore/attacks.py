@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fpcore import checks
 from fpcore.alerts import GradientWarning as GradientWarning
 from fpcore.apgd import withstand
-from fpcore.ball import Ball, finite_rows
+from fpcore.ball import Ball
 from fpcore.extra_attacks import Attack, check_extra, kept_to
 from fpcore.extra_attacks import along as along
 from fpcore.gradients import (
@@ -21,6 +21,7 @@ from fpcore.gradients import (
     loss_alone,
     loss_and_grad,
     not_of_inference,
+    stepped,
     warn_of_flat,
     warn_of_lost,
     warn_of_probabilities,
@@ -85,17 +86,6 @@ def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor) -
     with evaluating(model):
         _, _, grad = loss_and_grad(model, x, y)
     return stepped(x, grad, ball, lost)
-
-
-def stepped(x: Tensor, grad: Tensor, ball: Ball, lost: Tensor) -> Tensor:
-    """x (n, ...) one full step up its gradient, in the ball; `lost` as in `fgm`."""
-    if x.device.type == "cpu":
-        moved, finite = ball.step(x, grad, x, ball.radius)
-    else:  # not to wait for the device
-        moved = x + ball.project(ball.radius * ball.steepest(grad), x)
-        finite = finite_rows(grad)
-    lost |= ~finite
-    return moved
 
 
 def pgd(
