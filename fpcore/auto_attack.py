@@ -17,11 +17,13 @@ from fpcore.gradients import not_of_inference, tracked
 from fpcore.images import digest
 from fpcore.models.acting import copied
 from fpcore.models.asked import steady, unwritten
+from fpcore.models.dice import Dice
 from fpcore.models.folded import folded
 from fpcore.models.outputs import (
     correct,
     evaluating,
     labels_for,
+    numbers,
     samples,
     some,
 )
@@ -66,23 +68,17 @@ def autoattack(
     if x.ndim != 4 or min(x.shape[2:]) < SMALLEST:
         wanted = f"images (n, c, h, w) of {SMALLEST} x {SMALLEST} pixels at least"
         raise ValueError(f"x is {tuple(x.shape)}: give {wanted}, Square attack needs them")
-    if y.dtype == torch.bool:
-        raise ValueError("y is torch.bool: give class numbers, torch.int64")
-    if not torch.equal(y.long().double(), y.double()):
-        odd = next(value for value in y.tolist() if not float(value).is_integer())
-        raise ValueError(f"y holds {odd}: give class numbers, torch.int64")
-    y = y.long()
     not_of_inference(net)
+    dice = Dice(net, x.device)
     scores = _scores(net, x[:PROBED])
     if scores.ndim != 2 or scores.shape[1] < 4:
         found = f"the network gives {tuple(scores.shape)}"
         raise ValueError(f"{found}: give one with scores of 4 classes or more, (n, classes)")
     labels_for(scores, y)
+    numbers(scores)
     with torch.no_grad(), evaluating(net):
-        steady(net, x, scores)
-    if scores.isnan().any():
-        found = "the network gives outputs that are no numbers (NaN)"
-        raise ValueError(f"{found}: give images scaled as in its training, or other weights")
+        if not dice.random(net, x[:PROBED]):
+            steady(net, x, scores)
     path = None if keep is None else checks.path("keep", keep)
     subject = _subject(net, x, y, ball, chunk, seed) if path else {}
     done = _kept(path, subject) if path and path.exists() else []
@@ -90,7 +86,9 @@ def autoattack(
         done.append(_attack(net, images.contiguous(), labels, ball, seed).tolist())
         if path:
             write_atomically(path, json.dumps({**subject, "correct": done}).encode())
-    return torch.tensor([right for part in done for right in part], device=x.device)
+    return torch.tensor(
+        [right for part in done for right in part], dtype=torch.bool, device=x.device
+    )
 
 
 def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
@@ -107,7 +105,7 @@ def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tens
         wrong = min(9, twin(x[:1].float()).shape[1] - 1)
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = wrong
         with torch.no_grad():
-            some_right = bool(correct(twin(x.float()), y).any())
+            some_right = bool(correct(numbers(twin(x.float())), y).any())
         found = x  # the library divides by the number of those that are right
         if some_right:
             found, _ = attack.run_standard_evaluation(x.float(), y, batch_size=len(x))
@@ -171,7 +169,10 @@ def _kept(path: Path, subject: dict[str, Any]) -> list[list[bool]]:
     """The finished chunks in a file, if it is of this subject; scores may differ by rounding."""
     try:
         found = json.loads(path.read_text())
-        theirs, ours = (torch.tensor(one["scores"]) for one in (found, subject))
+        theirs, ours = (
+            torch.tensor(one["scores"], dtype=torch.float64, device="cpu")
+            for one in (found, subject)
+        )
         done = [[bool(right) for right in part] for part in found["correct"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} cannot be read ({error!r}): delete it to begin anew") from error

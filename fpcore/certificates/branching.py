@@ -19,7 +19,7 @@ def reduced(net: Neighbourhood, i: int, bends: Tensor) -> Neighbourhood:
 
     `bends` (m,), bool: the neurons that are kept one by one.
     """
-    one = net.samples(torch.tensor([i], device=bends.device))
+    one = net.samples(torch.tensor([i], dtype=torch.int64, device=bends.device))
     active = ~bends & (one.q[0].abs() > net.threshold)
     norm, rows = net.norm[active], net.rows[active]
     return one._replace(

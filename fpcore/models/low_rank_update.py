@@ -1,6 +1,7 @@
 """Low-rank updates of a trained network: a layer's matrix w (neurons, fan-in) becomes w + B A."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,8 @@ class RankUpdate(nn.Module):
         super().__init__()
         out, fan_in = weight.shape
         rank = min(rank, out, fan_in)
-        basis = torch.linalg.qr(torch.randn(fan_in, rank, generator=rng)).Q  # (fan-in, r)
+        like: dict[str, Any] = {"generator": rng, "dtype": torch.float32, "device": "cpu"}
+        basis = torch.linalg.qr(torch.randn(fan_in, rank, **like)).Q  # (fan-in, r)
         self.up = nn.Parameter(weight.new_zeros(out, rank))
         self.down = nn.Parameter(basis.T.contiguous().to(weight), requires_grad=not fixed)
 

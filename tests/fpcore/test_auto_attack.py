@@ -168,8 +168,16 @@ def one_logit(x):
         (Scores(), lambda x, y: (x[:0], y[:0]), "x holds 0 samples"),
         (Scores(), lambda x, y: (255 * x, y), "x spans"),
         (Scores(), lambda x, y: (x, y[:, None]), r"y is \(8, 1\)"),
-        (Scores(), lambda x, y: (x, y + 0.5), r"y holds 2\.5: give class numbers"),
-        (Scores(), lambda x, y: (x, y * torch.nan), r"y holds nan: give class numbers"),
+        (
+            Scores(),
+            lambda x, y: (x, y + 0.5),
+            "y is torch.float32: give class numbers, torch.int64",
+        ),
+        (
+            Scores(),
+            lambda x, y: (x, y * torch.nan),
+            "y is torch.float32: give class numbers, torch.int64",
+        ),
     ],
 )
 def test_what_autoattack_cannot_attack_is_refused_before_any_work(net, change, says, tmp_path):
