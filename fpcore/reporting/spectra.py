@@ -26,8 +26,8 @@ def gram_spectrum(w: Tensor) -> Tensor:
 
 def thinned(values: Tensor) -> list[float]:
     """Singular values over the largest: all, or `SHOWN` of them, first and last among these."""
-    count, like = len(values), {"device": values.device}
-    index = torch.arange(count, **like)
+    count, device = len(values), values.device
+    index = torch.arange(count, dtype=torch.int64, device=device)
     if count > SHOWN:
-        index = torch.linspace(0, count - 1, SHOWN, dtype=torch.float64, **like).round().long()
-    return (values[index] / values[0]).tolist()
+        index = torch.linspace(0, count - 1, SHOWN, dtype=torch.float64, device=device)
+    return (values[index.round().long()] / values[0]).tolist()
