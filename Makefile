@@ -25,19 +25,14 @@ OTHER   := _build/torch-$(TORCH)
 # What is pinned with torch: another one brings its own.
 OWN     := ^(torch|triton|cuda-|nvidia-)
 
-.PHONY: book test test-all lint lab full pdf opening execute audit sbom bench gpu torch clean
+.PHONY: book test test-all lint lab full pdf execute audit sbom bench gpu torch clean
 
 book: execute
 	@$(BOOK) build --profile $(PROFILE)
 
 # Before the first book is there, its opening page is shown while the rest is executed.
-opening: $(READY)
-	@test -e _build/html/index.html || { \
-	  $(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED) --only intro && \
-	  $(BOOK) opening --profile $(PROFILE); }
-
-execute: opening
-	@$(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED)
+execute: $(READY)
+	@$(BOOK) execute --profile $(PROFILE) --device $(DEVICE) --seed $(SEED) --opening
 
 pdf: execute
 	@$(BOOK) pdf --profile $(PROFILE)

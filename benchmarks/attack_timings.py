@@ -157,7 +157,7 @@ def pgd_rows(name: str, net: nn.Module, count: int, steps: int, repeats: int) ->
             row(f"{title}{label}", own[label], "s", f"{at}, {form}"),
             row(f"{title}{label}, accuracy", [100 * stands], "points", at),
         ]
-    passes, _, form = timed(bare_passes, frozen(net), x, y, steps, repeats)
+    passes, _, form = timed(bare_passes, frozen(net, x), x, y, steps, repeats)
     found.append(row(f"{title}, passes alone", passes, "s", f"{at}, {form}"))
     for peer, attack in PEERS.items():
         try:

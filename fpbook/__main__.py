@@ -16,6 +16,7 @@ python -m fpbook law        compute the lower bounds that follow from the law of
 python -m fpbook kernel     train tangent kernels to convergence, clean and under attack
 python -m fpbook verify     check published files by their checksums, and a certificate again
 python -m fpbook numerics   train in several arithmetics, and compare what is concluded
+python -m fpbook numerics-cifar10  measure the published CIFAR-10 networks in several arithmetics
 python -m fpbook certified  train, certify and publish a small network, to be checked again
 python -m fpbook narrow     train and publish the headline at a narrow margin of the data
 python -m fpbook evaluation  our evaluation beside AutoAttack's, on the published networks
@@ -48,6 +49,7 @@ COMMANDS = {  # their functions, imported when called: no command needs what ano
     "kernel": "fpbook.cifar10.tangent_saddle:main",
     "verify": "fpbook.synthetic.published_certificate:main_verify",
     "numerics": "fpbook.synthetic.precisions:main",
+    "numerics-cifar10": "fpbook.cifar10.precisions:main",
     "certified": "fpbook.synthetic.published_certificate:main",
     "narrow": "fpbook.synthetic.narrow:main",
     "evaluation": "fpbook.cifar10.judged:main",

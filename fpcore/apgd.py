@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcore.ball import Ball
-from fpcore.gradients import Rise, broken, loss_alone, loss_and_grad, margin, others
+from fpcore.gradients import Rise, broken, loss_alone, loss_and_grad, margin, others, tracked
 from fpcore.models.asked import one_output_each
 from fpcore.models.folded import WORTH, folded, parts
 from fpcore.models.outputs import evaluating
@@ -183,8 +183,9 @@ def withstand(
     three runs or more some last ones, of five times the steps, are spent on the quarter of the
     samples that came nearest to being broken: on the margin, and toward the class that was near.
     """
-    with evaluating(model):
-        search = _Search(model, x, y, ball, rng, work=steps * restarts)
+    # What is made in inference mode cannot be differentiated at.
+    with torch.inference_mode(False), torch.no_grad(), evaluating(model):
+        search = _Search(model, tracked(x), tracked(y), ball, rng, work=steps * restarts)
         for number in range(restarts):
             search.run(search.alive.nonzero().flatten(), steps, number)
         if restarts > 2:

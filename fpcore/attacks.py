@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fpcore import checks
 from fpcore.alerts import GradientWarning as GradientWarning
 from fpcore.apgd import withstand
-from fpcore.ball import Ball, finite_rows
+from fpcore.ball import Ball
 from fpcore.extra_attacks import Attack, check_extra, kept_to
 from fpcore.extra_attacks import along as along
 from fpcore.gradients import (
@@ -21,13 +21,14 @@ from fpcore.gradients import (
     loss_alone,
     loss_and_grad,
     not_of_inference,
+    stepped,
     warn_of_flat,
     warn_of_lost,
     warn_of_probabilities,
     withstood,
 )
 from fpcore.models.folded import WORTH, folded, parts
-from fpcore.models.outputs import answers, correct, evaluating, ready, some
+from fpcore.models.outputs import correct, evaluating, numbers, ready, some, steady_answers
 
 
 def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None = None) -> Tensor:
@@ -40,13 +41,18 @@ def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None 
     lost   (n,), bool, is set where the gradient is not finite, by callers who have checked x and
            y; None: these are checked, and a `GradientWarning` says how often
 
-    Returns adversarial x of the same shape; without a finite gradient, x stays.
+    Returns adversarial x of the same shape; without a finite gradient, x stays. ValueError where an
+    output is not a number, of callers who have not checked.
     Source: Goodfellow et al. (2015); for l2, Allen-Zhu & Li (2020), section 2.
     """
     if lost is None:
         before_attack(model, x, y, ball)
     missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
-    moved = one_step(model, x, y, ball, missed)
+    with evaluating(model):
+        output, _, grad = loss_and_grad(model, x, y)
+    if lost is None:
+        numbers(output)
+    moved = stepped(x, grad, ball, missed)
     if lost is None:
         warn_of_lost(missed, ball)
     return moved
@@ -79,18 +85,7 @@ def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor) -
     """
     with evaluating(model):
         _, _, grad = loss_and_grad(model, x, y)
-    return stepped(x, grad, ball, lost)
-
-
-def stepped(x: Tensor, grad: Tensor, ball: Ball, lost: Tensor) -> Tensor:
-    """x (n, ...) one full step up its gradient, in the ball; `lost` as in `fgm`."""
-    if x.device.type == "cpu":
-        moved, finite = ball.step(x, grad, x, ball.radius)
-    else:  # not to wait for the device
-        moved = x + ball.project(ball.radius * ball.steepest(grad), x)
-        finite = finite_rows(grad)
-    lost |= ~finite
-    return moved
+    return stepped(x.detach(), grad, ball, lost)
 
 
 def pgd(
@@ -123,7 +118,8 @@ def pgd(
 
     Returns a misclassified x where one was met, else the x of the largest loss met, which is never
     below that of where the first run starts. Without a finite gradient a sample stays there, and an
-    output that is not a number breaks no sample. Source: Madry et al. (2018).
+    output that is not a number breaks no sample; at x itself it is a ValueError, unless `lost` is
+    given. Source: Madry et al. (2018).
     """
     checks.positive_int("steps", steps)
     checks.positive_int("restarts", restarts)
@@ -133,15 +129,18 @@ def pgd(
     if lost is None:
         before_attack(model, x, y, ball, probe=1 if stop else 2)
     size = 2.5 * ball.radius / steps if step_size is None else step_size
+    if size > torch.finfo(x.dtype).max / 4:
+        found = f"step_size = {size:g} is too large for x, which is {x.dtype}"
+        raise ValueError(f"{found}: give at most 2 radius, {2 * ball.radius:g}")
     missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
     met = _Met(x.detach(), y, missed)
     with evaluating(model):
         quick = folded(model, x) if len(x) * steps >= WORTH else model
         for random in [at_random, *[True] * (restarts - 1)]:
             if len(met.todo):
-                x0 = met.x[met.todo]
-                at = ball.start(x0, rng) if random else x0
-                _ascend(quick, met, at, ball, steps, size, stop, rounded=quick is not model)
+                at = ball.start(met.x[met.todo], rng) if random else met.x
+                known = lost is None and at is met.x
+                _ascend(quick, met, at, ball, steps, size, stop, quick is not model, known)
     if lost is None:
         warn_of_lost(missed, ball)
     return met.best
@@ -174,6 +173,7 @@ def _ascend(
     size: float,
     stop: bool,
     rounded: bool,
+    first: bool,
 ) -> None:
     """One run of `pgd`, on the samples that it has to break still.
 
@@ -185,6 +185,7 @@ def _ascend(
     size     of a step
     stop     as in `pgd`
     rounded  whether the model is a copy, as in `broken`
+    first    whether `at` are the samples themselves, where outputs must be numbers
     """
     x = met.x[met.todo]
     for step in range(steps + 1):
@@ -195,6 +196,8 @@ def _ascend(
             y = met.y[which]
             if step < steps:
                 output, values, grad = loss_and_grad(model, at[part], y)
+                if first and step == 0:
+                    numbers(output)
                 moved[part], finite = ball.step(at[part], grad, x[part], size)
                 met.lost[which] |= ~finite
             else:  # nobody reads the gradient where the last step has led
@@ -260,7 +263,7 @@ def robust_correct(
         lambda a, b, lost: fgm(model, a, b, ball, lost),
         *(partial(kept_to(ball, attack), model) for attack in extra),
     ]
-    output = answers(model, x, y, chunk)
+    output = steady_answers(model, x, y, chunk)
     warn_of_probabilities(output, y)
     right_at_first = correct(output, y)
     survived = torch.zeros_like(right_at_first)

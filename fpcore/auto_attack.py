@@ -17,11 +17,13 @@ from fpcore.gradients import not_of_inference, tracked
 from fpcore.images import digest
 from fpcore.models.acting import copied
 from fpcore.models.asked import steady, unwritten
-from fpcore.models.folded import convolves, faster
+from fpcore.models.dice import Dice
+from fpcore.models.folded import folded
 from fpcore.models.outputs import (
     correct,
     evaluating,
     labels_for,
+    numbers,
     samples,
     some,
 )
@@ -66,31 +68,27 @@ def autoattack(
     if x.ndim != 4 or min(x.shape[2:]) < SMALLEST:
         wanted = f"images (n, c, h, w) of {SMALLEST} x {SMALLEST} pixels at least"
         raise ValueError(f"x is {tuple(x.shape)}: give {wanted}, Square attack needs them")
-    if y.dtype == torch.bool:
-        raise ValueError("y is torch.bool: give class numbers, torch.int64")
-    if not torch.equal(y.long().double(), y.double()):
-        odd = next(value for value in y.tolist() if not float(value).is_integer())
-        raise ValueError(f"y holds {odd}: give class numbers, torch.int64")
-    y = y.long()
     not_of_inference(net)
+    dice = Dice(net, x.device)
     scores = _scores(net, x[:PROBED])
     if scores.ndim != 2 or scores.shape[1] < 4:
         found = f"the network gives {tuple(scores.shape)}"
         raise ValueError(f"{found}: give one with scores of 4 classes or more, (n, classes)")
     labels_for(scores, y)
+    numbers(scores)
     with torch.no_grad(), evaluating(net):
-        steady(net, x, scores)
-    if scores.isnan().any():
-        found = "the network gives outputs that are no numbers (NaN)"
-        raise ValueError(f"{found}: give images scaled as in its training, or other weights")
-    path = None if keep is None else Path(keep)
+        if not dice.random(net, x[:PROBED]):
+            steady(net, x, scores)
+    path = None if keep is None else checks.path("keep", keep)
     subject = _subject(net, x, y, ball, chunk, seed) if path else {}
     done = _kept(path, subject) if path and path.exists() else []
     for images, labels in list(zip(x.split(chunk), y.split(chunk)))[len(done) :]:
         done.append(_attack(net, images.contiguous(), labels, ball, seed).tolist())
         if path:
             write_atomically(path, json.dumps({**subject, "correct": done}).encode())
-    return torch.tensor([right for part in done for right in part], device=x.device)
+    return torch.tensor(
+        [right for part in done for right in part], dtype=torch.bool, device=x.device
+    )
 
 
 def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tensor:
@@ -99,7 +97,7 @@ def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tens
     # The library seeds the global generator.
     with torch.inference_mode(False), torch.random.fork_rng(), _made_in_float32():
         x, y = tracked(x), tracked(y)
-        twin = frozen(net)
+        twin = frozen(net, x)
         attack = AutoAttack(
             twin, norm=NORMS[ball.norm], eps=ball.radius, seed=seed, device=x.device
         )
@@ -107,7 +105,7 @@ def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tens
         wrong = min(9, twin(x[:1].float()).shape[1] - 1)
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = wrong
         with torch.no_grad():
-            some_right = bool(correct(twin(x.float()), y).any())
+            some_right = bool(correct(numbers(twin(x.float())), y).any())
         found = x  # the library divides by the number of those that are right
         if some_right:
             found, _ = attack.run_standard_evaluation(x.float(), y, batch_size=len(x))
@@ -128,17 +126,16 @@ def _made_in_float32() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def frozen(net: nn.Module) -> nn.Module:
+def frozen(net: nn.Module, x: Tensor) -> nn.Module:
     """A copy of `net` to be attacked: float32, in evaluation mode, its weights without gradients.
 
-    FAB would leave gradients in `net`. Of convolutions that torch.fx can trace it is the faster
-    copy that our own attacks call.
+    net  gives class scores
+    x    images (n, c, h, w)
+
+    FAB would leave gradients in `net`. Where there is one it is the faster copy that our own
+    attacks call.
     """
-    twin = copied(net).float().eval().requires_grad_(False)
-    try:
-        return faster(twin) if convolves(twin) else twin
-    except Exception:  # whatever its code makes of a tracer
-        return twin
+    return folded(copied(net).float().eval().requires_grad_(False), x.float())
 
 
 @torch.no_grad()
@@ -172,7 +169,10 @@ def _kept(path: Path, subject: dict[str, Any]) -> list[list[bool]]:
     """The finished chunks in a file, if it is of this subject; scores may differ by rounding."""
     try:
         found = json.loads(path.read_text())
-        theirs, ours = (torch.tensor(one["scores"]) for one in (found, subject))
+        theirs, ours = (
+            torch.tensor(one["scores"], dtype=torch.float64, device="cpu")
+            for one in (found, subject)
+        )
         done = [[bool(right) for right in part] for part in found["correct"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} cannot be read ({error!r}): delete it to begin anew") from error

@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -126,18 +127,21 @@ class Ball:
             delta.clamp_(-self.radius, self.radius)
         else:
             length = torch.linalg.vector_norm(delta, dim=tuple(range(1, delta.ndim)))
+            if self.radius < SQUARABLE or not length.isfinite().all():  # squares may have gone
+                length = self.size(delta)
             delta.mul_(_column((self.radius / _positive(length)).clamp(max=1), delta))
         moved = delta.add_(x)
         return moved if self.box is None else moved.clamp_(*self.box)
 
     def random(self, x: Tensor, rng: torch.Generator | None) -> Tensor:
         """A uniformly random point of the ball for each sample of x, before clipping to the box."""
+        like: dict[str, Any] = {"generator": rng, "dtype": torch.float32, "device": x.device}
         if self.norm == "linf":
-            uniform = torch.rand(x.shape, generator=rng, device=x.device)
+            uniform = torch.rand(x.shape, **like)
             return ((2 * uniform - 1) * self.radius).to(x.dtype)
-        direction = self.steepest(torch.randn(x.shape, generator=rng, device=x.device))
+        direction = self.steepest(torch.randn(x.shape, **like))
         dimension = math.prod(x.shape[1:])
-        share = torch.rand(len(x), generator=rng, device=x.device) ** (1 / dimension)
+        share = torch.rand(len(x), **like) ** (1 / dimension)
         return (direction * _column(share * self.radius, x)).to(x.dtype)
 
     def start(self, x: Tensor, rng: torch.Generator | None) -> Tensor:

@@ -75,11 +75,27 @@ def resume(path: Path, content: bytes, model: nn.Module, config: str) -> Found:
     """
     metadata, tensors = read_checkpoint(path, content)
     _check_config(path, metadata.get("config", "{}"), config)
+    step, history = _progress(path, metadata)
     weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     _check_shapes(path, weights, model.state_dict())
     model.load_state_dict(weights)
     state = {name: value for name, value in tensors.items() if not name.startswith("model.")}
-    return Found(int(metadata["step"]), json.loads(metadata["history"]), state)
+    return Found(step, history, state)
+
+
+def _progress(path: Path, metadata: Mapping[str, str]) -> tuple[int, list[dict[str, Any]]]:
+    """The step and the history in the metadata of a checkpoint, which may have no checksum."""
+    try:
+        step, history = int(metadata["step"]), json.loads(metadata["history"])
+        steps = json.loads(metadata["config"]).get("steps", step)
+        if not (isinstance(history, list) and history and 0 <= step <= steps):
+            raise ValueError(
+                f"it has a history of {len(history)} entries, and step {step} of {steps}"
+            )
+    except (LookupError, TypeError, ValueError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise ValueError(f"checkpoint {path} cannot be read ({found}): {ADVICE}") from error
+    return step, history
 
 
 def check_writable(model: nn.Module) -> None:
@@ -94,6 +110,9 @@ def check_writable(model: nn.Module) -> None:
 def content_of(path: Path) -> bytes | None:
     """The content of a file, read once, so that it is not torn by a writer; None: there is none."""
     try:
+        # Of a device or a pipe no end may come.
+        if path.exists() and not path.is_file():
+            raise OSError("it is no file")
         return path.read_bytes()
     except FileNotFoundError:
         return None
@@ -148,7 +167,11 @@ def _sweep(path: Path) -> None:
 def _check_config(path: Path, found: str, wanted: str) -> None:
     if found == wanted:
         return
-    theirs, ours = json.loads(found), json.loads(wanted)
+    ours = json.loads(wanted)
+    try:
+        theirs = dict(json.loads(found))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"checkpoint {path} cannot be read ({error}): {ADVICE}") from error
     differing = [name for name in theirs | ours if theirs.get(name) != ours.get(name)]
     other = ", ".join(f"{name} = {theirs.get(name)}, not {ours.get(name)}" for name in differing)
     raise ValueError(f"checkpoint {path} is of another configuration ({other}): {ADVICE}")

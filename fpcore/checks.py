@@ -1,6 +1,7 @@
 """Checks of what the user passes in: an error that names the value and the fix, before any work."""
 
 import math
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,10 @@ def finite(name: str, value: float, low: float = 0.0, high: float = math.inf) ->
     high   the largest one
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    number = float(value) if is_number else math.nan
+    try:
+        number = float(value) if is_number else math.nan
+    except OverflowError:  # an int of more than 308 digits
+        number = math.inf
     if not (math.isfinite(number) and low <= number <= high):
         span = f"between {low:g} and {high:g}" if high < math.inf else f"of at least {low:g}"
         raise ValueError(f"{_shown(name, value)} finite number {span}")
@@ -164,7 +168,15 @@ def path(name: str, value: Any) -> Path:
     """Return `value` as a path, ~ made the user's folder, if it is one, else raise ValueError."""
     if not isinstance(value, str | Path) or value == "":
         raise ValueError(f"{name} = {briefly(value)}: give a path, a str or pathlib.Path")
-    return Path(value).expanduser()
+    found = f"{name} = {str(value)[:60]!r}"
+    if "\0" in str(value) or any(len(os.fsencode(part)) > 255 for part in Path(value).parts):
+        raise ValueError(
+            f"{found}: give a path of names that no system refuses, shorter, without \\0"
+        )
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:  # ~name of nobody, or no home
+        raise ValueError(f"{found}: {error}, give a path without ~") from error
 
 
 def several(name: str, values: Collection[str]) -> Collection[str]:

@@ -227,7 +227,7 @@ def _compare(alive: dict[str, Tensor], ball: Ball) -> None:
     if count := gained("PGD", "twice the radius"):
         found = f"twice the radius leaves {count} of {n} samples that the radius breaks"
         warn(f"{found}: the gradient misleads", WeakAttackWarning, 3)
-    left = int(alive.get("another class inside", torch.zeros(1)).sum())
+    left = int(alive["another class inside"].sum()) if "another class inside" in alive else 0
     if left > FAR * n:
         found = f"{left} of {n} samples survive PGD in a ball that holds another class"
         warn(f"{found}: the gradient misleads", WeakAttackWarning, 3)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcore.alerts import GradientWarning, SaturatedWarning, ZeroGradientWarning, warn
-from fpcore.ball import Ball
+from fpcore.ball import Ball, finite_rows
 from fpcore.models.asked import one_output_each
 from fpcore.models.folded import ROUNDING
 from fpcore.models.outputs import correct, evaluating, one_label_each
@@ -168,3 +168,14 @@ def withstood(
         output = one_output_each(model(adversarial), adversarial)
     unknown = objective(output, y).isnan()
     return correct(output, y) | unknown, missed | unknown
+
+
+def stepped(x: Tensor, grad: Tensor, ball: Ball, lost: Tensor) -> Tensor:
+    """x (n, ...) one full step up its gradient, in the ball; `lost` as in `fgm`."""
+    if x.device.type == "cpu":
+        moved, finite = ball.step(x, grad, x, ball.radius)
+    else:  # not to wait for the device
+        moved = x + ball.project(ball.radius * ball.steepest(grad), x)
+        finite = finite_rows(grad)
+    lost |= ~finite
+    return moved

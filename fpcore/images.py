@@ -93,7 +93,8 @@ class Images:
         checks.whole("step", step)
         per_epoch = max(1, len(self) // size)
         epoch, position = divmod(step, per_epoch)
-        order = torch.randperm(len(self), generator=seeding.generator(seed, "epoch", epoch))
+        shuffled = seeding.generator(seed, "epoch", epoch)
+        order = torch.randperm(len(self), generator=shuffled, device="cpu")
         index = order[position * size : (position + 1) * size].to(self.x.device)
         rng = seeding.generator(seed, "augment", step, device=self.x.device)
         return augment(self.x[index], rng, self.shift, self.flip), self.y[index]
@@ -122,7 +123,8 @@ def augment(x: Tensor, rng: torch.Generator, shift: int, flip: bool) -> Tensor:
     """
     n, _, h, w = x.shape
     if flip:
-        mirrored = torch.rand(n, 1, 1, 1, generator=rng, device=x.device) < 0.5
+        chance = torch.rand(n, 1, 1, 1, generator=rng, dtype=torch.float32, device=x.device)
+        mirrored = chance < 0.5
         x = torch.where(mirrored, x.flip(3), x)
     if shift:
         x = F.pad(x, (shift,) * 4, mode="reflect")
@@ -178,7 +180,8 @@ def find_cifar10(folder: str | Path | None = None, download: bool = False) -> Pa
     if folder is not None:
         checks.path("folder", folder)
     named = folder or os.environ.get("FPCORE_DATA")
-    root = Path(named).expanduser() if named else download_folder()
+    name = "FPCORE_DATA" if folder is None else "folder"
+    root = checks.path(name, named) if named else download_folder()
     ours = not named and download
     if _parquet(root, "train"):
         return root
@@ -282,4 +285,4 @@ def _to_images(pixels: np.ndarray, labels: list[int], name: str, device: torch.d
     """What was read, pixels (n, h, w, 3) as bytes, as `Images` on a device."""
     x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
     x = (x.float() / 255).contiguous(memory_format=torch.channels_last)
-    return Images(x, torch.tensor(labels, device=device), name)
+    return Images(x, torch.tensor(labels, dtype=torch.int64, device=device), name)

@@ -86,8 +86,11 @@ def _ends(name: str, what: str, ends: tuple[float, float]) -> tuple[float, float
     """Two numbers in order, both above 0, else ValueError."""
     if not isinstance(ends, tuple | list) or len(ends) != 2:
         raise ValueError(f"{name} = {ends!r}: give (low, high), the ends of {what}")
-    low, high = (checks.finite(f"{name} = {ends!r}: an end", end) for end in ends)
+    low, high = (checks.finite(f"{name} = {ends!r}: an end", end, high=1e6) for end in ends)
     if not 0 < low <= high:
         left = "of size 0 or less no feature is left" if low <= 0 else "nothing is between them"
         raise ValueError(f"{name} = {ends!r}: {left}; give (low, high), 0 < low <= high")
+    if low < 1e-6:
+        left = f"of size {low:g} a feature is lost in rounding"
+        raise ValueError(f"{name} = {ends!r}: {left}; give sizes of 1e-6 at least")
     return low, high

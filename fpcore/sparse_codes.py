@@ -104,14 +104,16 @@ class SpreadCodes:
         chance = torch.rand(n, 1, dtype=torch.float64, **like)
         count = torch.searchsorted(self.law, chance).clamp(max=len(self.law) - 1)
         index, place = distinct(len(self.keep), count, rng)
-        kept, agrees, size = torch.rand(3, *index.shape, **like)
+        kept, agrees, size = torch.rand(3, *index.shape, dtype=torch.float32, **like)
         active = (place >= 0) & (kept < self.keep[index])
         sign = (agrees < self.agrees[index]).float() * 2 - 1
         size = self.member.between(self.member.magnitudes, size, sign * self.force[index])
         value = active * sign * size / math.sqrt(self.k)
         score = (value * self.w_star[index].abs()).sum(1)
         inside = score >= max(self.least - 1e-5, 1e-5)  # 0 has no label, the rest is rounding
-        inside &= torch.rand(n, **like) < (-self.tilt * (score - self.least)).exp()
+        inside &= (
+            torch.rand(n, dtype=torch.float32, **like) < (-self.tilt * (score - self.least)).exp()
+        )
         return index[inside], value[inside]
 
     def draw(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,17 +123,17 @@ class SpreadCodes:
         while len(index) < n:  # how many are accepted says nothing about which: all are drawn again
             candidates *= 2
             index, value = self._accepted(candidates, rng)
-        y = 2.0 * torch.randint(2, (n,), generator=rng, device=index.device) - 1
+        y = 2 * torch.randint(2, (n,), generator=rng, device=index.device).float() - 1
         index = index[:n]
         return index, y[:, None] * value[:n] * self.w_star[index].sign(), y
 
 
 def log_binomial(n: int, p: float) -> Tensor:
     """The log-probabilities of 0 to n successes of chance p, (n + 1,), float64."""
-    many = torch.arange(n + 1, dtype=torch.float64)
+    many = torch.arange(n + 1, dtype=torch.float64, device="cpu")
     log_fact = torch.lgamma(many + 1)
     log_choose = log_fact[n] - log_fact - log_fact.flip(0)
-    chance = torch.tensor(p, dtype=torch.float64)
+    chance = torch.tensor(p, dtype=torch.float64, device="cpu")
     return log_choose + torch.xlogy(many, chance) + torch.xlogy(n - many, 1 - chance)
 
 
@@ -148,7 +150,7 @@ def distinct(d: int, count: Tensor, rng: torch.Generator) -> tuple[Tensor, Tenso
     may all be drawn again if a row has too few.
     """
     # The draws until all are there, a sum of geometric numbers: its mean and 4 deviations.
-    chance = 1 - torch.arange(int(count.max()), dtype=torch.float64) / d
+    chance = 1 - torch.arange(int(count.max()), dtype=torch.float64, device="cpu") / d
     spread = ((1 - chance) / chance**2).sum().sqrt()
     length = math.ceil((1 / chance).sum() + 4 * spread) + 1
     while True:
@@ -170,16 +172,16 @@ def sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:
     probability k/d, with either sign, so that the counts are multinomial.
     """
     log_n = log_binomial(d, k / d)
-    n = torch.arange(d + 1, dtype=torch.float64)
+    n = torch.arange(d + 1, dtype=torch.float64, device="cpu")
     log_fact = torch.lgamma(n + 1)
     likely = n[log_n > -50].long()  # the rest has a probability below 1e-20
 
     # All splits of n non-zeros inside the margin: a zero score has no label, and 1e-6 is rounding.
     most = int(likely.max())
-    grids = torch.meshgrid(likely, torch.arange(most + 1), indexing="ij")
+    grids = torch.meshgrid(likely, torch.arange(most + 1, device="cpu"), indexing="ij")
     total, agree = (grid.flatten() for grid in grids)
     least = max(margin * math.sqrt(k) - 1e-6, 1)
-    inside = (agree <= total) & ((2 * agree - total).abs() >= least)
+    inside = (agree <= total) & ((2 * agree - total).abs() >= math.ceil(least))
     if not inside.any():
         found = f"margin = {margin!r}: no sample of d = {d}, k = {k} has it"
         raise ValueError(f"{found}; give a smaller one")
@@ -187,5 +189,5 @@ def sign_counts(d: int, k: int, margin: float) -> tuple[Tensor, Tensor]:
 
     # log P[agree, disagree] = log P[n] (n choose agree) 2^-n
     log_p = log_n[total] + log_fact[total] - log_fact[agree] - log_fact[total - agree]
-    log_p = log_p - total * math.log(2)
+    log_p = log_p - total.float() * math.log(2)  # as the published draws have it, to the bit
     return torch.stack([agree, total - agree], dim=1), (log_p - log_p.max()).exp()

@@ -1,6 +1,7 @@
 """The sparse coding model x = M z + xi: data whose true features are known."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,8 @@ class SparseCoding:
     u_star    M w*/|w*| (d,), the dense direction
     """
 
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
     def __init__(
         self,
         d: int,
@@ -51,8 +54,10 @@ class SparseCoding:
         self.member = checks.instance("member", member, Member, "Member(magnitudes=(1, 3))")
         rng = seeding.generator(seed, "features")
         self.features = rotation(d, member.block or d, rng).to(self.device)
-        signs = 2.0 * torch.randint(0, 2, (d,), generator=rng) - 1
-        sizes = member.between(member.weights, torch.rand(d, generator=rng))
+        like: dict[str, Any] = {"generator": rng, "device": "cpu"}
+        signs = 2 * torch.randint(0, 2, (d,), **like).float() - 1
+        uniform = torch.rand(d, dtype=torch.float32, **like)
+        sizes = member.between(member.weights, uniform)
         self.w_star = (signs * sizes).to(self.device)
         self.u_star = self.features @ self.w_star / self.w_star.norm()
         self._codes: EqualCodes | SpreadCodes
@@ -73,8 +78,10 @@ class SparseCoding:
         `rng` lives on the same device. Without rejection where all |z_j| and all |w*_j| are equal.
         """
         index, value, _ = self._draw(n, rng)
-        return torch.zeros(n, self.d, device=self.device).scatter_add_(1, index, value)
+        return value.new_zeros(n, self.d).scatter_add_(1, index, value)
 
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
     def sample(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw n samples x (n, d) and labels y (n,), -1. or +1.; `rng` lives on the same device."""
         index, value, y = self._draw(n, rng)
@@ -89,10 +96,11 @@ class SparseCoding:
             per_sample_weights=value.masked_select(active),
         )
         # This noise is isotropic: drawn in the basis of x, it needs no rotation.
-        xi = torch.randn(n, self.d, generator=rng, device=self.device)
+        like: dict[str, Any] = {"generator": rng, "dtype": x.dtype, "device": self.device}
+        xi = torch.randn(n, self.d, **like)
         x.add_(xi, alpha=self.noise / math.sqrt(self.d))
         if self.member.bounded:
-            uniform = 2 * torch.rand(n, self.d, generator=rng, device=self.device) - 1
+            uniform = 2 * torch.rand(n, self.d, **like) - 1
             x.add_(uniform @ self.features.T, alpha=self.member.bounded / math.sqrt(self.k))
         return x, y
 
@@ -130,7 +138,7 @@ def check_sizes(d: int, k: int, margin: float, noise: float) -> tuple[int, int, 
         raise ValueError(f"k = {k} non-zeros do not fit into d = {d} coordinates: give k <= d")
     # <w*, z> has standard deviation 1: of a margin far in its tail (almost) nothing is left.
     margin = checks.finite("margin", margin, high=min(3.0, math.sqrt(k)))
-    return d, k, margin, checks.finite("noise", noise)
+    return d, k, margin, checks.finite("noise", noise, high=1e15)
 
 
 def rotation(d: int, block: int, rng: torch.Generator) -> Tensor:
@@ -142,7 +150,8 @@ def rotation(d: int, block: int, rng: torch.Generator) -> Tensor:
     """
     if d % block:
         raise ValueError(f"block = {block} does not divide d = {d}: give a divisor of d")
-    normal = torch.randn(d // block, block, block, generator=rng, dtype=torch.float64)
+    like: dict[str, Any] = {"generator": rng, "dtype": torch.float64, "device": "cpu"}
+    normal = torch.randn(d // block, block, block, **like)
     q, r = torch.linalg.qr(normal)
     # Only with these signs is the rotation uniformly random.
     q = q * r.diagonal(dim1=1, dim2=2).sign()[:, None]

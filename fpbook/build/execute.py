@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from fpbook.build.chapters import (
     BookError,
+    chapters,
     check_parameters,
     chosen,
     executed,
@@ -92,9 +93,17 @@ def _results(notebook: Path) -> str:
 
 
 def execute(
-    parameters: dict[str, Any], only: list[str] | None = None, root: Path = ROOT
+    parameters: dict[str, Any],
+    only: list[str] | None = None,
+    root: Path = ROOT,
+    opening: bool = False,
 ) -> list[Path]:
     """Execute the chapters whose inputs changed; return all executed notebooks.
+
+    parameters: of the chapters, by name
+    only:       names of chapters; None: all
+    root:       of the book
+    opening:    whether the first chapter, once it is executed, is shown before the others are
 
     Each is written under a temporary name and moved into place when it is complete, so a run killed
     at any moment leaves old notebooks or new ones, never a part of one. Of two runs at once, one
@@ -102,16 +111,20 @@ def execute(
     """
     notebooks = chosen(only, root)
     _check_run(notebooks, parameters)
-    work_in_lanes(lanes_of(notebooks), partial(execute_chapter, parameters=parameters, root=root))
+    work = partial(execute_chapter, parameters=parameters, root=root, opening=opening)
+    work_in_lanes(lanes_of(notebooks), work)
     return [executed(notebook, parameters["profile"], root) for notebook in notebooks]
 
 
-def execute_chapter(notebook: Path, parameters: dict[str, Any], root: Path = ROOT) -> str | None:
+def execute_chapter(
+    notebook: Path, parameters: dict[str, Any], root: Path = ROOT, opening: bool = False
+) -> str | None:
     """Execute a chapter if its inputs changed; a line that says so if not.
 
     notebook:   the chapter
     parameters: by name
     root:       of the book
+    opening:    whether the book's first chapter is made a page as well, and the line says where
 
     Raises BookError if it fails.
     """
@@ -119,10 +132,22 @@ def execute_chapter(notebook: Path, parameters: dict[str, Any], root: Path = ROO
     output = executed(notebook, parameters["profile"], root)
     waiting = f"waiting: another process executes {notebook.stem} ({parameters['profile']})"
     with held(output.with_name(f".{output.name}.lock"), waiting):
-        if recorded_key(output) == chapter_key(notebook, parameters):
-            return f"{notebook.stem}: unchanged since it was executed"
-        _execute(notebook, output, parameters)
-    return None
+        unchanged = recorded_key(output) == chapter_key(notebook, parameters)
+        if not unchanged:
+            _execute(notebook, output, parameters)
+        if opening and notebook == chapters(root)[0]:
+            return _show_opening(parameters["profile"], root)
+    return f"{notebook.stem}: unchanged since it was executed" if unchanged else None
+
+
+def _show_opening(profile: str, root: Path) -> str:
+    """Build the opening page; a line that says where it is, or why there is none."""
+    from fpbook.build.opening import opening_page  # here: it imports what builds the site
+
+    try:
+        return f"The opening page is ready: open {opening_page(profile, root)}"
+    except BookError as error:  # the whole book needs none: it says the same when it is built
+        return f"There is no opening page before the book: {error}"
 
 
 def _check_run(notebooks: list[Path], parameters: dict[str, Any]) -> None:
@@ -234,6 +259,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", help="chapters to execute, by name")
+    shown = "show the first chapter before the others, where no book is there yet"
+    parser.add_argument("--opening", action="store_true", help=shown)
     parser.add_argument(
         "-p",
         nargs=2,
@@ -249,4 +276,5 @@ def main(arguments: list[str]) -> None:
     hand_down_folders()
     hand_down_fonts()
     share_threads()
-    execute(parameters, options.only)
+    book = ROOT / "_build" / "html" / "index.html"
+    execute(parameters, options.only, opening=options.opening and not book.exists())

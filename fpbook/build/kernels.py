@@ -1,11 +1,14 @@
 """The kernel that runs a chapter: of the Python that runs this, whatever else is installed."""
 
 import importlib.util
+from typing import Any
 
 import zmq
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
+
+from fpbook.build.forked import ForkedProvisioner, can_fork
 
 # Whatever an editor wrote into the notebook.
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
@@ -33,6 +36,12 @@ class OwnKernel(AsyncKernelManager):
 
     Not encrypted are those of an older Jupyter, which cannot, and does not warn.
     """
+
+    async def start_kernel(self, **kw: Any) -> None:  # type: ignore[override]  # as its base does
+        """Start it: that of this Python as a fork, where there are any."""
+        if can_fork() and self.kernel_name == KERNEL["name"]:
+            self.provisioner = ForkedProvisioner(kernel_spec=self.kernel_spec, parent=self)
+        await super().start_kernel(**kw)
 
     @default("kernel_spec_manager")
     def _own_kernel_specs(self) -> KernelSpecManager:

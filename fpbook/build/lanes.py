@@ -16,8 +16,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fpbook.build.chapters import BookError, read_chapter
+from fpbook.build.forked import can_fork
 
 LANES = 2
+TRAIN = ("run_synthetic", "measure_networks")  # train on the sparse coding model, once for all
 Work = Callable[[Path], str | None]  # executes a chapter; says a line about it, or nothing
 
 
@@ -31,7 +33,7 @@ def lanes_of(notebooks: Sequence[Path]) -> list[list[Path]]:
 
     notebooks: chapters, in the order of the book, which each lane keeps
 
-    What several chapters need is trained once: those that call `run_synthetic` share its trainings,
+    What several chapters need is trained once: those that call one of `TRAIN` share its trainings,
     and those on images theirs, so each kind is in one lane. The rest goes with the images.
     """
     synthetic = [notebook for notebook in notebooks if _has_synthetic_runs(notebook)]
@@ -41,7 +43,8 @@ def lanes_of(notebooks: Sequence[Path]) -> list[list[Path]]:
 
 def _has_synthetic_runs(notebook: Path) -> bool:
     cells = read_chapter(notebook).cells
-    return any("run_synthetic" in cell.source for cell in cells if cell.cell_type == "code")
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return any(name in code for name in TRAIN)
 
 
 def work_in_lanes(lanes: Sequence[Sequence[Path]], work: Work) -> None:
@@ -94,12 +97,15 @@ def _processes(number: int, work: Work) -> Iterator[dict[Connection, BaseProcess
 
     They end when the connection is closed: when this is left, or when this process is killed.
     """
-    context = multiprocessing.get_context("spawn")
+    # A fork has imported all that this process has, in no time.
+    context = multiprocessing.get_context("fork" if can_fork() else "spawn")
     workers: dict[Connection, BaseProcess] = {}
     try:
         for _ in range(number):
             ours, theirs = context.Pipe()
-            worker: BaseProcess = context.Process(target=_serve, args=(theirs, work))
+            worker: BaseProcess = context.Process(  # type: ignore[attr-defined]
+                target=_serve, args=(theirs, work)
+            )
             worker.start()
             theirs.close()
             workers[ours] = worker

@@ -114,8 +114,7 @@ BOOK_TARGETS = (
         360,
         BOOK,
         atmost=True,
-        reason="a fifth of it starts Python and its libraries, once a chapter; the rest trains, "
-        "attacks and certifies at sizes that show the claims",
+        reason="it trains, attacks and certifies, at sizes that show the claims",
     ),
     Target(
         "quick book beside a busy core, over alone",

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from fpbook.build.chapters import BookError
-from fpbook.build.trust_tables import CHECKS, SEEDS_OF_A_RESULT, TRUST
-from fpbook.results.arithmetics import conclusions
+from fpbook.build.trust_tables import CHECKS, COMPARED, SEEDS_OF_A_RESULT, TRUST
+from fpbook.results.arithmetics import COMPARISONS, published_conclusions
 from fpbook.results.columns import rows
 from fpbook.results.coverage import SYNTHETIC_DATA, comparisons, coverage
 from fpbook.results.files import LEDGER, ROOT, folder
@@ -86,11 +86,12 @@ def trust_records(counts: Mapping[str, int], trials: int = TRIALS) -> list[dict[
         record("tried", attacked, check="certified samples attacked"),
         record("wrong", broken, check="certified samples attacked"),
     ]
-    numerics = published("numerics")
-    if numerics:
-        total, differing = conclusions(numerics.records)
-        name = "conclusions in other arithmetics"
-        found += [record("tried", total, check=name), record("wrong", differing, check=name)]
+    total, differing = published_conclusions()
+    if total:
+        found += [
+            record("tried", total, check=COMPARED),
+            record("wrong", differing, check=COMPARED),
+        ]
     found += [
         record("margin_over_rounding", smallest, "purified", check=name)
         for name, smallest in _smallest_margins().items()
@@ -117,7 +118,7 @@ def trust_records(counts: Mapping[str, int], trials: int = TRIALS) -> list[dict[
 def _attacked() -> tuple[float, float]:
     """Certified samples that were attacked in published results, and how many of them broke."""
     totals = {"certified": 0.0, "broken": 0.0}
-    for name in ("soundness", "numerics"):
+    for name in ("soundness", *COMPARISONS):
         result = published(name)
         listed = () if result is None else rows(result.records) or rows(result.summary)
         for row in listed:

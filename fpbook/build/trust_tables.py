@@ -3,7 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fpbook.results.arithmetics import arithmetics_table
+from fpbook.results.arithmetics import (
+    COMPARISONS,
+    arithmetics_table,
+    conclusions,
+    not_compared,
+    published_conclusions,
+)
 from fpbook.results.columns import rows
 from fpbook.results.coverage import LEVEL
 from fpbook.results.files import folder
@@ -27,25 +33,46 @@ CHECKS = {  # what tests count, in words
     "pairs made against rounding": "samples made for certificates to fail by rounding",
     "intervals of synthetic data": "intervals of synthetic data",
 }
+COMPARED = "conclusions in other arithmetics"
+TOLD = {
+    "numerics": "Trained again and measured in each arithmetic:",
+    "numerics-cifar10": "Measured again in each arithmetic, not trained again:",
+}
 SEEDS_OF_A_RESULT = (3, 5, 10)
 
 
 def trust_page() -> str:
-    """The tables of the page *How far to trust this*, from results/trust.json and numerics.json."""
+    """The tables of the page *How far to trust this*, from results/trust.json and COMPARISONS."""
     result = published(TRUST)
     if result is None:
         return "*Not yet counted: `python -m fpbook trust --publish` does it.*"
     measured = rows(result.records)
     parts = [_counts_table(measured), _margins(measured), _whole(), _coverage_table(measured)]
     parts = [*filter(None, parts), _chance(measured)]
-    numerics = published("numerics")
-    if numerics:
-        parts.append(f"## In other arithmetics\n\n{arithmetics_table(numerics.records)}")
-        parts[-1] += f"\n\n*Measured at {numerics.provenance['setting']}.*"
+    parts += _arithmetics()
     source = result.provenance
     versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
     where = f"{source['date']}, commit {source['commit']}, {source['device']}, {versions}"
     return "\n\n".join([*parts, f"*Counted on {where}; {source['setting']}.*"])
+
+
+def _arithmetics() -> list[str]:
+    """What is concluded in other arithmetics, one published comparison after the other."""
+    found = []
+    for name in COMPARISONS:
+        result = published(name)
+        if result:
+            total, differing = conclusions(result.records)
+            found += [
+                f"*{TOLD[name]} {result.provenance['setting']}. Conclusions compared: {total}; "
+                f"{differing} differ.*",
+                arithmetics_table(result.records),
+            ]
+    if not found:
+        return []
+    missing = [f"`{name}` ({count})" for name, count in not_compared().items()]
+    told = f"In neither comparison are the bounded figures of {', '.join(missing)}."
+    return ["## In other arithmetics", *found, *([told] if missing else [])]
 
 
 def _value(measured: Iterable[Mapping[str, Any]], quantity: str, check: str | None) -> float | None:
@@ -58,13 +85,15 @@ def _value(measured: Iterable[Mapping[str, Any]], quantity: str, check: str | No
 def _counts_table(measured: Sequence[Mapping[str, Any]]) -> str:
     named = CHECKS | {
         "certified samples attacked": "samples certified, then attacked",
-        "conclusions in other arithmetics": "conclusions, compared with those of float64",
+        COMPARED: "conclusions, compared with those of float64",
     }
     cells = []
     for check, label in named.items():
         tried = _value(measured, "tried", check)
+        wrong = _value(measured, "wrong", check) or 0.0
+        if check == COMPARED:  # as published by now, not when the others were counted
+            tried, wrong = published_conclusions()
         if tried:
-            wrong = _value(measured, "wrong", check) or 0.0
             cells.append((label, f"{tried:,.0f}", f"{wrong:,.0f}"))
     return "## What was tried\n\n" + markdown_table(("what", "tried", "went wrong"), cells)
 

@@ -163,7 +163,7 @@ class CifarExperiment:
 
     def initial(self, seed: int, device: torch.device | str = "cpu") -> nn.Module:
         """The network at initialization, w0: PyTorch's default for its layers."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             # torch.manual_seed would seed the GPU's generators as well
             torch.default_generator.manual_seed(seed)
             model = ARCHITECTURES[self.architecture](self.width)

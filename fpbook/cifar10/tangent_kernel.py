@@ -135,7 +135,7 @@ class NetworkAnswer:
         self.parts: list[tuple[float, Tensor, Tensor]] = []  # share, J, targets of a mixture
         self.unit = 0.0  # kernel of an image with itself, in the mean, over the number of images
         count = sum(delta.numel() for delta in model.delta)
-        self.theta = torch.zeros(count)
+        self.theta = torch.zeros(count, dtype=torch.float32, device="cpu")
 
     def mix(self, x: Tensor, y: Tensor, share: float) -> None:
         """Let images x (n, ...) of labels y have this share of the mixture; 1: all of it."""
@@ -190,14 +190,14 @@ class InfiniteAnswer:
     """`Answer` in the space of `connected_kernel`, by Cholesky's factors in float64."""
 
     def __init__(self) -> None:
-        self.x = torch.zeros(0)
-        self.target = torch.zeros(0)
-        self.shares = torch.zeros(0)
+        self.x = torch.zeros(0, dtype=torch.float32, device="cpu")
+        self.target = torch.zeros(0, dtype=torch.float32, device="cpu")
+        self.shares = torch.zeros(0, dtype=torch.float32, device="cpu")
         self.unit = 0.0
 
     def mix(self, x: Tensor, y: Tensor, share: float) -> None:
         """Let images x (n, 3, h, w) of labels y have this share of the mixture; 1: all of it."""
-        new = torch.full((len(x),), share / len(x), dtype=torch.float64)
+        new = torch.full((len(x),), share / len(x), dtype=torch.float64, device="cpu")
         target = centred_targets(y).double()
         if share == 1:
             self.x, self.target, self.shares = x, target, new

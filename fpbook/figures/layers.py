@@ -82,7 +82,7 @@ def layer_histograms(layers: LayerCosines, chance: Mapping[str, float]) -> Figur
     figure, axes = plt.subplots(
         2, -(-len(layers) // 2), figsize=(7.8, 4.2), sharex=True, sharey=True, squeeze=False
     )
-    edges = torch.linspace(-0.4, 1, 43).tolist()
+    edges = torch.linspace(-0.4, 1, 43, dtype=torch.float32, device="cpu").tolist()
     for axis, (layer, groups) in zip(axes.flat, layers.items()):
         for label, (values, color) in groups.items():
             share_histogram(axis, values, edges, color, label=label, alpha=0.6)

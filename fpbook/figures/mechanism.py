@@ -202,7 +202,7 @@ def corners_in_reach(convex: Mapping[str, Tensor], concave: Mapping[str, Tensor]
 def certified_radii(radii: Mapping[str, Tensor], marks: Mapping[str, float]) -> Figure:
     """Histograms of certified radii {network: (n,)} in units of 1/sqrt(k), with {name: radius}."""
     figure, axis = plt.subplots(figsize=(7.2, 2.6))
-    edges = torch.linspace(0, 1, 51).tolist()
+    edges = torch.linspace(0, 1, 51, dtype=torch.float32, device="cpu").tolist()
     for label, values in radii.items():
         axis.hist(values.cpu(), bins=edges, color=STYLES[label][0], alpha=0.7, label=label)
     above = axis.get_xaxis_transform()

@@ -155,7 +155,7 @@ def cosine_histograms(
     bins    how many, from -0.2 to 1
     alpha   opacity of the bars, for groups that cover each other
     """
-    edges = torch.linspace(-0.2, 1, bins + 1).tolist()
+    edges = torch.linspace(-0.2, 1, bins + 1, dtype=torch.float32, device="cpu").tolist()
     for label, (values, color) in groups.items():
         share_histogram(axis, values, edges, color, label=label, alpha=alpha)
     axis.axvline(EVEN_COSINE, color="black", linewidth=0.9, linestyle="--")
@@ -201,7 +201,7 @@ def decisions(
     Returns {label: medians (distances,)}.
     """
     medians = {}
-    levels = torch.tensor([0.05, 0.5, 0.95])
+    levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float32, device="cpu")
     for label, (net, color) in nets.items():
         moved = [y * net(x - r * unit * y[:, None] * data.u_star) for r in distances]
         rows = torch.stack(moved)  # (distances, n)

@@ -108,7 +108,7 @@ def _value(part: Any) -> Any:
         learnt = [name for name, parameter in part.named_parameters() if parameter.requires_grad]
         return [str(part), modes, learnt, _value(part.state_dict())]
     if isinstance(part, Tensor | np.ndarray):
-        tensor = torch.as_tensor(part).detach().cpu().contiguous()
+        tensor = torch.as_tensor(part, device="cpu").detach().cpu().contiguous()
         content = hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
         return [str(tensor.dtype), list(tensor.shape), content]
     if isinstance(part, Mapping):

@@ -15,7 +15,7 @@ import inspect
 import json
 import re
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,18 +46,47 @@ def meaning(source: str) -> str:
     return _digest([module.says(WHOLE), imported, sorted(module.stars)])
 
 
+class _Modules(Mapping[str, Module]):
+    """Modules by name: their sources are read at once, each is parsed when it is asked for."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, tuple[str, bool]] = {}  # the text, and whether it is a package's
+
+    def add(self, name: str, source: str, package: bool) -> None:
+        """Take one in."""
+        self._sources[name] = source, package
+
+    @property
+    def packages(self) -> set[str]:
+        """The names of those that are packages."""
+        return {name for name, (_, package) in self._sources.items() if package}
+
+    def __getitem__(self, name: str) -> Module:
+        source, package = self._sources[name]
+        return parsed(name, source, package)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._sources
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
 class Code:
     """The modules of the packages that lie in the folder `root`, as their sources are now."""
 
     def __init__(self, root: Path = ROOT):
-        self._modules: dict[str, Module] = {}
+        self._modules = _Modules()
         self._data: dict[str, dict[str, str]] = {}  # the other files in a folder: name -> digest
         found = [path for package in PACKAGES for path in (root / package).rglob("*")]
         for path in sorted(filter(Path.is_file, found)):
             *above, name = path.relative_to(root).with_suffix("").parts
             if path.suffix == ".py":
                 dotted = ".".join(above if name == "__init__" else [*above, name])
-                self._modules[dotted] = parsed(dotted, path.read_text(), name == "__init__")
+                self._modules.add(dotted, path.read_text(), name == "__init__")
             elif "__pycache__" not in above:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 self._data.setdefault(".".join(above), {})[path.name] = digest
@@ -73,7 +102,8 @@ class Code:
 
     def add(self, name: str, source: str) -> None:
         """Take in a module that lies elsewhere, such as the cells of a notebook."""
-        self._modules[name] = parsed(name, source, False)
+        parsed(name, source, False)  # a syntax error is told here
+        self._modules.add(name, source, False)
 
     # --- Module by module, as chapters are keyed ---
 
@@ -200,8 +230,7 @@ class Code:
 
     def _imported(self, module: str) -> set[Part]:
         """What a module imports, without whole packages: of these only what is used counts."""
-        packages = {name for name, known in self._modules.items() if known.package}
-        paths = self._modules[module].loaded - packages
+        paths = self._modules[module].loaded - self._modules.packages
         return {part for path in paths for part in self._target(path, [])}
 
     def _active(self, module: str) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fpbook.results.quantities import known, quantity_of
@@ -48,7 +49,7 @@ ABSCISSAE: dict[str, Abscissa] = {
     "factor": Abscissa("what the power is of", kind=str),
     "sizes": Abscissa("sizes that a power law is fitted to", kind=str),
     "architecture": Abscissa("architecture of the network", kind=str),
-    "experiment": Abscissa("published result whose measures a stand-in is held against", kind=str),
+    "experiment": Abscissa("published result whose measures it is held against", kind=str),
     "precision": Abscissa("what products are computed in", kind=str),
     "threads": Abscissa("threads that compute", "threads", kind=int),
     "check": Abscissa("what was tried", kind=str),
@@ -163,7 +164,7 @@ def select(measured: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 
     Columns that are not named may hold anything. A column that no row has is empty.
     """
-    keep = pd.Series(True, index=measured.index)
+    keep = np.ones(len(measured), dtype=bool)
     for name, value in wanted.items():
         known("column", name, KINDS)
         listed = (
@@ -172,9 +173,10 @@ def select(measured: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
         if name == "quantity":
             for one in listed:
                 quantity_of(one)
-        if name not in measured.columns:
-            keep &= value is None
-        else:
+        if name in measured.columns:
             column = measured[name]
-            keep &= column.isna() if value is None else column.isin(listed)
+            fits = column.isna() if value is None else column.isin(listed)
+            keep &= fits.to_numpy(dtype=bool)
+        elif value is not None:
+            keep[:] = False
     return measured[keep]

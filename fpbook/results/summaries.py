@@ -113,7 +113,8 @@ class Pick:
             "layer": self.layer,
             "seeds": self.seeds,
         }
-        found = rows(select(summary, **wanted, **over))
+        matching = select(summary, **wanted, **over)
+        found = [] if matching.empty else rows(matching)
         if len(found) > 1:
             raise ValueError(f"{self.columns()}: {len(found)} rows of the summary match")
         return interval_of(found[0]) if found else None

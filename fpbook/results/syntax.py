@@ -36,7 +36,9 @@ class Module:
         self.parts: dict[str, list[ast.stmt]] = {WHOLE: []}
         self.lump = False
         tree = ast.parse(source)
-        self._documented = any(chain.endswith("__doc__") for chain in _chains(tree))
+        self._documented = "__doc__" in source and any(
+            chain.endswith("__doc__") for chain in _chains(tree)
+        )
         self._mentioned: dict[ast.stmt, set[str]] = {}  # by top-level statement
         self._annotated: dict[ast.stmt, set[str]] = {}
         self._dumps: dict[str, list[str]] = {}
@@ -199,12 +201,13 @@ def _unquoted(note: ast.expr) -> ast.AST:
 
 def _chains(node: ast.AST) -> Iterator[str]:
     """Each name that a tree mentions, with the attributes that follow it: "torch.nn.Linear"."""
-    attributes = []
-    while isinstance(node, ast.Attribute):
-        attributes.append(node.attr)
-        node = node.value
-    if isinstance(node, ast.Name):
-        yield ".".join([node.id, *reversed(attributes)])
-    else:
-        for child in ast.iter_child_nodes(node):
-            yield from _chains(child)
+    todo = [node]
+    while todo:
+        node, attributes = todo.pop(), []
+        while isinstance(node, ast.Attribute):
+            attributes.append(node.attr)
+            node = node.value
+        if isinstance(node, ast.Name):
+            yield ".".join([node.id, *reversed(attributes)])
+        else:
+            todo += ast.iter_child_nodes(node)

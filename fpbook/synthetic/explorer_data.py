@@ -137,7 +137,7 @@ def moved(net: TwoLayer, run: SyntheticRun, x: Tensor, y: Tensor) -> list[list[i
     unit = run.experiment.k**-0.5
     rows = [y * net(x - t * unit * y[:, None] * run.data.u_star) for t in MOVED]
     scaled = torch.stack(rows) / rows[0].median().clamp(min=1e-30)  # (distances, n)
-    levels = torch.tensor([0.05, 0.5, 0.95], device=x.device)
+    levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float32, device=x.device)
     quantiles = torch.quantile(scaled, levels, dim=1).clamp(-9.99, 9.99)
     return [hundredths(row) for row in quantiles]
 
@@ -166,7 +166,7 @@ def compare_neurons(run: SyntheticRun) -> dict[str, Any]:
         }
     values = cosine(w[alive], after[alive])
     middle = int(alive[values.argsort()[len(values) // 2]])
-    edges = torch.linspace(-0.2, 1, COSINE_BINS + 1)
+    edges = torch.linspace(-0.2, 1, COSINE_BINS + 1, dtype=torch.float32, device="cpu")
     counts = torch.histogram(values.cpu().clamp(-0.2, 1), edges).hist
     pair = [
         coefficients(one[middle] / one[middle].norm().clamp(min=1e-30), run.data)

@@ -255,10 +255,11 @@ class _Work:
         """
         each = [*self.data]
         # A radius of 0 would need an infinite x: 1e-6 moves nothing.
-        scale = torch.tensor(radii, device=self.data[each[0]].device).clamp(min=1e-6)
+        device = self.data[each[0]].device
+        scale = torch.tensor(radii, dtype=torch.float32, device=device).clamp(min=1e-6)
         model, config = NetworkBatch(nets, scale), together(config, len(nets))
         data, offsets = [*self.data.values()], [s - each[0] for s in each]
-        which = torch.tensor([each.index(s) for s in seeds])
+        which = torch.tensor([each.index(s) for s in seeds], dtype=torch.int64, device="cpu")
         path = cache_path(
             f"grid-{name}",
             config,

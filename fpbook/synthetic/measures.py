@@ -29,6 +29,21 @@ def measure_synthetic(
     restarts: of PGD
     branches: of the certificate of "purified", as in `certify`
     """
+    return [
+        record("radius", run.experiment.radius),
+        record("cos_chance", chance_cosine(run.experiment.d)),
+        *accuracy_bounds(run, "clean", restarts, branches=1),
+        *accuracy_bounds(run, "purified", restarts, branches),
+        *measure_neurons(run),
+        record("margin_over_rounding", margin_over_rounding(run), "purified"),
+    ]
+
+
+def measure_neurons(run: SyntheticRun) -> list[dict[str, Any]]:
+    """How far each stage turns the neurons of a run, and what they hold: records.
+
+    run: of `run_synthetic`
+    """
     w0, w, w_purified = (net.weight.detach() for net in (run.init, run.clean, run.purified))
     alive = live(run.purified)  # they carry the purified network
     # w = beta w' + v, neuron by neuron, and how far each stage turns it
@@ -53,14 +68,9 @@ def measure_synthetic(
         found += medians(network, purity=held.purity[alive], dense_part=held.dense_part[alive])
     removed = cosine(parts.residual[alive], run.data.u_star.expand_as(parts.residual[alive])).abs()
     return [
-        record("radius", run.experiment.radius),
-        record("cos_chance", chance_cosine(run.experiment.d)),
-        *accuracy_bounds(run, "clean", restarts, branches=1),
-        *accuracy_bounds(run, "purified", restarts, branches),
         *found,
         *medians("purified", cos_removed_dense=removed),
         *features_kept(run, "purified"),
-        record("margin_over_rounding", margin_over_rounding(run), "purified"),
     ]
 
 

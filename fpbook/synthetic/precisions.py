@@ -4,16 +4,15 @@ python -m fpbook numerics --help.
 """
 
 import argparse
-import contextlib
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import torch
 
-from fpbook.results.arithmetics import arithmetics_table, conclusions
+from fpbook.results.arithmetics import ARITHMETICS, arithmetics_table, conclusions, threads
 from fpbook.results.cache import kept
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
@@ -26,21 +25,8 @@ from fpcore.certificates.certificate import certify
 from fpcore.models.two_layer import TwoLayer
 from fpcore.training import train
 
-# What networks are trained in: the type of their products, and the number of threads.
-ARITHMETICS = (("float64", 1), ("float32", 1), ("float32", 2), ("bfloat16", 1))
 NAME = "numerics"  # of the published result
 CPU = torch.device("cpu")
-
-
-@contextlib.contextmanager
-def threads(number: int) -> Iterator[None]:
-    """So many threads of torch, for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def run_in(experiment: SyntheticExperiment, seed: int, precision: str) -> SyntheticRun:

@@ -101,11 +101,14 @@ def certificate_arrays(run: SyntheticRun) -> dict[str, Tensor]:
     """What it takes to check the certificate again: weights, law of the data, radius, margins."""
     one, law = as_published(run), run.experiment
     numbers = {"d": law.d, "k": law.k, "margin": law.margin, "noise": law.noise, "seed": run.seed}
-    radius = torch.tensor(law.radius, dtype=torch.float64)
+    radius = torch.tensor(law.radius, dtype=torch.float64, device="cpu")
     return {
         "purified/weight": one.purified.weight.detach().half(),  # as it is: it has been rounded
         "purified/threshold": one.purified.threshold,
-        **{f"data/{k}": torch.tensor(v, dtype=torch.float64) for k, v in numbers.items()},
+        **{
+            f"data/{k}": torch.tensor(v, dtype=torch.float64, device="cpu")
+            for k, v in numbers.items()
+        },
         "certificate/radius": radius,
         "certificate/margin": certified_margins(one.purified, one.x, one.y, law.radius),
     }

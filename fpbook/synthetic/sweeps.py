@@ -139,7 +139,7 @@ def boundary_along(
     x, y:   samples, (n, d) and (n,)
     points: of the grid of distances, whose end, 2/sqrt(k), stands for all beyond
     """
-    grid = torch.linspace(0, 2 / math.sqrt(data.k), points, device=x.device)
+    grid = torch.linspace(0, 2 / math.sqrt(data.k), points, dtype=x.dtype, device=x.device)
     moved = [y * net(x - r * y[:, None] * data.u_star) <= 0 for r in grid]
     wrong = torch.stack(moved)  # (points, n)
     first = torch.where(wrong.any(0), wrong.float().argmax(0), points - 1)

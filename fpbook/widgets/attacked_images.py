@@ -39,7 +39,7 @@ def examples(test: Images, nets: Mapping[str, nn.Module], count: int = 8) -> Ima
     if not chosen:
         which = f"none of the {len(test)} images is classified right by {list(nets)}"
         raise ValueError(f"{which}: give trained networks")
-    index = torch.tensor(chosen[:count], device=test.x.device)
+    index = torch.tensor(chosen[:count], dtype=torch.int64, device=test.x.device)
     return Images(test.x[index], test.y[index], test.name)
 
 

@@ -44,7 +44,7 @@ def frames(
     for radius in radii:
         checks.finite("radius", radius)
     each = len(radii) * len(nets)
-    sheet = torch.zeros(3, SIDE * each * len(shown), SHEET)
+    sheet = torch.zeros(3, SIDE * each * len(shown), SHEET, dtype=torch.float32, device="cpu")
     found: list[list[dict[str, Any]]] = []
     for i, x in enumerate(shown.x):
         found.append([])
@@ -87,7 +87,10 @@ def _frame(
     sheet   the picture into which they are pasted, (3, height, SHEET)
     row     from where on
     """
-    ball, target = Ball("l2", radius, (0.0, 1.0)), torch.tensor([label], device=x.device)
+    ball, target = (
+        Ball("l2", radius, (0.0, 1.0)),
+        torch.tensor([label], dtype=torch.int64, device=x.device),
+    )
     with torch.enable_grad():
         adversarial = pgd(net, x[None], target, ball, steps=40)
     with evaluating(net):

@@ -19,7 +19,7 @@ def reduced(net: Neighbourhood, i: int, bends: Tensor) -> Neighbourhood:
 
     `bends` (m,), bool: the neurons that are kept one by one.
     """
-    one = net.samples(torch.tensor([i], device=bends.device))
+    one = net.samples(torch.tensor([i], dtype=torch.int64, device=bends.device))
     active = ~bends & (one.q[0].abs() > net.threshold)
     norm, rows = net.norm[active], net.rows[active]
     return one._replace(
@@ -30,6 +30,33 @@ def reduced(net: Neighbourhood, i: int, bends: Tensor) -> Neighbourhood:
         slack=2 * one.rounding * norm.sum(),
         direction=(norm @ rows)[None],
     )
+
+
+def relaxed(net: Neighbourhood, bends: Tensor, most: int = 64) -> tuple[Tensor, Tensor]:
+    """Bounds on the minimum of y f over the whole ball by ascended slopes, lower and upper, (n,).
+
+    net    the neighbourhood of the samples
+    bends  the neurons of each that are relaxed (n, m), bool; all others are linear in its ball
+    most   samples at a time, which share their products
+
+    What `branch` finds of each sample before it splits a ball, up to rounding.
+    """
+    bounds = []
+    for index in torch.arange(len(bends), device=bends.device).split(most):
+        some, bent = net.samples(index), bends[index]
+        linear = net.norm * (~bent & (some.q.abs() > net.threshold))
+        some = some._replace(
+            norm=net.norm * bent,
+            base=(F.softshrink(some.q, net.threshold) * linear).sum(1),
+            slack=2 * some.rounding * linear.sum(1),
+            direction=linear @ net.rows,
+        )
+        low, high = some.interval()
+        left, right = envelope(some, low, high)
+        slope = torch.where(some.q > net.threshold, right, left)
+        rate = 1 / _largest_eigenvalues(net.rows, bent.to(net.rows.dtype))
+        bounds.append(bound(some, low, high, ascend(some, low, high, slope, rate)))
+    return torch.cat([each.lower for each in bounds]), torch.cat([each.upper for each in bounds])
 
 
 def branch(net: Neighbourhood, branches: int) -> tuple[float, float]:
@@ -72,23 +99,29 @@ def branch(net: Neighbourhood, branches: int) -> tuple[float, float]:
 
 
 def ascend(
-    net: Neighbourhood, low: Tensor, high: Tensor, slope: Tensor, rate: float, steps: int = 4
+    net: Neighbourhood,
+    low: Tensor,
+    high: Tensor,
+    slope: Tensor,
+    rate: float | Tensor,
+    steps: int = 4,
 ) -> Tensor:
     """Slopes (n, m) with a larger bound, which is concave in them, by proximal gradient ascent.
 
-    net    the neighbourhood of one sample
+    net    the neighbourhood of one sample, or of n
     low    least pre-activations in each part (n, m)
     high   largest ones
     slope  the slopes to start from (n, m)
-    rate   of the ascent, at most 1/|rows|^2
+    rate   of the ascent, at most 1/|rows|^2; of each sample (n, 1)
     steps  of the ascent
     """
     u, s = net.corners(low, high)
     left, right = chords(u, s)
+    least = 1e-3 * net.norm.amax(-1, keepdim=True)
     for _ in range(steps):
         # Gradient of the smooth part, a q - radius |direction + a rows|.
         total = net.direction + slope @ net.rows
-        length = total.norm(dim=1, keepdim=True).clamp(min=1e-3 * net.norm.max().item())
+        length = total.norm(dim=1, keepdim=True).maximum(least)
         step = rate * length / net.radius.clamp(min=TINY)
         z = slope / step + net.q - (net.radius * total / length) @ net.rows.T
         # -c is the conjugate of the envelope e: its proximal point follows from that of e (Moreau).
@@ -167,10 +200,18 @@ def _cap(net: Neighbourhood, cos: Tensor, least: Tensor) -> tuple[Tensor, Tensor
     return net.q + low, net.q + high
 
 
-def _largest_eigenvalue(rows: Tensor, steps: int = 5) -> float:
-    """Of rows rows^T, by the power method: a little too small, so the ascent is a little bolder."""
-    v = rows.sum(0)
+def _largest_eigenvalue(rows: Tensor) -> float:
+    """Of rows rows^T, as `_largest_eigenvalues` finds it."""
+    return _largest_eigenvalues(rows, rows.new_ones(1, len(rows))).item()
+
+
+def _largest_eigenvalues(rows: Tensor, chosen: Tensor, steps: int = 5) -> Tensor:
+    """Of rows rows^T of some rows each, (n, 1), by the power method: a little too small.
+
+    So the ascent is a little bolder. `chosen` (n, m): 1 for the rows that count, else 0.
+    """
+    v = chosen @ rows
     for _ in range(steps):
-        v = (rows @ v) @ rows
-        v = v / v.norm().clamp(min=TINY)
-    return max((rows @ v).norm().item() ** 2, 1.0)
+        v = ((v @ rows.T) * chosen) @ rows
+        v = v / v.norm(dim=1, keepdim=True).clamp(min=TINY)
+    return ((v @ rows.T) * chosen).norm(dim=1, keepdim=True).square().clamp(min=1.0)

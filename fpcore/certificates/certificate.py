@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from fpcore import checks
-from fpcore.certificates.branching import branch, reduced
+from fpcore.certificates.branching import branch, reduced, relaxed
 from fpcore.certificates.linear_relaxation import TINY, Bound, Neighbourhood, bound, envelope
-from fpcore.certificates.quadratic_relaxation import shared_budget, storable
+from fpcore.certificates.quadratic_relaxation import outwards, shared_budget, storable
 from fpcore.models.outputs import samples, signs, some
 from fpcore.models.two_layer import TwoLayer
 
@@ -73,8 +73,8 @@ def certify(
     chunk     samples at a time
     norm      of the ball, "l2" or "linf"
 
-    Each stage sees the samples that the earlier ones left open. The margin of a split sample tells
-    its label, but is not the largest that could be proved.
+    Each stage sees the samples that the earlier ones left open. The margin of a split sample, or of
+    one that stays open, is not the largest that could be proved.
 
     In linf a third choice of slopes, 0, gives each neuron its own worst delta: the minimum itself
     where no two neurons differ in sign in a coordinate. `branches` there are an attack alone.
@@ -205,29 +205,25 @@ def _certify(
     bounds = _fixed_slopes(net)
     margin = torch.stack([each.lower for each in bounds]).amax(0)
     attained = torch.stack([each.upper for each in bounds]).amin(0)
-    # An attack, the quadratic relaxation, and branch and bound, each of those still open.
+    # An attack, parabolas, slopes, and branch and bound, each of those still open.
     if branches and len(todo := _open(margin, attained, bends)):
         attained[todo] = _attack(net.samples(todo), attained[todo], bounds[0].worst[todo])
     if branches and norm == "l2":
         if len(todo := _open(margin, attained, bends)):
-            proved = shared_budget(model, x[todo], y[todo], radius[todo])
+            proved = shared_budget(model, x[todo], y[todo], radius[todo], above=0.0)
             margin[todo] = margin[todo].maximum(proved)
-        for i in _open(margin, attained, bends).tolist():
+        if len(todo := _open(margin, attained, bends)):
+            proved, met = relaxed(net.samples(todo), bends[todo])
+            margin[todo], attained[todo] = margin[todo].fmax(proved), attained[todo].fmin(met)
+        for i in _open(margin, attained, bends).tolist() if branches > 1 else ():
             lower, upper = branch(reduced(net, i, bends[i]), branches)
             margin[i] = max(margin[i].item(), lower)
             attained[i] = min(attained[i].item(), upper)
     return Certificate(
-        margin=_rounded(margin, x.dtype, -torch.inf),
-        attained=_rounded(attained, x.dtype, torch.inf),
+        margin=outwards(margin, x.dtype, -torch.inf),
+        attained=outwards(attained, x.dtype, torch.inf),
         exact=~bends.any(1),
     )
-
-
-def _rounded(value: Tensor, dtype: torch.dtype, towards: float) -> Tensor:
-    """Float64 values in a coarser type, each rounded towards minus or plus infinity."""
-    nearest = value.to(dtype)
-    passed = nearest.double() > value if towards < 0 else nearest.double() < value
-    return torch.where(passed, nearest.nextafter(torch.full_like(nearest, towards)), nearest)
 
 
 def _neighbourhood(

@@ -39,7 +39,7 @@ class Neighbourhood(NamedTuple):
     """
 
     rows: Tensor  # (m, d), of norm 1
-    norm: Tensor  # (m,)
+    norm: Tensor  # (m,); (n, m) where each sample has neurons of its own, 0 for others
     threshold: float
     q: Tensor  # (n, m)
     radius: Tensor  # (n, 1)
@@ -130,7 +130,7 @@ def bound(net: Neighbourhood, low: Tensor, high: Tensor, slope: Tensor) -> Bound
     offset = (s - slope * u).amin(0)
     total = net.direction + slope @ net.rows
     length = total.norm(dim=1, keepdim=True, p=1 if net.ball == "linf" else 2)
-    slack = net.slack + net.rounding * (slope.abs().sum(1) + net.norm.sum())
+    slack = net.slack + net.rounding * (slope.abs().sum(1) + net.norm.sum(-1))
     falls = (net.radius * length).squeeze(1)
     lower = net.base + (slope * net.q + offset).sum(1) - falls - slack
     # the delta at which the lines are lowest
@@ -140,5 +140,5 @@ def bound(net: Neighbourhood, low: Tensor, high: Tensor, slope: Tensor) -> Bound
     upper = net.base + (net.direction * delta).sum(1) + net.activation(worst).sum(1)
     # neurons that are surely silent there add nothing, and no error either
     active = (worst.abs() > net.threshold - net.pad).to(net.norm.dtype)
-    upper = upper + net.slack + 2 * net.rounding * (active @ net.norm)
+    upper = upper + net.slack + 2 * net.rounding * (active * net.norm).sum(1)
     return Bound(lower, upper, worst)

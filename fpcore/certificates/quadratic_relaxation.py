@@ -46,7 +46,7 @@ def shared_budget(
     radius: Tensor,
     most: int = 1500,
     memory: int = 10_000_000,
-    gram: Tensor | None = None,
+    above: float = -torch.inf,
 ) -> Tensor:
     """Lower bound on y f(x + delta) over |delta|_2 <= radius, (n,), by equations (1) to (6) above.
 
@@ -55,18 +55,13 @@ def shared_budget(
     y       their labels (n,), -1 or +1
     radius  of the ball of each sample (n,), in the units of x
     most    parabolas a sample, those that reach furthest
-    memory  entries of A A^T in one batch: more samples than fit are halved
-    gram    W W^T (m, m), float64; None: it is computed
+    memory  entries of A A^T in one batch of samples
+    above   where the parabolas themselves fall to this or less, no bound is computed: it is -inf
 
     The bound is float64 and holds in exact arithmetic, as that of `certify` does. Raises ValueError
     for weights, samples or radii that `certify` refuses.
     """
-    if gram is None:
-        storable("model.weight", model.weight)
-        storable("model.threshold", model.threshold)
-        storable("x", x)
-        weight = model.weight.double()
-        gram = weight @ weight.T
+    _check(model, x)
     weight, x, y, radius = (v.double() for v in (model.weight, x, y, radius))
     norm = weight.norm(dim=1)
     corner = model.threshold.double() * norm  # b
@@ -76,10 +71,6 @@ def shared_budget(
 
     bent, curvature = _parabolas(q, reach, corner)
     count = min(most, max(1, int(bent.sum(1).max())))
-    if len(x) > 1 and len(x) * count**2 > memory:
-        half = -(-len(x) // 2)
-        halves = zip(x.split(half), y.split(half), radius.split(half))
-        return torch.cat([shared_budget(model, *part, most, memory, gram) for part in halves])
     chosen = (curvature * norm).topk(count, dim=1).indices  # (n, p)
     bent &= torch.zeros_like(bent).scatter_(1, chosen, True)
 
@@ -92,13 +83,49 @@ def shared_budget(
     # Equation (3).
     base = (slope * q + offset).sum(1)
     h = slope @ weight  # (n, d)
-    root = curvature.gather(1, chosen).sqrt()  # (n, p)
-    a_h = root * (h @ weight.T).gather(1, chosen)  # A h, (n, p)
-    # A A^T, (n, p, p)
-    a_a = gram[chosen[:, :, None], chosen[:, None]] * root[:, :, None] * root[:, None]
-    cost = _dual(h, a_h, a_a, radius)
+    curvature = curvature * bent
+    cost = torch.full_like(base, torch.inf)
+    worth = (base - _least_cost(weight, h, curvature, radius) > above).nonzero().flatten()
+    if not len(worth):
+        return torch.full_like(base, -torch.inf)
+    gram = weight @ weight.T
+    alike = worth[bent.sum(1)[worth].argsort()]  # in the number of parabolas
+    for part in alike.split(max(1, memory // count**2)):
+        used = chosen[part, : max(1, int(bent[part].sum(1).max()))]  # the largest come first
+        root = curvature[part].gather(1, used).sqrt()  # (n, p)
+        a_h = root * (h[part] @ weight.T).gather(1, used)  # A h, (n, p)
+        # A A^T, (n, p, p)
+        a_a = gram[used[:, :, None], used[:, None]] * root[:, :, None] * root[:, None]
+        cost[part] = _dual(h[part], a_h, a_a, radius[part])
     slack = 4 * (sum(weight.shape) + 16) * EPS * (size * norm.sum() + cost)
     return base - cost - slack
+
+
+def _least_cost(
+    weight: Tensor, h: Tensor, curvature: Tensor, radius: Tensor, steps: int = 6
+) -> Tensor:
+    """What delta^T Q delta - <h, delta> reaches in the ball, (n,): no bound on it is lower.
+
+    weight     (m, d)
+    h          (n, d)
+    curvature  c, of each neuron's parabola, else 0 (n, m)
+    radius     (n,)
+    steps      of the ascent, each to the worst delta for the tangent at the last
+    """
+    uphill = -h
+    for _ in range(steps):
+        delta = radius[:, None] * uphill / uphill.norm(dim=1, keepdim=True).clamp(min=TINY)
+        bending = curvature * (delta @ weight.T)  # c_i <w_i, delta>
+        uphill = 2 * bending @ weight - h
+    # At the last delta; 2 Q delta - h is uphill there.
+    return ((uphill - h) * delta).sum(1) / 2
+
+
+def _check(model: TwoLayer, x: Tensor) -> None:
+    """Raise ValueError for numbers of which no bound is made."""
+    storable("model.weight", model.weight)
+    storable("model.threshold", model.threshold)
+    storable("x", x)
 
 
 def storable(name: str, value: Tensor) -> None:
@@ -114,6 +141,13 @@ def storable(name: str, value: Tensor) -> None:
         raise ValueError(f"{name} is not finite, or beyond float32: no certificate is of that")
     if ((single == 0) != (value == 0)).any():
         raise ValueError(f"{name} holds numbers too small for float32: set them to 0")
+
+
+def outwards(value: Tensor, dtype: torch.dtype, towards: float) -> Tensor:
+    """Float64 values in a coarser type, each rounded towards minus or plus infinity."""
+    nearest = value.to(dtype)
+    passed = nearest.double() > value if towards < 0 else nearest.double() < value
+    return torch.where(passed, nearest.nextafter(torch.full_like(nearest, towards)), nearest)
 
 
 def _parabolas(q: Tensor, reach: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,20 +200,24 @@ def _dual(h: Tensor, a_h: Tensor, a_a: Tensor, radius: Tensor, tries: int = 6) -
     eye = torch.eye(p, dtype=a_a.dtype, device=a_a.device)
     multiplier = _first_multiplier(h, a_h, a_a, radius) + of_products + TINY
     least = torch.full_like(multiplier, torch.inf)
+    todo = torch.arange(len(h), device=h.device)
     for _ in range(tries):
-        safe = multiplier - of_products - (p + 8) * p * EPS * multiplier
+        t = multiplier[todo]
+        safe = t - of_products[todo] - (p + 8) * p * EPS * t
         # Equation (6): `failed` is 0 where the factor exists.
         factor, failed = torch.linalg.cholesky_ex(safe[:, None, None] * eye - a_a)
         solved = torch.linalg.solve_triangular(factor, a_h[:, :, None], upper=False)
         size = solved.square().sum((1, 2)).sqrt()
-        size = (1 + (p * EPS) ** 0.5) * size + ((d + 8) * EPS) ** 0.5 * length
+        size = (1 + (p * EPS) ** 0.5) * size + ((d + 8) * EPS) ** 0.5 * length[todo]
         # Equations (4) and (5).
-        value = multiplier * radius**2 + (length.square() + size.square()) / safe / 4
+        value = t * radius[todo] ** 2 + (length[todo].square() + size.square()) / safe / 4
         proved = (failed == 0) & value.isfinite()
-        least = torch.where(proved, least.minimum(value), least)
-        if not failed.any():
+        least[todo] = torch.where(proved, value, torch.inf)
+        again = failed != 0
+        if not again.any():
             break
-        multiplier = torch.where(failed == 0, multiplier, 1.6 * multiplier)
+        todo, a_h, a_a = todo[again], a_h[again], a_a[again]
+        multiplier[todo] *= 1.6
     return least
 
 

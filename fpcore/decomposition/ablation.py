@@ -71,7 +71,7 @@ def random_like(v: Tensor, away: Tensor, rng: torch.Generator, dealt: bool = Fal
         order = torch.randperm(len(v), generator=rng, device=rng.device).to(v.device)
         other = torch.empty_like(v).index_copy_(0, order, v[order.roll(1)])
     else:
-        other = torch.randn(v.shape, generator=rng, device=rng.device).to(v)
+        other = torch.randn(v.shape, generator=rng, dtype=torch.float32, device=rng.device).to(v)
     return _as_long_as(v, decompose(other, away).residual)
 
 
@@ -96,6 +96,8 @@ def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Mo
 
 
 @torch.no_grad()
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def truncated(clean: nn.Module, purified: nn.Module, rank: int, calibration: Tensor) -> nn.Module:
     """`purified`, with each layer's update w' - w replaced by its best approximation of low rank.
 

@@ -1,6 +1,7 @@
 """Features people can look at: what drives a neuron most, and how sparsely layers are active."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,15 +42,18 @@ def maximise(
     checks.finite("norm", norm)
     checks.finite("smooth", smooth, low=1e-3)
     rng = seeding.generator(seed, "maximise")
-    delta = (0.01 * torch.randn(len(neuron), 3, 32, 32, generator=rng)).to(next(net.parameters()))
+    like: dict[str, Any] = {"generator": rng, "device": "cpu"}
+    noise = torch.randn(len(neuron), 3, 32, 32, dtype=torch.float32, **like)
+    delta = (0.01 * noise).to(next(net.parameters()))
     kernel = gaussian(smooth).to(delta)
     for step in range(steps):
         # The gradient at a shifted image, blurred and shifted back.
-        moved = tuple(torch.randint(-shift, shift + 1, (2,), generator=rng).tolist())
+        moved = tuple(torch.randint(-shift, shift + 1, (2,), **like).tolist())
         x = (0.5 + delta).roll(moved, (2, 3)).requires_grad_()
         with torch.enable_grad():
             out = preactivation(net, layer, x)  # (n, neurons, h, w)
-            centre = out[torch.arange(len(neuron)), neuron, out.shape[2] // 2, out.shape[3] // 2]
+            each = torch.arange(len(neuron), device=out.device)
+            centre = out[each, neuron, out.shape[2] // 2, out.shape[3] // 2]
             (grad,) = torch.autograd.grad(centre.sum(), x)
         grad = blurred(grad, kernel).roll([-m for m in moved], (2, 3))
         # A step of unit length, ever shorter; then back into the ball and the box.
@@ -68,7 +72,8 @@ def _norms(images: Tensor) -> Tensor:
 def gaussian(sigma: float) -> Tensor:
     """A normalised Gaussian kernel (1, 1, s, s), cut at three standard deviations."""
     reach = max(1, round(3 * sigma))
-    line = torch.exp(-((torch.arange(-reach, reach + 1) / sigma) ** 2) / 2)
+    steps = torch.arange(-reach, reach + 1, dtype=torch.float32, device="cpu")
+    line = torch.exp(-((steps / sigma) ** 2) / 2)
     square = line[:, None] * line[None, :]
     return (square / square.sum())[None, None]
 
@@ -172,9 +177,10 @@ def patches(x: Tensor, size: int, count: int, seed: int = 0) -> Tensor:
     if not 1 <= size <= min(x.shape[-2:]):
         raise ValueError(f"size = {size}: give 1 to {min(x.shape[-2:])}, the images' side")
     rng = seeding.generator(seed, "patches")
-    image = torch.randint(len(x), (count,), generator=rng)
-    top, left = (torch.randint(side - size + 1, (count,), generator=rng) for side in x.shape[-2:])
-    side = torch.arange(size)
+    like: dict[str, Any] = {"generator": rng, "device": "cpu"}
+    image = torch.randint(len(x), (count,), **like)
+    top, left = (torch.randint(side - size + 1, (count,), **like) for side in x.shape[-2:])
+    side = torch.arange(size, device="cpu")
     rows = (top[:, None] + side)[:, :, None]
     columns = (left[:, None] + side)[:, None]
     found = x[image[:, None, None], :, rows, columns].movedim(3, 1)  # (count, 3, size, size)

@@ -1,5 +1,7 @@
 """Convolution filters over spatial frequency: roughness, spectra, and scrambled phases."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -37,5 +39,6 @@ def scrambled(w: Tensor, rng: torch.Generator) -> Tensor:
 
     One draw for all channels of a filter, so that colours are kept as well.
     """
-    noise = torch.fft.fft2(torch.randn(len(w), 1, *w.shape[2:], generator=rng, device=w.device))
+    like: dict[str, Any] = {"generator": rng, "dtype": torch.float32, "device": w.device}
+    noise = torch.fft.fft2(torch.randn(len(w), 1, *w.shape[2:], **like))
     return torch.fft.ifft2(torch.fft.fft2(w) * noise / noise.abs()).real

@@ -270,7 +270,7 @@ def live_channels(norm: nn.Module) -> Tensor:
     if isinstance(norm.weight, Tensor):
         return _sizeable(norm.weight.detach().abs())
     assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
-    return torch.ones(norm.num_features, dtype=torch.bool)
+    return torch.ones(norm.num_features, dtype=torch.bool, device="cpu")
 
 
 def switched_on(net: nn.Module, x: Any = None) -> dict[str, Tensor]:

@@ -36,7 +36,11 @@ class Moments:
         a, b, aa, ab, _ = self.sums
         gram = aa - torch.outer(a, a) / self.n
         # A ridge, since neurons may depend on each other.
-        ridge = 1e-9 * gram.diagonal().sum() * torch.eye(len(gram)).to(gram)
+        ridge = (
+            1e-9
+            * gram.diagonal().sum()
+            * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        )
         found = torch.linalg.solve(gram + ridge, ab - torch.outer(a, b) / self.n)
         return found, self.origin[0] + a / self.n, self.origin[1] + b / self.n
 

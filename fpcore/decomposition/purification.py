@@ -29,13 +29,10 @@ class Decomposition:
         vanished: the other parts are right there as well.
         """
         beta = self.ratio.to(self.pure.dtype)
-        if len(rows := (~beta.isfinite()).nonzero().flatten()):
-            kind = str(beta.dtype).removeprefix("torch.")
-            advice = "take .pure and .residual, which are right, or give w_adv in other units"
-            if beta.dtype != torch.float64:
-                advice = "take .ratio, which is float64, or .pure and .residual"
-            raise ValueError(f"beta of row {rows[0]} is more than {kind} holds: {advice}")
-        return beta
+        advice = "take .pure and .residual, which are right, or give w_adv in other units"
+        if beta.dtype != torch.float64:
+            advice = "take .ratio, which is float64, or .pure and .residual"
+        return _held(beta, torch.arange(len(beta), device=beta.device), "beta", advice)
 
     @property
     def dominant(self) -> Tensor:
@@ -84,12 +81,17 @@ def _put(values: Tensor, rows: Tensor, unit: Tensor, size: Tensor, name: str) ->
     name    of the values
     """
     sized = (unit * size.view(-1, *[1] * (unit.ndim - 1))).to(values)
-    bad = ~sized.isfinite().view(len(rows), -1).all(1)
+    advice = "give weights in other units, divided by a constant"
+    return values.index_put((rows,), _held(sized, rows, name, advice))
+
+
+def _held(values: Tensor, rows: Tensor, name: str, advice: str) -> Tensor:
+    """Return values (n, ...) of some rows (n,) if their type holds them, else raise ValueError."""
+    bad = ~values.isfinite().view(len(rows), -1).all(1) if len(rows) else rows.bool()
     if bad.any():
         kind = str(values.dtype).removeprefix("torch.")
-        where = f"{name} of row {rows[bad][0]} is more than {kind} holds"
-        raise ValueError(f"{where}: give weights in other units, divided by a constant")
-    return values.index_put((rows,), sized)
+        raise ValueError(f"{name} of row {rows[bad][0]} is more than {kind} holds: {advice}")
+    return values
 
 
 def _times_ratio(value: Tensor, above: Tensor, below: Tensor) -> Tensor:
@@ -174,6 +176,8 @@ class Features:
     norm: Tensor  # |w_i|
 
 
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
     """Measure neurons w (n, d) against features and the dense direction.
 
@@ -216,6 +220,8 @@ def _features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
     return Features(top, (largest / norm).clamp(max=1.0), rest_on_u.abs() / norm, norm)
 
 
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def top_part(w: Tensor, m: Tensor) -> Tensor:
     """Each neuron of w (n, d) reduced to its top feature, <w_i, M_j> M_j: no mixture is left.
 

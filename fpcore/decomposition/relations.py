@@ -44,6 +44,8 @@ def hidden_medians(relations: dict[str, Tensor]) -> list[float]:
     return found
 
 
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def same_neuron(one: nn.Module, other: nn.Module, x: Any = None) -> float:
     """Share of the hidden neurons of `other` whose nearest neuron in `one` is their own ancestor.
 
@@ -70,6 +72,8 @@ def same_neuron(one: nn.Module, other: nn.Module, x: Any = None) -> float:
     return torch.cat(own).float().mean().item()
 
 
+@torch.autocast("cuda", enabled=False)
+@torch.autocast("cpu", enabled=False)
 def matched(one: nn.Module, other: nn.Module, layer: str, draws: int = 20) -> tuple[float, float]:
     """Median |cos| of a convolution's filters with another network's, one to one; and by chance.
 

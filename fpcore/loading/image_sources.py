@@ -89,7 +89,7 @@ def _from_torchvision(name: str, count: int, size: int | None) -> LabelledData:
             test = "val" if each in ("Imagenette", "Places365") else "test"
             splits[each] = {"train": False} if "train" in options else {"split": test}
     named_among("torchvision", name, splits)
-    root = Path(os.environ.get("FPCORE_DATA") or download_folder()).expanduser()
+    root = checks.path("FPCORE_DATA", os.environ.get("FPCORE_DATA") or download_folder())
     try:
         data = getattr(datasets, name)(str(root), download=False, **splits[name])
     except Exception as error:
@@ -99,10 +99,10 @@ def _from_torchvision(name: str, count: int, size: int | None) -> LabelledData:
     places = (name for name in ("targets", "labels", "_labels") if hasattr(data, name))
     labels = getattr(data, next(places, ""), None)
     if labels is None:
-        rows = torch.randperm(len(data), generator=_rng())[:count]
+        rows = torch.randperm(len(data), generator=_rng(), device="cpu")[:count]
         notes = [f"{len(rows)} of {len(data)} were drawn at random"]
     else:
-        rows, notes = in_turn(torch.as_tensor(labels), count, _rng())
+        rows, notes = in_turn(torch.as_tensor(labels, device="cpu"), count, _rng())
     pictures, y = [], []
     for i in rows.tolist():
         try:
@@ -113,7 +113,7 @@ def _from_torchvision(name: str, count: int, size: int | None) -> LabelledData:
         pictures.append((f"{name}[{i}]", image))
         y.append(label)
     x, changes = decoded(pictures, size)
-    return assembled(f"{name}, test", x, torch.as_tensor(y), notes + changes, count)
+    return assembled(f"{name}, test", x, torch.as_tensor(y, device="cpu"), notes + changes, count)
 
 
 def _from_folder(path: Path, count: int, size: int | None) -> LabelledData:
@@ -127,10 +127,10 @@ def _from_folder(path: Path, count: int, size: int | None) -> LabelledData:
     if odd := [c for c in data.classes if c in SPLITS or c.startswith(".")]:
         fix = f"give {path / odd[0]} if it is a split, else move it away"
         raise ValueError(f"{path} holds the folder {odd[0]}, which is no class: {fix}")
-    rows, notes = in_turn(torch.as_tensor(data.targets), count, _rng())
+    rows, notes = in_turn(torch.as_tensor(data.targets, device="cpu"), count, _rng())
     files = [data.samples[i][0] for i in rows.tolist()]
     x, changes = decoded([(file, file) for file in files], size)
-    y = torch.as_tensor(data.targets)[rows]
+    y = torch.as_tensor(data.targets, device="cpu")[rows]
     notes = [f"classes from 0 by name: {listed(data.classes, 10)}", *notes]
     return assembled(path.resolve().name, x, y, notes + changes, count)
 
@@ -146,7 +146,7 @@ def _from_parquet(path: Path, count: int, size: int | None) -> LabelledData:
         odd = [i for i, value in enumerate(labels) if type(value) is not int]
         if odd:
             raise ValueError(f"row {odd[0]} has {label} {labels[odd[0]]!r}: give whole numbers")
-        rows, notes = in_turn(torch.tensor(labels), count, _rng())
+        rows, notes = in_turn(torch.tensor(labels, dtype=torch.int64, device="cpu"), count, _rng())
         stored = stored_images(pq.read_table(path, columns=[image])[image], rows.tolist())
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read ({error}): copy or download it again") from error
@@ -160,7 +160,9 @@ def _from_parquet(path: Path, count: int, size: int | None) -> LabelledData:
         contents.append((f"{path}, row {i}", io.BytesIO(content)))
     x, changes = decoded(contents, size)
     notes = [f"columns {image} and {label}", *notes, *changes]
-    return assembled(path.name, x, torch.tensor(labels)[rows], notes, count)
+    return assembled(
+        path.name, x, torch.tensor(labels, dtype=torch.int64, device="cpu")[rows], notes, count
+    )
 
 
 def _from_tensors(path: Path, count: int) -> LabelledData:

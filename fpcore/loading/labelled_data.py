@@ -104,7 +104,7 @@ def assembled(
     notes  what was done before
     count  how many were asked for
     """
-    x, y = torch.as_tensor(x).detach(), torch.as_tensor(y).detach()
+    x, y = (_as_tensor(part).detach() for part in (x, y))
     found = [*notes]
     if x.dtype == torch.uint8:
         x = x.float() / 255
@@ -119,6 +119,15 @@ def assembled(
     return LabelledData(x.float(), y.long(), name, tuple(found))
 
 
+def _as_tensor(part: Any) -> Tensor:
+    """A tensor as it is, anything else on the CPU, numbers as float32: no default decides."""
+    if isinstance(part, Tensor):
+        return part
+    found = torch.as_tensor(np.asarray(part), device="cpu")
+    python = not isinstance(part, np.ndarray | np.generic) and found.is_floating_point()
+    return found.float() if python else found
+
+
 def _stacked(name: str, samples: Iterable[Any]) -> tuple[Tensor, Tensor]:
     """Samples (x, y) one by one as tensors."""
     xs: list[Tensor] = []
@@ -126,7 +135,7 @@ def _stacked(name: str, samples: Iterable[Any]) -> tuple[Tensor, Tensor]:
     for i, sample in enumerate(samples):
         x, y = _pair(name, i, sample)
         xs.append(pixels(x))
-        ys.append(torch.as_tensor(y))
+        ys.append(_as_tensor(y))
         if (xs[-1].shape, xs[-1].dtype, ys[-1].shape) != (xs[0].shape, xs[0].dtype, ys[0].shape):
             found = f"sample {i} is {tuple(xs[-1].shape)} {xs[-1].dtype}, label {ys[-1].tolist()}"
             first = f"the first {tuple(xs[0].shape)} {xs[0].dtype}"
@@ -142,7 +151,7 @@ def _joined(name: str, batches: Iterable[Any], count: int | None) -> tuple[Tenso
     ys: list[Tensor] = []
     have = 0
     for i, batch in enumerate(batches):
-        x, y = (torch.as_tensor(part) for part in _pair(name, i, batch))
+        x, y = (_as_tensor(part) for part in _pair(name, i, batch))
         if not x.ndim or x.shape[:1] != y.shape[:1] or (xs and x.shape[1:] != xs[0].shape[1:]):
             found = f"batch {i} is x {tuple(x.shape)}, y {tuple(y.shape)}"
             raise ValueError(f"{name}: {found}: give batches of samples of one size, a label each")
@@ -175,10 +184,10 @@ def in_turn(y: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor, list[s
     changes = int((y[1:] != y[:-1]).sum())
     at_random = len(y) - sum(c * c for c in counts.values()) / max(1, len(y))
     if count >= len(y) or changes >= at_random / 2:
-        return torch.arange(min(count, len(y))), []
-    order = torch.randperm(len(y), generator=rng)
+        return torch.arange(min(count, len(y)), device=y.device), []
+    order = torch.randperm(len(y), generator=rng, device=rng.device)
     order = order[y[order].argsort(stable=True)]  # by class, at random in it
-    turn = torch.cat([torch.arange(counts[label]) for label in sorted(counts)])
+    turn = torch.cat([torch.arange(counts[label], device=y.device) for label in sorted(counts)])
     chosen = order[turn.argsort(stable=True)][:count]
     note = f"sorted by class: {len(chosen)} of {len(y)} were drawn, {len(counts)} classes in turn"
     return chosen, [note]

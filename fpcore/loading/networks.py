@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from fpcore.loading.architectures import build_network, takes_classes
@@ -70,8 +69,8 @@ def _check_stem(model: nn.Module, state: dict[str, Tensor], path: str | Path, ar
     """Raise ValueError for a ResNet made for small images, which torchvision has not."""
     from torchvision.models import ResNet
 
-    stem = state.get("conv1.weight", torch.zeros(()))
-    if not isinstance(model, ResNet) or stem.ndim != 4:
+    stem = state.get("conv1.weight")
+    if not isinstance(model, ResNet) or stem is None or stem.ndim != 4:
         return
     size, own = (" x ".join(map(str, w.shape[2:])) for w in (stem, model.conv1.weight))
     if size != own:

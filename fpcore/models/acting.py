@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from types import FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -112,12 +113,25 @@ def copied(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
+def check_copyable(model: nn.Module) -> None:
+    """Raise ValueError for a network whose forward was replaced by a function.
+
+    That of a copy would go on calling the network that it was written for, not the copy.
+    """
+    for name, module in named_modules(model):
+        if isinstance(module.__dict__.get("forward"), FunctionType):
+            found = f"{name or 'model'} = {type(module).__name__}, whose forward is a function"
+            advice = "give a module whose class has this forward, class Mine(nn.Module)"
+            raise ValueError(f"{found}, in which a copy's weights would not act: {advice}")
+
+
 @torch.no_grad()
 def merged(model: nn.Module) -> nn.Module:
     """A copy of a network, unwrapped and in evaluation mode, whose weights can be written to.
 
     Weights that are computed from other parameters become parameters of their own.
     """
+    check_copyable(model)
     twin = copied(unwrapped(model)).eval()
     for module in [*twin.modules()]:
         if parametrize.is_parametrized(module):

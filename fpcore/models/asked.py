@@ -43,6 +43,8 @@ def one_output_each(output: Tensor, x: Tensor) -> Tensor:
     if not isinstance(output, Tensor):
         found = f"the model gives a {type(output).__name__}"
         raise ValueError(f"{found}: wrap it in a module that returns the scores alone")
+    if output.layout != torch.strided:
+        raise ValueError(f"the model gives outputs {output.layout}: make it give .to_dense()")
     scores_alone(output, "the model gives outputs")
     if output.shape[:1] != x.shape[:1]:
         found = f"the model gives outputs {tuple(output.shape)} for {len(x)} samples"

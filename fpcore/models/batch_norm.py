@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fpcore import checks
-from fpcore.models.acting import copied
+from fpcore.models.acting import check_copyable, copied
 from fpcore.models.outputs import evaluating
 
 
@@ -29,6 +29,7 @@ def calibrated(model: nn.Module, x: Tensor, chunk: int = 500, name: str = "x") -
         raise ValueError(f"{name} is {tuple(x.shape)}: give one image at least, (n, ...)")
     if not checks.is_finite(x):
         raise ValueError(f"{name} is not finite (NaN or infinity): give images that are numbers")
+    check_copyable(model)
     twin = copied(model).eval()
     norms = [m for m in twin.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [norm.momentum for norm in norms]

@@ -1,5 +1,7 @@
 """An AlexNet-like ConvNet for CIFAR-10."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,24 +22,25 @@ class ConvNet(nn.Module):
 
     def __init__(self, width: float = 1.0, classes: int = 10):
         super().__init__()
-        checks.finite("width", width, low=1 / 32)
+        checks.finite("width", width, low=1 / 32, high=1000.0)
         checks.positive_int("classes", classes)
+        plain: dict[str, Any] = {"bias": False, "dtype": torch.float32}
         c1, c2, c3, c4, c5 = (max(1, round(width * c)) for c in (32, 64, 96, 64, 64))
-        self.register_buffer("mean", torch.tensor(CIFAR10_MEAN).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(CIFAR10_STD).view(3, 1, 1))
+        self.register_buffer("mean", torch.tensor(CIFAR10_MEAN, dtype=torch.float32).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(CIFAR10_STD, dtype=torch.float32).view(3, 1, 1))
         self.mean: Tensor
         self.std: Tensor
-        self.conv1 = nn.Conv2d(3, c1, 5, stride=2, padding=2, bias=False)
-        self.bn1 = nn.BatchNorm2d(c1)
-        self.conv2 = nn.Conv2d(c1, c2, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(c2)
-        self.conv3 = nn.Conv2d(c2, c3, 3, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(c3)
-        self.conv4 = nn.Conv2d(c3, c4, 3, padding=1, bias=False)
-        self.bn4 = nn.BatchNorm2d(c4)
-        self.conv5 = nn.Conv2d(c4, c5, 3, padding=1, bias=False)
-        self.bn5 = nn.BatchNorm2d(c5)
-        self.linear = nn.Linear(c5 * 4, classes)
+        self.conv1 = nn.Conv2d(3, c1, 5, stride=2, padding=2, **plain)
+        self.bn1 = nn.BatchNorm2d(c1, dtype=torch.float32)
+        self.conv2 = nn.Conv2d(c1, c2, 3, padding=1, **plain)
+        self.bn2 = nn.BatchNorm2d(c2, dtype=torch.float32)
+        self.conv3 = nn.Conv2d(c2, c3, 3, padding=1, **plain)
+        self.bn3 = nn.BatchNorm2d(c3, dtype=torch.float32)
+        self.conv4 = nn.Conv2d(c3, c4, 3, padding=1, **plain)
+        self.bn4 = nn.BatchNorm2d(c4, dtype=torch.float32)
+        self.conv5 = nn.Conv2d(c4, c5, 3, padding=1, **plain)
+        self.bn5 = nn.BatchNorm2d(c5, dtype=torch.float32)
+        self.linear = nn.Linear(c5 * 4, classes, dtype=torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
         x = (x - self.mean) / self.std

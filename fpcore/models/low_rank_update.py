@@ -1,13 +1,14 @@
 """Low-rank updates of a trained network: a layer's matrix w (neurons, fan-in) becomes w + B A."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fpcore import checks, seeding
-from fpcore.models.acting import acting, computed, copied, named_modules, unwrapped
+from fpcore.models.acting import acting, check_copyable, computed, copied, named_modules, unwrapped
 from fpcore.models.readable import check_readable, check_values
 from fpcore.models.rows import Rows, rows_of
 
@@ -28,7 +29,8 @@ class RankUpdate(nn.Module):
         super().__init__()
         out, fan_in = weight.shape
         rank = min(rank, out, fan_in)
-        basis = torch.linalg.qr(torch.randn(fan_in, rank, generator=rng)).Q  # (fan-in, r)
+        like: dict[str, Any] = {"generator": rng, "dtype": torch.float32, "device": "cpu"}
+        basis = torch.linalg.qr(torch.randn(fan_in, rank, **like)).Q  # (fan-in, r)
         self.up = nn.Parameter(weight.new_zeros(out, rank))
         self.down = nn.Parameter(basis.T.contiguous().to(weight), requires_grad=not fixed)
 
@@ -70,6 +72,7 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
     checks.whole("rank", rank)
     checks.whole("seed", seed)
     check_readable(checks.network("model", model))
+    check_copyable(model)
     twin = copied(unwrapped(model))
     modules = {name: module for name, module in named_modules(twin) if rows_of(module)}
     if not modules:
@@ -80,6 +83,9 @@ def low_rank(model: nn.Module, rank: int, seed: int, fixed: bool = False) -> nn.
         for parameter in _by_parameter(module):
             check_values(f"{parameter} of layer {name}", getattr(module, parameter))
     _check_complete(twin, modules)
+    for module in modules.values():  # of a sum no gradient is sparse
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.sparse = False
     updated: dict[int, Updated] = {}
     for name, module in modules.items():
         for parameter, parts in _by_parameter(module).items():

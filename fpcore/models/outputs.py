@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fpcore import checks
 from fpcore.models.asked import answer, scores_alone, steady, unwritten
+from fpcore.models.dice import Dice
 from fpcore.models.two_layer import TwoLayer
 
 
@@ -138,9 +139,11 @@ def ready(model: nn.Module, x: Tensor, y: Tensor, probe: int = 2) -> None:
         signs(y)
     elif len(x):
         with evaluating(model):
-            output = unwritten(model, x[:probe])
+            dice = Dice(model, x.device)
+            output = numbers(unwritten(model, x[:probe]))
             labels_for(output, y)
-            steady(model, x, output)
+            if not dice.random(model, x[:probe]):
+                steady(model, x, output)
 
 
 def _is_known(model: nn.Module, x: Tensor) -> bool:
@@ -171,9 +174,32 @@ def answers(model: nn.Module, x: Tensor, y: Tensor, chunk: int) -> Tensor:
         if not _is_known(model, x):
             unwritten(model, x[: min(chunk, 2)])
         output = torch.cat([fitting(answer(model, one), labels) for one, labels in parts])
+    return numbers(output)
+
+
+def numbers(output: Tensor) -> Tensor:
+    """Return outputs if none of them is NaN, else raise ValueError: no class can be read there."""
     if unknown := int(output.isnan().sum()):
         found = f"the model gives outputs that are no numbers (NaN), {unknown} of them"
         raise ValueError(f"{found}: give samples scaled as in its training, or other weights")
+    return output
+
+
+def steady_answers(model: nn.Module, x: Tensor, y: Tensor, chunk: int) -> Tensor:
+    """`answers`, with a warning from a model that is random, or looks at others of the batch.
+
+    model  gives one logit a sample, or class scores
+    x      samples (n, ...)
+    y      their labels (n,)
+    chunk  samples at a time: also those that a random model is asked again for
+    """
+    checks.network("model", model)
+    dice = None if _is_known(model, checks.tensor("x", x)) else Dice(model, x.device)
+    output = answers(model, x, y, chunk)
+    if dice and len(x):
+        with torch.no_grad(), evaluating(model):
+            if not dice.random(model, x[:chunk]):
+                steady(model, x, output[:chunk])
     return output
 
 
@@ -188,11 +214,7 @@ def classified(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> Ten
     Raises ValueError where it gives no number; a model that is random, or looks at other samples of
     the batch, is a warning.
     """
-    output = answers(model, x, y, chunk)
-    if len(x) and not _is_known(model, x):
-        with torch.no_grad(), evaluating(model):
-            steady(model, x, output[:chunk])
-    return correct(output, y)
+    return correct(steady_answers(model, x, y, chunk), y)
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, chunk: int = 2048) -> float:

@@ -1,6 +1,7 @@
 """The paper's symmetric two-layer ReLU network."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +41,10 @@ class TwoLayer(nn.Module):
         checks.random_numbers("rng", rng)
         checks.finite("init_norm", init_norm)
         checks.finite("threshold", threshold)
-        self.weight = nn.Parameter(torch.randn(m, d, generator=rng) * init_norm / math.sqrt(d))
-        self.register_buffer("threshold", torch.tensor(float(threshold)))
+        like: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+        normal = torch.randn(m, d, generator=rng, **like)
+        self.weight = nn.Parameter(normal * init_norm / math.sqrt(d))
+        self.register_buffer("threshold", torch.tensor(float(threshold), **like))
         self.threshold: Tensor
 
     @property

@@ -48,7 +48,8 @@ def network_digest(net: nn.Module) -> str:
 def outputs(net: nn.Module, x: Tensor) -> Tensor:
     """What a network says of a few images, and of images between them, in evaluation mode."""
     some = fitted(x[:PROBES], net)
-    noise = torch.rand(some.shape, generator=seeding.generator(0, "probe")).to(some)
+    rng = seeding.generator(0, "probe")
+    noise = torch.rand(some.shape, generator=rng, dtype=torch.float32, device="cpu").to(some)
     with evaluating(net):
         return net(torch.cat([some, some + 0.1 * noise * (some.flip(0) - some)]))
 

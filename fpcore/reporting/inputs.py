@@ -33,7 +33,7 @@ def report_folder(out: str | Path | None) -> Path | None:
     """The folder of a report, which need not be there yet."""
     if out is None:
         return None
-    path = Path(out).expanduser()
+    path = checks.path("out", out)
     for place in (path, *path.parents):
         if place.exists() and not place.is_dir():
             raise ValueError(f"out = {str(out)!r}: {place} is a file, give a folder")

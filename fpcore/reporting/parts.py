@@ -97,7 +97,9 @@ def _close(said: Mapping[str, list], says: Mapping[str, list], role: str) -> boo
     """Whether a network says of the probe images what it said, up to rounding."""
     if role not in said or role not in says:
         return False
-    theirs, ours = (torch.tensor(one[role], dtype=torch.float64) for one in (said, says))
+    theirs, ours = (
+        torch.tensor(one[role], dtype=torch.float64, device="cpu") for one in (said, says)
+    )
     if theirs.shape != ours.shape:
         return False
     slack = 1e-4 * (ours.std().item() if ours.numel() > 1 else 0) + 1e-12

@@ -17,7 +17,7 @@ def gram_spectrum(w: Tensor) -> Tensor:
         w = w.cpu()
     size = w.abs().amax()
     if size == 0:
-        return torch.zeros(min(w.shape), dtype=torch.float64)
+        return torch.zeros(min(w.shape), dtype=torch.float64, device="cpu")
     smaller = w if len(w) <= w.shape[1] else w.T
     rows = smaller.double() / size.double()  # whose squares neither under- nor overflow
     values = torch.linalg.eigvalsh(rows @ rows.T).clamp(min=0).sqrt().flip(0)
@@ -26,7 +26,8 @@ def gram_spectrum(w: Tensor) -> Tensor:
 
 def thinned(values: Tensor) -> list[float]:
     """Singular values over the largest: all, or `SHOWN` of them, first and last among these."""
-    index = torch.arange(len(values))
-    if len(values) > SHOWN:
-        index = torch.linspace(0, len(values) - 1, SHOWN, dtype=torch.float64).round().long()
-    return (values[index] / values[0]).tolist()
+    count, device = len(values), values.device
+    index = torch.arange(count, dtype=torch.int64, device=device)
+    if count > SHOWN:
+        index = torch.linspace(0, count - 1, SHOWN, dtype=torch.float64, device=device)
+    return (values[index.round().long()] / values[0]).tolist()

@@ -197,7 +197,7 @@ def pooled(
     for quantity, key in {"cos_to_clean": "cos", "cos_to_init": "cos_to_init"}.items():
         for role in _roles(parts, key):
             values = [cos for part in parts.values() for cos in part[key].get(role, [])]
-            each = torch.tensor(values, dtype=torch.float64)
+            each = torch.tensor(values, dtype=torch.float64, device="cpu")
             if key == "cos":
                 found += _of_cosines(each, role, None, record)
             else:
@@ -221,6 +221,6 @@ def histograms(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, li
     found: dict[str, dict[str, list[int]]] = {role: {} for role in _roles(parts, "cos")}
     for layer, part in parts.items():
         for role, cos in part["cos"].items():
-            counts = torch.tensor(cos, dtype=torch.float64).histc(BINS, -1, 1)
+            counts = torch.tensor(cos, dtype=torch.float64, device="cpu").histc(BINS, -1, 1)
             found[role][layer] = [int(count) for count in counts]
     return found

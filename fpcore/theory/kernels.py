@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 from fpcore.training import Data
 
+SINGLE: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever torch's defaults
 Kernel = Callable[[Tensor, Tensor], Tensor]  # x (n, d), centres (N, d) -> (n, N)
 
 
@@ -21,7 +23,7 @@ class Linear(nn.Module):
 
     def __init__(self, d: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(checks.positive_int("d", d)))
+        self.weight = nn.Parameter(torch.zeros(checks.positive_int("d", d), **SINGLE))
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.weight
@@ -170,8 +172,8 @@ class KernelMachine(nn.Module):
     def __init__(self, kernel: Kernel, d: int):
         super().__init__()
         self.kernel = kernel
-        self.register_buffer("centres", torch.zeros(0, checks.positive_int("d", d)))
-        self.register_buffer("coefficients", torch.zeros(0))
+        self.register_buffer("centres", torch.zeros(0, checks.positive_int("d", d), **SINGLE))
+        self.register_buffer("coefficients", torch.zeros(0, **SINGLE))
         self.centres: Tensor
         self.coefficients: Tensor
 

@@ -162,7 +162,7 @@ class SymmetricPolynomials:
 
         The terms differ by orders of magnitude, and are nearly collinear.
         """
-        each = torch.eye(len(self.terms), dtype=some.counts.dtype)
+        each = torch.eye(len(self.terms), dtype=some.counts.dtype, device=some.counts.device)
         found = torch.cat([self.attacked(some, term, radius) for term in (*each, *-each)])
         scale = found.square().mean(0).sqrt().clamp(min=1e-300)
         size, turn = torch.linalg.eigh((found / scale).T @ (found / scale) / len(found))

@@ -81,6 +81,7 @@ class Step:
         self.total = torch.zeros((), device=self.device, dtype=self.weights)
         self.fault = torch.zeros((), device=self.device, dtype=torch.int64)  # the first of FAULTS
 
+    @torch.enable_grad()
     def __call__(self, x: Tensor, y: Tensor, step: int, check: bool, whole: bool) -> None:
         """Take one on samples x (n, ...) and labels y.
 
@@ -92,7 +93,8 @@ class Step:
         if check:
             self._check(x, y, step)
         x, y_given, share = self.processes.part(x, y) if whole else (x, y, 1.0)
-        x, y = x.to(self.device, self.weights), y_given.to(self.device)
+        # Detached: a batch is data, whatever made it.
+        x, y = x.detach().to(self.device, self.weights), y_given.detach().to(self.device)
         self.descent.prepare(step)
         threshold = getattr(self.net, "threshold", None)
         if self.config.threshold is not None and isinstance(threshold, Tensor):
@@ -118,6 +120,7 @@ class Step:
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.descent.parameters, self.config.clip)
         self.descent.step()
+        torch.clear_autocast_cache()  # an outer autocast would go on with the weights of before
         self.processes.take_first(self.net.buffers())
         self.total += share * value.detach()
 

@@ -49,7 +49,7 @@ def test_the_copy_that_is_attacked_computes_the_same_with_less_batch_normalisati
     torch.manual_seed(0)
     net, x = kind(0.25), torch.rand(16, 3, 32, 32)
     net(x)  # in training mode, so that there are statistics to fold in
-    twin = frozen(net)
+    twin = frozen(net, x)
     before, after = (
         [module for module in one.modules() if isinstance(module, nn.BatchNorm2d)]
         for one in (net, twin)
@@ -168,8 +168,16 @@ def one_logit(x):
         (Scores(), lambda x, y: (x[:0], y[:0]), "x holds 0 samples"),
         (Scores(), lambda x, y: (255 * x, y), "x spans"),
         (Scores(), lambda x, y: (x, y[:, None]), r"y is \(8, 1\)"),
-        (Scores(), lambda x, y: (x, y + 0.5), r"y holds 2\.5: give class numbers"),
-        (Scores(), lambda x, y: (x, y * torch.nan), r"y holds nan: give class numbers"),
+        (
+            Scores(),
+            lambda x, y: (x, y + 0.5),
+            "y is torch.float32: give class numbers, torch.int64",
+        ),
+        (
+            Scores(),
+            lambda x, y: (x, y * torch.nan),
+            "y is torch.float32: give class numbers, torch.int64",
+        ),
     ],
 )
 def test_what_autoattack_cannot_attack_is_refused_before_any_work(net, change, says, tmp_path):
@@ -180,7 +188,14 @@ def test_what_autoattack_cannot_attack_is_refused_before_any_work(net, change, s
 
 def test_a_network_that_cannot_be_traced_is_attacked_as_it_is():
     net, (x, _) = Scores().eval(), images()
-    assert torch.equal(frozen(net)(x), net(x))
+    assert torch.equal(frozen(net, x)(x), net(x))
+
+
+def test_a_hook_of_the_network_acts_in_its_copy_as_well():
+    torch.manual_seed(0)
+    net, x = ConvNet(1 / 8).eval(), torch.rand(4, 3, 32, 32)
+    net.register_forward_pre_hook(lambda _, given: (1 - given[0],))
+    assert torch.equal(frozen(net, x)(x), net(x))
 
 
 def test_autoattack_works_in_inference_mode():

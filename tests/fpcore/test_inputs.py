@@ -114,7 +114,7 @@ def asked_once(forward):
     return counted
 
 
-@pytest.mark.parametrize("call", OF_ANY)
+@pytest.mark.parametrize("call", [*OF_ANY, *AUTO])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int32])
 def test_class_numbers_of_another_type_are_named(call, dtype):
     net, x, y = images()

@@ -37,6 +37,8 @@ def test_ends_that_are_equal_leave_one_value():
         ({"magnitudes": 3}, "magnitudes = 3: give (low, high)"),
         ({"weights": (2, 0.5)}, "weights = (2, 0.5)"),
         ({"weights": (1, math.inf)}, "weights = (1, inf)"),
+        ({"weights": (1, 1e30)}, "between 0 and 1e+06"),
+        ({"magnitudes": (1e-300, 1)}, "a feature is lost in rounding; give sizes of 1e-6"),
         ({"spread": "normal"}, "spread = 'normal'"),
         ({"bounded": 0.5}, "bounded = 0.5: no threshold"),
         ({"magnitudes": (2, 3), "bounded": 1.0}, "give less than 1,"),

@@ -30,7 +30,7 @@ def test_a_wrong_value_is_told_in_one_line(command):
 
 def test_the_list_of_commands_is_the_commands(capsys):
     main([])
-    listed = re.findall(r"^python -m fpbook (\w+) ", capsys.readouterr().out, re.M)
+    listed = re.findall(r"^python -m fpbook ([\w-]+) ", capsys.readouterr().out, re.M)
     assert listed == [*COMMANDS]
 
 

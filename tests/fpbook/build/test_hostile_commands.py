@@ -17,6 +17,7 @@ from fpbook import __main__ as book
 from fpbook.build import chapters, kernels, opening, site, supply, trust, validate
 from fpbook.build import execute as execution
 from fpbook.cifar10 import dose, judged, residual, together
+from fpbook.cifar10 import precisions as cifar10_precisions
 from fpbook.figures.style import start
 from fpbook.sweep import command as sweeping
 from fpbook.synthetic import explorer_data, narrow, precisions, published_certificate
@@ -56,6 +57,7 @@ WORK = (
     (judged, "load_cifar10"),
     (dose, "load_cifar10"),
     (residual, "load_cifar10"),
+    (cifar10_precisions, "load_cifar10"),
     (sweeping, "swept"),
     (sweeping, "publish_times"),
 )
@@ -80,6 +82,8 @@ def lines():
         yield from (["explorer", f"--{name}", number] for number in ("x", "", "-1", "nan", "inf"))
         yield ["explorer", f"--{name}"]
     yield from (["numerics", "--seeds", number] for number in COUNTS)
+    for name in ("images", "attacked"):
+        yield from (["numerics-cifar10", f"--{name}", number] for number in (*COUNTS, "10001"))
     yield from (["evaluation", "--images", number] for number in (*COUNTS, "1001"))
     yield from (["evaluation", "--beside", number] for number in (*INTEGERS, "1"))
     yield from (["narrow", "--d", number] for number in (*COUNTS, str(10**15)))

@@ -16,7 +16,7 @@ def test_chapters_that_share_trainings_are_in_one_lane_and_none_is_lost():
     book = chapters.chapters()
     synthetic, others = lanes.lanes_of(book)
     assert sorted([*synthetic, *others]) == sorted(book)
-    assert {path.stem for path in synthetic} >= {"clean-training", "certificate", "scaling"}
+    assert {path.stem for path in synthetic} >= {"clean-training", "certificate", "scaling", "ntk"}
     assert {path.stem for path in others} >= {"cifar10", "cifar10-layers", "your-own-networks"}
     assert others == [path for path in book if path in others]  # in the book's order
 

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 import yaml
 
-from fpbook.build import opening
+from fpbook.build import execute, opening
 from fpbook.build.chapters import BookError
 
 ARTICLE = '<article class="bd-article">'
@@ -65,3 +65,26 @@ def test_the_opening_page_is_built_from_its_chapter_alone(book):
 def test_an_opening_chapter_that_was_not_executed_is_an_error_that_says_so(root):
     with pytest.raises(BookError, match="execute the book first"):
         opening.opening_page("quick", root)
+
+
+@pytest.mark.filterwarnings("ignore")  # of papermill and the Jupyter clients, not ours
+def test_the_opening_page_is_built_once_its_chapter_is_executed(root, quick, monkeypatch, capsys):
+    def page(profile, root):
+        assert execute.recorded_key(execute.executed(root / "chapters/one.ipynb", profile, root))
+        return root / "page.html"
+
+    monkeypatch.setattr(opening, "opening_page", page)
+    execute.execute(quick, root=root)
+    assert "opening" not in capsys.readouterr().out
+    execute.execute(quick, root=root, opening=True)
+    assert f"The opening page is ready: open {root / 'page.html'}" in capsys.readouterr().out
+
+
+def test_chapters_are_executed_where_no_opening_page_can_be_built(root, quick, monkeypatch, capsys):
+    def fails(profile, root):
+        raise BookError("no sphinx")
+
+    monkeypatch.setattr(opening, "opening_page", fails)
+    monkeypatch.setattr(execute, "_execute", lambda *_: None)
+    execute.execute(quick, root=root, opening=True)
+    assert "There is no opening page before the book: no sphinx" in capsys.readouterr().out

@@ -11,7 +11,14 @@ from fpbook.build import trust
 from fpbook.build.chapters import BookError
 from fpbook.build.trust_tables import CHECKS, SEEDS_OF_A_RESULT, trust_page
 from fpbook.results import publish, published, record, table
-from fpbook.results.arithmetics import arithmetics_table, conclusions
+from fpbook.results.arithmetics import (
+    COMPARISONS,
+    arithmetics_table,
+    bounded_figures,
+    conclusions,
+    not_compared,
+    published_conclusions,
+)
 from fpbook.results.coverage import SYNTHETIC_DATA
 from fpbook.results.files import ROOT
 
@@ -40,6 +47,37 @@ def test_conclusions_are_compared_seed_by_seed_with_those_of_the_first_arithmeti
     shown = arithmetics_table(numerics)
     assert "`share_dominant`, purified | > 0.5 | 0.6500 | 0.6500 | 0.5650" in shown
     assert "float64, 1 thread |" in shown
+
+
+def test_published_networks_are_compared_beside_and_counted_with_the_others(numerics):
+    of = {"experiment": "cifar10", "threads": 1}
+    values = {"float64": 0.91, "bfloat16": 0.89}  # on either side of the bound
+    measured = [
+        record("share_dominant", value, "purified", layer, precision=name, seed=seed, **of)
+        for name, value in values.items()
+        for seed in range(2)
+        for layer in (None, "lowest")
+    ]
+    measured.append(  # which no claim bounds
+        record("share_dominant", 0.5, "purified", "conv1", precision="float64", seed=0, **of)
+    )
+    before = not_compared()
+    publish("numerics-cifar10", table(measured), "full", CPU, "published networks")
+    assert conclusions(published("numerics-cifar10").records) == (4, 4)
+    assert published_conclusions() == (8, 5)
+    assert not_compared()["cifar10"] == before["cifar10"] - 2
+    publish("trust", table(trust.trust_records({}, trials=50)), "full", CPU, "a test", seeds=[0])
+    page = trust_page()
+    assert "| conclusions, compared with those of float64 | 8 | 5 |" in page
+    assert "not trained again: published networks. Conclusions compared: 4; 4 differ." in page
+    assert "| `cifar10`: `share_dominant`, purified, lowest layer | > 0.9 | 0.9100 |" in page
+    assert re.search(r"In neither comparison are the bounded figures of .*`scaling` \(\d+\)", page)
+
+
+def test_a_figure_is_compared_once_however_many_claims_bound_it(numerics):
+    found = bounded_figures()
+    assert len({*found}) == len(found)
+    assert "numerics" in COMPARISONS and {one.pick.seeds for one in found} == {"all"}
 
 
 def test_what_is_counted_is_added_up_and_a_name_counts_once(tmp_path, monkeypatch):

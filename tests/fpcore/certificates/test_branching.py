@@ -3,8 +3,10 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from fpcore.certificates.branching import _largest_eigenvalue, ascend
+from fpcore.certificates.branching import _largest_eigenvalue, ascend, branch, reduced, relaxed
+from fpcore.certificates.certificate import _bends, _neighbourhood
 from fpcore.certificates.linear_relaxation import Neighbourhood, bound, envelope
+from fpcore.models.two_layer import TwoLayer
 
 
 def rng(seed=0):
@@ -74,3 +76,20 @@ def test_orthonormal_neurons_have_their_closed_form(pushed):
     lower, upper, _ = solved(net)
     expected = pushed * max(0.4 - radius / pushed**0.5, 0.0)
     assert abs(lower.item() - expected) < 1e-4 and abs(upper.item() - expected) < 1e-4
+
+
+@pytest.mark.parametrize("most", [4, 64])
+def test_samples_together_have_the_bounds_of_each_alone(most):
+    g, d, m, n = rng(3), 12, 30, 9
+    net = TwoLayer(d, m, 0.3, 1.0, g)
+    net.weight.data[4] = 0.0  # a dead neuron
+    x = 0.6 * torch.randn(n, d, generator=g, dtype=torch.float64)
+    y = torch.ones(n, dtype=torch.float64)
+    y[::2] = -1
+    radius = torch.linspace(0.02, 0.8, n, dtype=torch.float64)[:, None]
+    around = _neighbourhood(net, x, y, radius, "l2")
+    bends = _bends(around)
+    assert bends[-1].sum() > bends[0].sum() and not bends.all(1).any()
+    alone = [branch(reduced(around, i, bends[i]), 1) for i in range(n)]
+    together = torch.stack(relaxed(around, bends, most), dim=1)
+    torch.testing.assert_close(together, torch.tensor(alone, dtype=torch.float64))

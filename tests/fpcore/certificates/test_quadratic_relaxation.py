@@ -99,6 +99,16 @@ def test_batches_change_no_bound_and_fewer_parabolas_leave_it_sound():
     assert (few <= (y * net(pgd(net, x, y, Ball("l2", 0.3), steps=30))) + 1e-4).all()
 
 
+def test_where_the_parabolas_fall_too_far_no_bound_is_computed_and_no_proof_is_lost():
+    net, x, y, _ = random_case(3)
+    radius = torch.linspace(0.1, 0.8, len(x))
+    every, some = (shared_budget(net, x, y, radius, above=above) for above in (-math.inf, 0.0))
+    proved, left = every > 0, some.isinf()
+    assert proved.any() and (~proved & left).any()
+    torch.testing.assert_close(some[~left], every[~left])
+    assert not (proved & left).any()
+
+
 def test_each_sample_has_its_own_radius():
     net, x, y, _ = random_case(5)
     radius = torch.linspace(0.05, 0.6, len(x))

@@ -107,6 +107,43 @@ def test_what_cannot_be_folded_stays_as_it_is(net):
     assert folded(net, x if not isinstance(net, nn.Linear) else torch.rand(4, 3)) is net
 
 
+class Rounding(torch.autograd.Function):
+    """Pixels of 8 values, with a gradient as if they were not rounded."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return (8 * x).round() / 8
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class Straight(Pooled):
+    """It rounds its pixels, and lets their gradient pass straight through."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, x):
+        if self.how == "function":
+            return super().forward(Rounding.apply(x))
+        with torch.no_grad() if self.how == "no_grad" else torch.inference_mode():
+            rounded = (8 * x).round() / 8 - x
+        return super().forward(x + rounded.clone())
+
+
+@pytest.mark.parametrize("how", ["function", "no_grad", "inference_mode"])
+def test_a_gradient_that_a_tracer_does_not_see_is_followed(how):
+    torch.manual_seed(0)
+    net, x = with_statistics(Straight(how)).eval(), torch.rand(100, 3, 16, 16)
+    assert folded(net, x) is net
+    y = net(x).argmax(1)
+    found = pgd(net, x, y, Ball("l2", 0.5, (0.0, 1.0)), steps=10)
+    assert (loss(net(found), y) > loss(net(x), y)).all()  # of a copy no gradient was left
+
+
 def test_a_network_under_autocast_stays_as_it_is():
     with torch.autocast("cpu", torch.bfloat16):
         net = Pooled()

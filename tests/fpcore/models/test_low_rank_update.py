@@ -10,6 +10,7 @@ from torch import nn
 from fpcore.decomposition.ablation import removed, swapped, truncated
 from fpcore.decomposition.layers import neurons
 from fpcore.models.acting import merged
+from fpcore.models.batch_norm import recalibrated
 from fpcore.models.convnet import ConvNet
 from fpcore.models.low_rank_update import low_rank, trained_parameters
 from fpcore.training import Training, train
@@ -214,3 +215,37 @@ def test_a_parametrised_weight_is_not_called_a_low_rank_update():
     net = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)))
     with pytest.raises(ValueError, match=r"0 is parametrised by SpectralNorm \(weight\): give"):
         low_rank(net, 1, 0)
+
+
+def patched():
+    """A network whose forward was replaced, as one does to put a normalisation before it."""
+    net = network()
+    before = net.forward
+    net.forward = lambda x: before(2 * x)
+    return net
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: low_rank(net, 1, 0),
+        lambda net: recalibrated(net, images()),
+        lambda net: removed(net, network(1), 1.0),
+        merged,
+    ],
+)
+def test_a_forward_of_which_a_copy_would_not_be_one_is_refused(change):
+    with pytest.raises(
+        ValueError, match=r"whose forward is a function.* give a module whose class"
+    ):
+        change(patched())
+
+
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+def test_embeddings_of_sparse_gradients_are_trained(kind):
+    torch.manual_seed(0)
+    net, x = kind(9, 4, sparse=True), torch.tensor([[1, 2], [3, 3]])
+    twin = low_rank(net, 2, 0)
+    assert torch.equal(twin(x), net(x)) and net.sparse
+    twin(x).square().sum().backward()
+    assert any(p.grad.any() for p in twin.parameters() if p.grad is not None)

@@ -229,3 +229,46 @@ def test_the_file_is_read_once(data, tmp_path, monkeypatch):
 def test_a_folder_in_the_place_of_the_file_is_an_error(data, tmp_path):
     with pytest.raises(ValueError, match=r"cannot be read .* or give another path"):
         train(network(), Stopping(data, 0), QUICK, checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda meta: meta.pop("step"),
+        lambda meta: meta.update(step="x"),
+        lambda meta: meta.update(step="99"),
+        lambda meta: meta.update(history="["),
+        lambda meta: meta.update(history="[]"),
+        lambda meta: meta.update(config="{"),
+        lambda meta: meta.update(config="[]"),
+    ],
+)
+def test_a_damaged_header_of_a_file_without_a_checksum_is_an_error(change, data, tmp_path):
+    path = tmp_path / "run.safetensors"
+    finished(path, data)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    del metadata["sha256"]
+    change(metadata)
+    save_file(load_file(path), path, metadata)
+    with pytest.raises(ValueError, match=r"checkpoint .*run\.safetensors .*: delete it"):
+        finished(path, data)
+
+
+def test_a_pipe_in_the_place_of_the_file_is_an_error_and_is_not_waited_for(data, tmp_path):
+    path = tmp_path / "run.safetensors"
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="it is no file"):
+        finished(path, data)
+
+
+def test_the_users_folder_is_meant_by_its_sign(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    train(network(), data, QUICK, checkpoint="~/run.safetensors")
+    assert (tmp_path / "run.safetensors").is_file()
+
+
+@pytest.mark.parametrize("path", ["a\0b", 300 * "a", "~nobody-of-this-name/run", 3, ""])
+def test_what_no_file_can_be_called_is_named(path, data):
+    with pytest.raises(ValueError, match=r"checkpoint = .*give a path"):
+        finished(path, data)
