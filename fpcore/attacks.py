@@ -28,7 +28,7 @@ from fpcore.gradients import (
     withstood,
 )
 from fpcore.models.folded import WORTH, folded, parts
-from fpcore.models.outputs import correct, evaluating, numbers, ready, some, steady_answers
+from fpcore.models.outputs import correct, evaluating, ready, some, steady_answers, without_nan
 
 
 def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None = None) -> Tensor:
@@ -51,7 +51,7 @@ def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None 
     with evaluating(model):
         output, _, grad = loss_and_grad(model, x, y)
     if lost is None:
-        numbers(output)
+        without_nan(output)
     moved = stepped(x, grad, ball, missed)
     if lost is None:
         warn_of_lost(missed, ball)
@@ -197,7 +197,7 @@ def _ascend(
             if step < steps:
                 output, values, grad = loss_and_grad(model, at[part], y)
                 if first and step == 0:
-                    numbers(output)
+                    without_nan(output)
                 moved[part], finite = ball.step(at[part], grad, x[part], size)
                 met.lost[which] |= ~finite
             else:  # nobody reads the gradient where the last step has led

@@ -23,9 +23,9 @@ from fpcore.models.outputs import (
     correct,
     evaluating,
     labels_for,
-    numbers,
     samples,
     some,
+    without_nan,
 )
 
 NORMS = {"l2": "L2", "linf": "Linf"}
@@ -75,7 +75,7 @@ def autoattack(
         found = f"the network gives {tuple(scores.shape)}"
         raise ValueError(f"{found}: give one with scores of 4 classes or more, (n, classes)")
     labels_for(scores, y)
-    numbers(scores)
+    without_nan(scores)
     with torch.no_grad(), evaluating(net):
         if not dice.random(net, x[:PROBED]):
             steady(net, x, scores)
@@ -105,7 +105,7 @@ def _attack(net: nn.Module, x: Tensor, y: Tensor, ball: Ball, seed: int) -> Tens
         wrong = min(9, twin(x[:1].float()).shape[1] - 1)
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = wrong
         with torch.no_grad():
-            some_right = bool(correct(numbers(twin(x.float())), y).any())
+            some_right = bool(correct(without_nan(twin(x.float())), y).any())
         found = x  # the library divides by the number of those that are right
         if some_right:
             found, _ = attack.run_standard_evaluation(x.float(), y, batch_size=len(x))

@@ -32,8 +32,8 @@ from fpcore.images import COUNTS, Images, load_cifar10
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 EXPERIMENTS = {"cifar10": "full", "cifar10-resnet": "narrow-resnet"}  # their profiles, by result
-CALIBRATION = 5000  # training images, a tenth, as in the published removal
-NAME = "numerics-cifar10"  # of the published result
+RECALIBRATED_ON = 5000  # training images, a tenth, as in the published removal
+CIFAR_NUMERICS = "numerics-cifar10"  # of the published result
 
 
 def converted(nets: Mapping[str, nn.Module], precision: str) -> dict[str, nn.Module]:
@@ -131,10 +131,12 @@ def measure_all(
 
 def main(arguments: Sequence[str]) -> None:
     """The command `numerics-cifar10`: measure in several arithmetics, compare, and publish."""
-    parser = argparse.ArgumentParser(prog=f"python -m fpbook {NAME}", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m fpbook {CIFAR_NUMERICS}", description=__doc__)
     parser.add_argument("--images", type=int, default=1000, help="test images (1000)")
     parser.add_argument("--attacked", type=int, default=100, help="how many of them (100)")
-    parser.add_argument("--publish", action="store_true", help=f"write results/{NAME}.json")
+    parser.add_argument(
+        "--publish", action="store_true", help=f"write results/{CIFAR_NUMERICS}.json"
+    )
     given = parser.parse_args(arguments)
     for name in ("images", "attacked"):
         checks.positive_int(name, getattr(given, name))
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"images = {given.images}: CIFAR-10 has {COUNTS['test']}, give fewer")
     if given.attacked > given.images:
         raise ValueError(f"attacked = {given.attacked}: give at most images = {given.images}")
-    train, test = load_cifar10(None, CALIBRATION, given.images)
+    train, test = load_cifar10(None, RECALIBRATED_ON, given.images)
     measured = measure_all(train.x, test, given.attacked)
     setting = (
         f"published ConvNets of {CIFAR['full'].seeds} seeds, narrow ResNets of "
@@ -150,7 +152,7 @@ def main(arguments: Sequence[str]) -> None:
         f"{given.attacked} of them attacked; nothing trained"
     )
     profile = "full" if given.publish else "quick"
-    publish(NAME, measured, profile, torch.device("cpu"), setting)
+    publish(CIFAR_NUMERICS, measured, profile, torch.device("cpu"), setting)
     total, differing = conclusions(measured)
     print(arithmetics_table(measured))
     print(f"{total} conclusions compared, {differing} differ")

@@ -17,7 +17,7 @@ from fpbook.results.tables import markdown_table
 # What is computed in: the type of the products, and the number of threads.
 ARITHMETICS = (("float64", 1), ("float32", 1), ("float32", 2), ("bfloat16", 1))
 COMPARISONS = ("numerics", "numerics-cifar10")  # the published results
-SYNTHETIC = "synthetic"  # the result that records without an experiment are of
+UNNAMED = "synthetic"  # the result that records without an experiment are of
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def compared(measured: pd.DataFrame) -> list[tuple[Evidence, dict[str, list[floa
     free = dict.fromkeys(("network", "layer", *ABSCISSAE))
     del free["precision"], free["threads"]
     for evidence in bounded_figures():
-        of = None if evidence.result == SYNTHETIC else evidence.result
+        of = None if evidence.result == UNNAMED else evidence.result
         wanted = free | evidence.pick.columns() | {"experiment": of}
         values: dict[str, list[float]] = {}
         for row in rows(select(measured, **wanted)):
@@ -116,4 +116,4 @@ def _title(evidence: Evidence) -> str:
     title = f"`{columns['quantity']}`, {columns.get('network', '')}"
     if "layer" in columns:
         title += f", {columns['layer']} layer"
-    return title if evidence.result == SYNTHETIC else f"`{evidence.result}`: {title}"
+    return title if evidence.result == UNNAMED else f"`{evidence.result}`: {title}"

@@ -25,7 +25,7 @@ from fpcore.certificates.certificate import certify
 from fpcore.models.two_layer import TwoLayer
 from fpcore.training import train
 
-NAME = "numerics"  # of the published result
+NUMERICS = "numerics"  # of the published result
 CPU = torch.device("cpu")
 
 
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str]) -> None:
     measured = run_all(experiment, seeds, ARITHMETICS)
     kinds = f"{len(ARITHMETICS)} arithmetics"
     setting = f"d = {experiment.d}, k = {experiment.k}, {len(seeds)} seeds, {kinds}"
-    publish(NAME, measured, "full" if given.publish else "quick", CPU, setting)
+    publish(NUMERICS, measured, "full" if given.publish else "quick", CPU, setting)
     total, differing = conclusions(measured)
     print(arithmetics_table(measured))
     print(f"{total} conclusions compared, {differing} differ")

@@ -140,7 +140,7 @@ def ready(model: nn.Module, x: Tensor, y: Tensor, probe: int = 2) -> None:
     elif len(x):
         with evaluating(model):
             dice = Dice(model, x.device)
-            output = numbers(unwritten(model, x[:probe]))
+            output = without_nan(unwritten(model, x[:probe]))
             labels_for(output, y)
             if not dice.random(model, x[:probe]):
                 steady(model, x, output)
@@ -174,10 +174,10 @@ def answers(model: nn.Module, x: Tensor, y: Tensor, chunk: int) -> Tensor:
         if not _is_known(model, x):
             unwritten(model, x[: min(chunk, 2)])
         output = torch.cat([fitting(answer(model, one), labels) for one, labels in parts])
-    return numbers(output)
+    return without_nan(output)
 
 
-def numbers(output: Tensor) -> Tensor:
+def without_nan(output: Tensor) -> Tensor:
     """Return outputs if none of them is NaN, else raise ValueError: no class can be read there."""
     if unknown := int(output.isnan().sum()):
         found = f"the model gives outputs that are no numbers (NaN), {unknown} of them"

@@ -3,7 +3,7 @@
 import torch
 
 from fpbook.results import rows, table
-from fpbook.results.arithmetics import SYNTHETIC, bounded_figures, conclusions, threads
+from fpbook.results.arithmetics import UNNAMED, bounded_figures, conclusions, threads
 from fpbook.synthetic import precisions
 from fpbook.synthetic.precisions import measure_in, run_in
 
@@ -33,7 +33,7 @@ def test_the_command_measures_compares_and_publishes_on_request(
     monkeypatch.setattr(precisions, "ARITHMETICS", (("float64", 1), ("float32", 1)))
     precisions.main(["--seeds", "1", "--publish"])
     said = capsys.readouterr().out
-    figures = [one for one in bounded_figures() if one.result == SYNTHETIC]
+    figures = [one for one in bounded_figures() if one.result == UNNAMED]
     assert f"{len(figures)} conclusions compared, 0 differ" in said
     assert (results / "numerics.json").exists() and "| float64, 1 thread |" in said
 
