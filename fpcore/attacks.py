@@ -52,7 +52,7 @@ def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None 
         output, _, grad = loss_and_grad(model, x, y)
     if lost is None:
         without_nan(output)
-    moved = stepped(x, grad, ball, missed)
+    moved = stepped(x.detach(), grad, ball, missed)
     if lost is None:
         warn_of_lost(missed, ball)
     return moved

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from fpbook.results.records import record
+from fpbook.results.store import Published
+from fpbook.results.summaries import number
+from fpbook.results.tables import show
 from fpbook.synthetic.measures import medians
 from fpbook.synthetic.protocol import SyntheticExperiment, SyntheticRun
 from fpbook.synthetic.sweeps import at_size
@@ -118,6 +121,47 @@ def on_member(name: str, d: int, k: int, steps: int = 400) -> FamilyExperiment:
         "training_reach": 1.1 * s * FAMILY_REACHES[norm],
     }
     return FamilyExperiment(**kept | scaled, member=member, norm=norm)
+
+
+# What a chapter's sentences quote, {name: (member, quantity, network)}, at the largest size.
+_QUOTED = {
+    "simplest": ("simplest", "certified_accuracy", "purified"),
+    "magnitudes": ("magnitudes 1 to 3", "certified_accuracy", "purified"),
+    "weights": ("weights 1/2 to 2", "certified_accuracy", "purified"),
+    "both": ("both spread", "certified_accuracy", "purified"),
+    "noise": ("bounded noise", "robust_accuracy", "purified"),
+    "noise_purity": ("bounded noise", "purity", "purified"),
+    "axes": ("on the axes, linf", "robust_accuracy", "purified"),
+    "axes_certified": ("on the axes, linf", "certified_accuracy", "purified"),
+    "axes_purity": ("on the axes, linf", "purity", "purified"),
+    "blocks": ("in blocks, linf", "robust_accuracy", "purified"),
+    "clean_simplest": ("simplest", "robust_accuracy", "clean"),
+    "clean_magnitudes": ("magnitudes 1 to 3", "robust_accuracy", "clean"),
+    "clean_axes": ("on the axes, linf", "robust_accuracy", "clean"),
+}
+
+
+def family_quotes(found: Published | None) -> dict[str, str]:
+    """Published numbers of the family as text, by the names that a chapter has for them.
+
+    found: the published result; None: nothing is published, and each of them is "-"
+
+    Those of the largest size; `axes_small` and `noise_small` are of the smallest.
+    """
+    if found is None:
+        return dict.fromkeys([*_QUOTED, "axes_small", "noise_small"], show(None))
+    sizes = found.summary.dropna(subset="d").sort_values("d")
+    small, large = (
+        {"d": int(at["d"]), "k": int(at["k"])} for _, at in sizes.iloc[[0, -1]].iterrows()
+    )
+
+    def quoted(name: str, at: dict[str, Any]) -> str:
+        member, quantity, network = _QUOTED[name]
+        one = number(found.summary, quantity, network, member=member, **at)
+        return show(one, percent=quantity != "purity")
+
+    first = {f"{name}_small": quoted(name, small) for name in ("axes", "noise")}
+    return {name: quoted(name, large) for name in _QUOTED} | first
 
 
 def measure_member(run: SyntheticRun) -> list[dict[str, Any]]:

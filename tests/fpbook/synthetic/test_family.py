@@ -4,10 +4,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fpbook.results.records import table
+from fpbook.results.store import Published
 from fpbook.synthetic.family import (
     FAMILY_MEMBERS,
     FamilyExperiment,
     best_linear,
+    family_quotes,
     measure_member,
     on_member,
 )
@@ -94,3 +97,15 @@ def test_an_unknown_member_is_an_error():
     with pytest.raises(ValueError, match="name = 'largest'"):
         on_member("largest", 24, 7)
     assert isinstance(on_member("simplest", 24, 7), FamilyExperiment)
+
+
+def test_a_chapter_quotes_the_largest_and_the_smallest_size():
+    of = {"quantity": "robust_accuracy", "network": "purified", "member": "on the axes, linf"}
+    found = table(
+        {**of, "d": d, "k": k, "seed": seed, "value": value}
+        for d, k, value in ((256, 7, 0.9), (784, 13, 0.5))
+        for seed in (0, 1)
+    )
+    quotes = family_quotes(Published(found, table([]), {}))
+    assert (quotes["axes_small"], quotes["axes"], quotes["noise"]) == ("90.0%", "50.0%", "-")
+    assert set(family_quotes(None).values()) == {"-"}
