@@ -16,7 +16,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fpbook.build.chapters import BookError, read_chapter
-from fpbook.build.forked import can_fork
 
 LANES = 2
 TRAIN = ("run_synthetic", "measure_networks")  # train on the sparse coding model, once for all
@@ -97,15 +96,13 @@ def _processes(number: int, work: Work) -> Iterator[dict[Connection, BaseProcess
 
     They end when the connection is closed: when this is left, or when this process is killed.
     """
-    # A fork has imported all that this process has, in no time.
-    context = multiprocessing.get_context("fork" if can_fork() else "spawn")
+    # Not forked: that would hold the other ends of all connections, so that none was ever closed.
+    context = multiprocessing.get_context("spawn")
     workers: dict[Connection, BaseProcess] = {}
     try:
         for _ in range(number):
             ours, theirs = context.Pipe()
-            worker: BaseProcess = context.Process(  # type: ignore[attr-defined]
-                target=_serve, args=(theirs, work)
-            )
+            worker: BaseProcess = context.Process(target=_serve, args=(theirs, work))
             worker.start()
             theirs.close()
             workers[ours] = worker
