@@ -52,6 +52,7 @@ def test_the_busy_process_is_there_and_gone(book, monkeypatch):
 def told(clone, *lines):
     """A clone whose command says these lines, and how long after."""
     (clone / "fpbook").mkdir()
+    (clone / "fpbook" / "__init__.py").touch()  # else the installed package goes first
     (clone / "fpbook" / "__main__.py").write_text("import sys, time\n" + "\n".join(lines))
     return clone
 
