@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fpcore import checks, seeding
 from fpcore.members import Member
+from fpcore.precision import unrounded
 from fpcore.sparse_codes import EqualCodes, SpreadCodes
 
 SIMPLEST = Member()
@@ -36,8 +37,7 @@ class SparseCoding:
     u_star    M w*/|w*| (d,), the dense direction
     """
 
-    @torch.autocast("cuda", enabled=False)
-    @torch.autocast("cpu", enabled=False)
+    @unrounded
     def __init__(
         self,
         d: int,
@@ -80,8 +80,7 @@ class SparseCoding:
         index, value, _ = self._draw(n, rng)
         return value.new_zeros(n, self.d).scatter_add_(1, index, value)
 
-    @torch.autocast("cuda", enabled=False)
-    @torch.autocast("cpu", enabled=False)
+    @unrounded
     def sample(self, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw n samples x (n, d) and labels y (n,), -1. or +1.; `rng` lives on the same device."""
         index, value, y = self._draw(n, rng)

@@ -19,8 +19,14 @@ class Room:
 # Each room after those that it imports.
 ROOMS = {
     "fpcore: basics": Room(
-        "checks of what is passed in, named warnings, random streams, checkpoints",
-        ("fpcore.checks", "fpcore.alerts", "fpcore.seeding", "fpcore.checkpoint"),
+        "checks of what is passed in, named warnings, random streams, precision, checkpoints",
+        (
+            "fpcore.checks",
+            "fpcore.alerts",
+            "fpcore.seeding",
+            "fpcore.precision",
+            "fpcore.checkpoint",
+        ),
     ),
     "fpcore: data": Room(
         "the sparse coding model, labelled images",

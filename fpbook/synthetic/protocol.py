@@ -231,7 +231,7 @@ def _run(
     """
     data, init = experiment.data(seed, device), experiment.network(seed, device)
     # Test samples that are only watched during training, and never reported.
-    watched_x, watched_y = data.sample(200, seeding.generator(seed, "watch", device=data.device))
+    watched = data.sample(200, seeding.generator(seed, "watch", device=data.device))
     networks = {"init": init}
     histories: dict[str, list[dict[str, Any]]] = {}
     start = init
@@ -243,8 +243,7 @@ def _run(
         def measure(
             _: nn.Module, model: TwoLayer = model, start: TwoLayer = start
         ) -> dict[str, Any]:
-            of = (model, init, start, data, watched_x, watched_y)
-            return watch(*of, experiment.training_radius)
+            return watch(model, init, start, data, *watched, experiment.training_radius)
 
         histories[name] = train(
             model,

@@ -21,6 +21,7 @@ from fpcore.certificates.linear_relaxation import TINY, Bound, Neighbourhood, bo
 from fpcore.certificates.quadratic_relaxation import outwards, shared_budget, storable
 from fpcore.models.outputs import samples, signs, some
 from fpcore.models.two_layer import TwoLayer
+from fpcore.precision import unrounded
 
 # Parts of a sample's ball: enough for all but a few samples in a thousand, of purified networks.
 BRANCHES = 100
@@ -185,8 +186,7 @@ def _plain(model: TwoLayer) -> None:
         raise ValueError(f"{found}: give a network with a threshold of at least 0")
 
 
-@torch.autocast("cuda", enabled=False)
-@torch.autocast("cpu", enabled=False)
+@unrounded
 def _certify(
     model: TwoLayer, x: Tensor, y: Tensor, radius: Tensor, branches: int, norm: str
 ) -> Certificate:

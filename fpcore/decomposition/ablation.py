@@ -10,6 +10,7 @@ from fpcore.decomposition.layers import neurons, paired
 from fpcore.decomposition.purification import at_least_float32, decompose, norms
 from fpcore.models.acting import merged
 from fpcore.models.batch_norm import calibrated
+from fpcore.precision import unrounded
 
 
 @torch.no_grad()
@@ -96,8 +97,7 @@ def swapped(clean: nn.Module, purified: nn.Module, calibration: Tensor) -> nn.Mo
 
 
 @torch.no_grad()
-@torch.autocast("cuda", enabled=False)
-@torch.autocast("cpu", enabled=False)
+@unrounded
 def truncated(clean: nn.Module, purified: nn.Module, rank: int, calibration: Tensor) -> nn.Module:
     """`purified`, with each layer's update w' - w replaced by its best approximation of low rank.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fpcore import checks
 from fpcore.models.two_layer import TwoLayer
+from fpcore.precision import unrounded
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,7 @@ class Features:
     norm: Tensor  # |w_i|
 
 
-@torch.autocast("cuda", enabled=False)
-@torch.autocast("cpu", enabled=False)
+@unrounded
 def features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
     """Measure neurons w (n, d) against features and the dense direction.
 
@@ -220,8 +220,7 @@ def _features(w: Tensor, m: Tensor, u_star: Tensor) -> Features:
     return Features(top, (largest / norm).clamp(max=1.0), rest_on_u.abs() / norm, norm)
 
 
-@torch.autocast("cuda", enabled=False)
-@torch.autocast("cpu", enabled=False)
+@unrounded
 def top_part(w: Tensor, m: Tensor) -> Tensor:
     """Each neuron of w (n, d) reduced to its top feature, <w_i, M_j> M_j: no mixture is left.
 

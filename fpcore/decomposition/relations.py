@@ -13,6 +13,7 @@ from fpcore.decomposition.layers import neurons, paired, switched_on
 from fpcore.decomposition.moments import moments, watched
 from fpcore.decomposition.purification import at_least_float32, cosine
 from fpcore.models.readable import check_values
+from fpcore.precision import unrounded
 
 
 class LeftOutWarning(UserWarning):
@@ -44,8 +45,7 @@ def hidden_medians(relations: dict[str, Tensor]) -> list[float]:
     return found
 
 
-@torch.autocast("cuda", enabled=False)
-@torch.autocast("cpu", enabled=False)
+@unrounded
 def same_neuron(one: nn.Module, other: nn.Module, x: Any = None) -> float:
     """Share of the hidden neurons of `other` whose nearest neuron in `one` is their own ancestor.
 
@@ -72,8 +72,7 @@ def same_neuron(one: nn.Module, other: nn.Module, x: Any = None) -> float:
     return torch.cat(own).float().mean().item()
 
 
-@torch.autocast("cuda", enabled=False)
-@torch.autocast("cpu", enabled=False)
+@unrounded
 def matched(one: nn.Module, other: nn.Module, layer: str, draws: int = 20) -> tuple[float, float]:
     """Median |cos| of a convolution's filters with another network's, one to one; and by chance.
 
