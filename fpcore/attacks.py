@@ -48,12 +48,9 @@ def fgm(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor | None 
     if lost is None:
         before_attack(model, x, y, ball)
     missed = torch.zeros(len(x), dtype=torch.bool, device=x.device) if lost is None else lost
-    with evaluating(model):
-        output, _, grad = loss_and_grad(model, x, y)
+    output, moved = _once(model, x, y, ball, missed)
     if lost is None:
         without_nan(output)
-    moved = stepped(x.detach(), grad, ball, missed)
-    if lost is None:
         warn_of_lost(missed, ball)
     return moved
 
@@ -83,9 +80,14 @@ def one_step(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor) -
     ball   the threat
     lost   as in `fgm`
     """
+    return _once(model, x, y, ball, lost)[1]
+
+
+def _once(model: nn.Module, x: Tensor, y: Tensor, ball: Ball, lost: Tensor) -> tuple[Tensor, ...]:
+    """The outputs at x, and x after the step of `fgm`, whose arguments these are."""
     with evaluating(model):
-        _, _, grad = loss_and_grad(model, x, y)
-    return stepped(x.detach(), grad, ball, lost)
+        output, _, grad = loss_and_grad(model, x, y)
+    return output, stepped(x.detach(), grad, ball, lost)
 
 
 def pgd(
