@@ -16,7 +16,11 @@ from torch import nn
 
 from fpbook.cifar10.experiment import CIFAR, CifarExperiment
 from fpbook.cifar10.measures import pgd_accuracy
-from fpbook.cifar10.networks import published_networks
+from fpbook.cifar10.networks import (
+    check_published_seeds,
+    needed_cifar10,
+    published_networks,
+)
 from fpbook.cifar10.runs import train_stage
 from fpbook.results.cache import kept
 from fpbook.results.claim import Evidence
@@ -26,7 +30,7 @@ from fpbook.results.records import record, table
 from fpbook.results.summaries import pick
 from fpcore import checks
 from fpcore.decomposition.relations import layer_relations
-from fpcore.images import DataNotFoundError, Images, load_cifar10
+from fpcore.images import Images
 from fpcore.models.outputs import accuracy
 
 DOSE_RESULT = "cifar10-dose"  # of the published result
@@ -193,13 +197,8 @@ def main(arguments: Sequence[str]) -> None:
     config = CIFAR["full"]
     if len({*given.seeds}) < len(given.seeds):
         raise ValueError(f"seeds = {given.seeds}: give each once")
-    for seed in given.seeds:
-        if checks.whole("seed", seed) >= config.seeds:
-            raise ValueError(f"seed = {seed}: networks of 0 to {config.seeds - 1} are published")
-    try:
-        data, test = load_cifar10(None, config.train_images, config.test_images, "cpu")
-    except DataNotFoundError as error:
-        raise ValueError(f"{error}") from None
+    check_published_seeds(given.seeds, config)
+    data, test = needed_cifar10(config.train_images, config.test_images)
     setting = f"{data.name}, {len(data):,} images, from the published clean networks"
     before = with_published(DOSE_RESULT, [], setting)
     profile = "full" if given.publish else "quick"

@@ -70,6 +70,27 @@ def open_cifar10(config: Counted, device: torch.device) -> tuple[Images | None, 
     return train, test
 
 
+def needed_cifar10(train_images: int, test_images: int) -> tuple[Images, Images]:
+    """The first so many training and test images, for a command that is nothing without them.
+
+    train_images: how many of training
+    test_images:  how many of the test
+
+    ValueError, with the ways to get CIFAR-10, on a machine without it.
+    """
+    try:
+        return load_cifar10(None, train_images, test_images, "cpu")
+    except DataNotFoundError as error:
+        raise ValueError(f"{error}") from None
+
+
+def check_published_seeds(seeds: Sequence[int], config: CifarExperiment) -> None:
+    """ValueError for a seed of which the experiment has published no networks."""
+    for seed in seeds:
+        if checks.whole("seed", seed) >= config.seeds:
+            raise ValueError(f"seed = {seed}: networks of 0 to {config.seeds - 1} are published")
+
+
 def cifar_runs(
     config: CifarExperiment,
     data: Images | None,

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from fpbook.cifar10.experiment import CIFAR, THREATS, CifarExperiment, training_threat
 from fpbook.cifar10.measures import kept_autoattack, measure_autoattack, measure_cifar
-from fpbook.cifar10.networks import TRAINED, first_images, publish_networks, published_networks
+from fpbook.cifar10.networks import (
+    TRAINED,
+    check_published_seeds,
+    first_images,
+    needed_cifar10,
+    publish_networks,
+    published_networks,
+)
 from fpbook.cifar10.runs import run_adversarial_scratch, train_stage
 from fpbook.results.cache import kept
 from fpbook.results.claim import Evidence
@@ -23,7 +30,7 @@ from fpbook.results.store import published, published_arrays
 from fpbook.results.summaries import pick
 from fpcore import checks
 from fpcore.ball import Ball
-from fpcore.images import DataNotFoundError, Images, load_cifar10
+from fpcore.images import Images
 from fpcore.models.outputs import classified
 
 RESIDUAL_RESULT = "cifar10-resnet"
@@ -173,13 +180,8 @@ def main(arguments: Sequence[str]) -> None:
         help=f"attack the published networks instead, for results/{ATTACKED_RESULT}.json",
     )
     given = parser.parse_args(arguments)
-    for seed in given.seeds:
-        if checks.whole("seed", seed) >= config.seeds:
-            raise ValueError(f"seed = {seed}: networks of 0 to {config.seeds - 1} are published")
-    try:
-        data, test = load_cifar10(None, config.train_images, config.test_images, "cpu")
-    except DataNotFoundError as error:
-        raise ValueError(f"{error}") from None
+    check_published_seeds(given.seeds, config)
+    data, test = needed_cifar10(config.train_images, config.test_images)
     if given.autoattack:
         publish_attacked(test, config, given.seeds, "full" if given.publish else "quick")
         return

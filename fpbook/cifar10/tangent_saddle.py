@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fpbook.cifar10.experiment import CIFAR
 from fpbook.cifar10.measures import pgd_correct
+from fpbook.cifar10.networks import needed_cifar10
 from fpbook.cifar10.tangent_kernel import Answer, InfiniteAnswer, NetworkAnswer, centred_targets
 from fpbook.results.cache import kept
 from fpbook.results.publishing import publish
@@ -21,7 +22,7 @@ from fpbook.results.records import record, table
 from fpcore import checks, seeding
 from fpcore.attacks import robust_accuracy, transfer
 from fpcore.ball import Ball
-from fpcore.images import DataNotFoundError, Images, load_cifar10
+from fpcore.images import Images
 from fpcore.models.linearised import Linearised
 from fpcore.models.outputs import accuracy
 from fpcore.training import train
@@ -248,10 +249,7 @@ def main(arguments: Sequence[str]) -> None:
             replace(CIFAR["full"], width=width)  # its checks
     config = KernelExperiment(images=given.images, rounds=given.rounds)
     enough = config.images * (max(given.seeds) + 1)
-    try:
-        images, test = load_cifar10(None, enough, config.test_images, "cpu")
-    except DataNotFoundError as error:
-        raise ValueError(f"{error}") from None
+    images, test = needed_cifar10(enough, config.test_images)
     found = []
     for seed in given.seeds:
         part = slice(config.images * seed, config.images * (seed + 1))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cifar10_networks import TINY, family, near, random_images, same_weights
 
-from fpbook.cifar10 import dose, publish_networks
+from fpbook.cifar10 import dose, networks, publish_networks
 from fpbook.cifar10.dose import DOSE_BOUNDS, dose_curve, dose_fits, measure_turned, run_dose
 from fpbook.results import number, record, summarise, table
 from fpbook.results.ledger import verdict_on
@@ -97,7 +97,9 @@ def test_the_command_publishes_seed_by_seed_and_adds_to_what_is_there(
     small = replace(SMALL, seeds=4)
     monkeypatch.setattr(dose, "CIFAR", {"full": small})
     monkeypatch.setattr(dose, "RATE_FACTORS", (0.25, 1.0, 4.0))
-    monkeypatch.setattr(dose, "load_cifar10", lambda *_: (random_images(64), random_images(32, 1)))
+    monkeypatch.setattr(
+        networks, "load_cifar10", lambda *_: (random_images(64), random_images(32, 1))
+    )
     for seed in (2, 3):
         publish_networks(family(), seed, small)
     dose.main(["--seeds", "2"])
@@ -116,7 +118,9 @@ def test_the_command_publishes_seed_by_seed_and_adds_to_what_is_there(
     assert load("cifar10-dose").digest == two.digest
     with pytest.raises(ValueError, match="seed = 4: networks of 0 to 3 are published"):
         dose.main(["--seeds", "4"])
-    monkeypatch.setattr(dose, "load_cifar10", lambda *_: (random_images(32), random_images(32, 1)))
+    monkeypatch.setattr(
+        networks, "load_cifar10", lambda *_: (random_images(32), random_images(32, 1))
+    )
     with pytest.raises(ValueError, match=r"is of random, 64 images.* move it away"):
         dose.main(["--seeds", "3", "--publish"])
 

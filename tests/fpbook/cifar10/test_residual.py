@@ -4,7 +4,7 @@ import pytest
 import torch
 from cifar10_networks import TINY, random_images, same_weights
 
-from fpbook.cifar10 import publish_networks, published_networks, residual, run_cifar
+from fpbook.cifar10 import networks, publish_networks, published_networks, residual, run_cifar
 from fpbook.cifar10.residual import attacked, publish_attacked, with_missing
 from fpbook.results import number
 from fpbook.results.store import load, published_arrays
@@ -89,7 +89,7 @@ def test_the_command_refuses_what_is_not_there(results, monkeypatch, tmp_path):
 def test_the_command_adds_networks_and_leaves_those_that_are_there(results, cache, monkeypatch):
     monkeypatch.setattr(residual, "CIFAR", {"narrow-resnet": ASKED})
     monkeypatch.setattr(
-        residual, "load_cifar10", lambda *_: (random_images(64), random_images(500))
+        networks, "load_cifar10", lambda *_: (random_images(64), random_images(500))
     )
     whole = run_cifar(ASKED, random_images(64), 0, ["purified"], progress=False)
     publish_networks(whole, 0, ASKED)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from cifar10_networks import random_images
 
-from fpbook.cifar10 import tangent_saddle
+from fpbook.cifar10 import networks, tangent_saddle
 from fpbook.cifar10.tangent_kernel import InfiniteAnswer
 from fpbook.cifar10.tangent_saddle import (
     KERNEL_SEEDS,
@@ -72,7 +72,7 @@ def test_without_a_radius_the_first_answer_is_the_last():
 @pytest.mark.filterwarnings("ignore::fpcore.alerts.ZeroGradientWarning")
 def test_the_command_publishes_each_seed_and_width(results, cache, monkeypatch, capsys):
     monkeypatch.setattr(
-        tangent_saddle,
+        networks,
         "load_cifar10",
         lambda *_: (random_images(30), random_images(8, seed=1)),
     )
