@@ -24,12 +24,12 @@ from bench import ROOT
 from growth_timings import row
 from machine import hardware
 
+from fpbook.build.execute import READY
 from fpbook.results.publishing import publish
 from fpbook.results.timings import timings_table
 
 NAME = "book-time"  # of the result
 COMMAND = ("execute", "--profile", "quick", "--opening")
-READY = "The opening page is ready"  # how the line begins that says so
 SPIN = "while True: pass"  # what keeps a core busy
 
 

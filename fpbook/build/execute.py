@@ -42,6 +42,7 @@ from fpcore import checks
 from fpcore.checkpoint import write_atomically
 from fpcore.images import DataNotFoundError, find_cifar10
 
+READY = "The opening page is ready"  # how the line begins that says so
 # Libraries that decide what a chapter finds and shows; a new version of one runs it anew.
 LIBRARIES = (
     "torch",
@@ -145,7 +146,7 @@ def _show_opening(profile: str, root: Path) -> str:
     from fpbook.build.opening import opening_page  # here: it imports what builds the site
 
     try:
-        return f"The opening page is ready: open {opening_page(profile, root)}"
+        return f"{READY}: open {opening_page(profile, root)}"
     except BookError as error:  # the whole book needs none: it says the same when it is built
         return f"There is no opening page before the book: {error}"
 

@@ -14,7 +14,7 @@ from fpbook.results.columns import rows
 from fpbook.results.coverage import LEVEL
 from fpbook.results.files import folder
 from fpbook.results.store import published
-from fpbook.results.tables import markdown_table
+from fpbook.results.tables import markdown_table, measured_where
 from fpbook.synthetic.protocol import SYNTHETIC
 from fpbook.synthetic.published_certificate import CERTIFIED, ROUNDED
 
@@ -50,10 +50,7 @@ def trust_page() -> str:
     parts = [_counts_table(measured), _margins(measured), _whole(), _coverage_table(measured)]
     parts = [*filter(None, parts), _chance(measured)]
     parts += _arithmetics()
-    source = result.provenance
-    versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
-    where = f"{source['date']}, commit {source['commit']}, {source['device']}, {versions}"
-    return "\n\n".join([*parts, f"*Counted on {where}; {source['setting']}.*"])
+    return "\n\n".join([*parts, measured_where(result, "Counted")])
 
 
 def _arithmetics() -> list[str]:

@@ -44,12 +44,12 @@ def on_click(label: str, text: str) -> str:
     return f"<details>\n<summary>{label}</summary>\n\n{text}\n\n</details>"
 
 
-def measured_where(result: Published) -> str:
+def measured_where(result: Published, how: str = "Measured") -> str:
     """When, on what and in which setting a result was measured, as a line in italics."""
     source = result.provenance
     versions = ", ".join(f"{name} {number}" for name, number in source["versions"].items())
     where = f"{source['date']}, commit {source['commit']}, {source['device']}, {versions}"
-    return f"*Measured on {where}; {source['setting']}.*"
+    return f"*{how} on {where}; {source['setting']}.*"
 
 
 def beside(name: str, here: pd.DataFrame) -> dict[str, pd.DataFrame]:
