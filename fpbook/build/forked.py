@@ -3,6 +3,7 @@
 To start Python, torch and matplotlib takes seconds of a core, once a chapter; a fork takes none.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -74,7 +75,9 @@ class _Forked:
         return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
-        os.kill(self._process.pid or 0, number)
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.kill(self._process.pid or 0, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)

@@ -1,17 +1,20 @@
 """The kernel that runs a chapter: of the Python that runs this, whatever else is installed."""
 
 import importlib.util
+import os
+import tempfile
 from typing import Any
 
 import zmq
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
-from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.manager import AsyncKernelManager, KernelManager
 from traitlets import default
 
 from fpbook.build.forked import ForkedProvisioner, can_fork
 
 # Whatever an editor wrote into the notebook.
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+LONGEST = 100  # characters of a socket's path, of which Unix takes 107
 
 
 class OwnKernelSpecs(KernelSpecManager):
@@ -31,22 +34,39 @@ class OwnKernelSpecs(KernelSpecManager):
         return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
 
 
-class OwnKernel(AsyncKernelManager):
-    """Starts a kernel of `OwnKernelSpecs`; messages are encrypted, else each kernel would warn.
+class SyncOwnKernel(KernelManager):
+    """Starts a kernel of `OwnKernelSpecs`, and talks to it in a folder of its own.
 
-    Not encrypted are those of an older Jupyter, which cannot, and does not warn.
+    Not by port: Jupyter looks for free ones, and each of two kernels that start at once may find
+    the same. Messages are encrypted, else each kernel would warn; not those of an older Jupyter,
+    which cannot, and does not warn.
     """
 
-    async def start_kernel(self, **kw: Any) -> None:  # type: ignore[override]  # as its base does
+    def start_kernel(self, **kw: Any) -> Any:
         """Start it: that of this Python as a fork, where there are any."""
         if can_fork() and self.kernel_name == KERNEL["name"]:
             self.provisioner = ForkedProvisioner(kernel_spec=self.kernel_spec, parent=self)
-        await super().start_kernel(**kw)
+        return super().start_kernel(**kw)
 
     @default("kernel_spec_manager")
     def _own_kernel_specs(self) -> KernelSpecManager:
         return OwnKernelSpecs()
 
+    @default("transport")
+    def _by_file_if_possible(self) -> str:
+        return "ipc" if can_fork() and len(tempfile.gettempdir()) < LONGEST - 30 else "tcp"
+
+    @default("ip")
+    def _ip_default(self) -> str:
+        if self.transport != "ipc":
+            return super()._ip_default()
+        self._folder = tempfile.TemporaryDirectory(prefix="kernel-")  # gone when this manager is
+        return os.path.join(self._folder.name, "socket")
+
     @default("transport_encryption")
     def _encrypted_if_possible(self) -> str:
         return "auto" if zmq.has("curve") else "disabled"
+
+
+class OwnKernel(SyncOwnKernel, AsyncKernelManager):
+    """The same, as Papermill drives it."""

@@ -52,10 +52,13 @@ def validate(notebooks: list[Path]) -> None:
     compared = sum(guard(notebook) for notebook in notebooks)
     print(f"nbval replays {len(notebooks)} notebooks and compares {compared} cells", flush=True)
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    ours = ["-p", "fpbook.build.replay"]
     no_settings = ["-c", os.devnull, "--rootdir", str(notebooks[0].parent)]
     nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", str(CELL_TIMEOUT)]
     lanes = ["-n", str(min(LANES, len(notebooks))), "--dist", "loadfile"]
-    if subprocess.run([*pytest, *no_settings, *nbval, *lanes, *map(str, notebooks)]).returncode:
+    if subprocess.run(
+        [*pytest, *ours, *no_settings, *nbval, *lanes, *map(str, notebooks)]
+    ).returncode:
         raise BookError("a replayed notebook differs from the executed one: see above")
 
 

@@ -1,9 +1,13 @@
 """Kernels that are forked: what they have, whose they are, and that none outlives its starter."""
 
+import asyncio
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import papermill
@@ -11,6 +15,7 @@ import pytest
 
 from fpbook.build import execute, forked
 from fpbook.build.chapters import read_chapter
+from fpbook.build.kernels import LONGEST, OwnKernel, SyncOwnKernel
 
 pytestmark = [
     pytest.mark.skipif(not forked.can_fork(), reason="kernels are forked on Linux alone"),
@@ -93,3 +98,30 @@ def test_no_kernel_outlives_a_starter_that_is_killed(tmp_path):
     while not gone(pid) and time.monotonic() < end:
         time.sleep(0.1)
     assert gone(pid)
+
+
+def test_a_signal_to_a_kernel_that_has_ended_is_no_error():
+    async def killed_twice():
+        manager = OwnKernel()
+        await manager.start_kernel()
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        await manager.shutdown_kernel(now=True)
+
+    asyncio.run(killed_twice())
+
+
+def test_no_port_is_looked_for_which_another_kernel_may_take(monkeypatch):
+    def no_port(self, *arguments):
+        raise AssertionError("a port was looked for")
+
+    monkeypatch.setattr("socket.socket.bind", no_port)
+    for manager in (OwnKernel(), SyncOwnKernel()):
+        manager.write_connection_file()
+        told = json.loads(Path(manager.connection_file).read_text())
+        assert told["transport"] == "ipc" and len(told["ip"]) < LONGEST
+        manager.cleanup_connection_file()
+
+
+def test_a_folder_too_long_for_a_socket_leaves_ports(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("x" * 100)))
+    assert OwnKernel().transport == SyncOwnKernel().transport == "tcp"
