@@ -99,6 +99,8 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
 
     kernel = IPKernelApp.instance(parent_handle=os.getppid())
     kernel.initialize(arguments)
+    # Each kernel is interrupted before it is told to end: nothing to be told of.
+    kernel.log.addFilter(lambda record: "KeyboardInterrupt" not in record.getMessage())
     try:
         kernel.start()
     finally:
