@@ -96,7 +96,9 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
     os.chdir(folder)
     sys.argv = ["ipykernel_launcher", *arguments]
     from ipykernel.kernelapp import IPKernelApp
+    from tqdm import tqdm
 
+    tqdm.set_lock(threading.RLock())  # not a semaphore of the system: one that is killed leaves it
     kernel = IPKernelApp.instance(parent_handle=os.getppid())
     kernel.initialize(arguments)
     # Each kernel is interrupted before it is told to end: nothing to be told of.

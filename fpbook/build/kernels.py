@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import shutil
 import tempfile
+import weakref
 from typing import Any
 
 import zmq
@@ -60,8 +62,9 @@ class SyncOwnKernel(KernelManager):
     def _ip_default(self) -> str:
         if self.transport != "ipc":
             return super()._ip_default()
-        self._folder = tempfile.TemporaryDirectory(prefix="kernel-")  # gone when this manager is
-        return os.path.join(self._folder.name, "socket")
+        folder = tempfile.mkdtemp(prefix="kernel-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return os.path.join(folder, "socket")
 
     @default("transport_encryption")
     def _encrypted_if_possible(self) -> str:

@@ -13,6 +13,8 @@ PACKAGES = ("fpcore", "fpbook")
 WHOLE = "*"  # the part that is all of a module
 # A module that calls these may use any of its names by a string.
 SELF_READING = {"globals", "eval", "exec"}
+# Our decorators that do nothing but wrap: a part that has one depends on it as on what it calls.
+WRAPPING = {"fpcore.precision.unrounded"}
 # What runs only for type checkers, or only where the module is the program.
 NEVER_IMPORTED = ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'")
 
@@ -93,11 +95,12 @@ class Module:
         self.lump |= not names or by_string or self._registers(statement)
 
     def _registers(self, statement: ast.stmt) -> bool:
-        """Whether a decorator, unless it is a library's, may do more than wrap a definition."""
+        """Whether a decorator may do more than wrap a definition; a library's is taken not to."""
         decorators = getattr(statement, "decorator_list", ())
         called = [one.func if isinstance(one, ast.Call) else one for one in decorators]
         roots = {chain.split(".")[0] for one in called for chain in _chains(one)}
-        imported = {target.split(".")[0] for root in roots for target in self.imports.get(root, ())}
+        targets = {target for root in roots for target in self.imports.get(root, ())} - WRAPPING
+        imported = {target.split(".")[0] for target in targets}
         ours = {self.name.split(".")[0], *PACKAGES}
         return not roots.isdisjoint(self.parts) or not imported.isdisjoint(ours)
 

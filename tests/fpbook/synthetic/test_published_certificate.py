@@ -11,6 +11,7 @@ from fpbook.results.files import ROOT, DamagedError
 from fpbook.results.store import published_with_arrays
 from fpbook.synthetic import published_certificate as certificate
 from fpbook.synthetic.protocol import SyntheticRun
+from fpcore.certificates.certificate import certify
 from fpcore.models.two_layer import TwoLayer
 from fpcore.sparse_coding import SparseCoding
 
@@ -77,6 +78,12 @@ def test_code_that_shares_nothing_with_ours_certifies_the_nearest_of_the_publish
     law = {name: value.item() for name, value in law.items()}
     data = SparseCoding(int(law["d"]), int(law["k"]), law["margin"], law["noise"], int(law["seed"]))
     x, y = data.test_set(len(found["margin"]), int(law["seed"]))
-    order = found["margin"].where(found["margin"] > 0, torch.inf).argsort()[:4]
-    bound = alpha_crown(net["weight"], net["threshold"], x[order], y[order], found["radius"].item())
-    assert (bound > 0).all()
+    nearest = found["margin"].where(found["margin"] > 0, torch.inf).argsort()[:10]
+    x, y, radius = x[nearest], y[nearest], found["radius"].item()
+    model = TwoLayer(data.d, len(net["weight"]), net["threshold"].item())
+    model.weight.data = net["weight"].float()
+    by_slopes = certify(
+        model, x, y, radius, branches=0
+    ).robust  # as the other
+    bound = alpha_crown(net["weight"], net["threshold"], x, y, radius)
+    assert by_slopes.sum() >= 5 and (bound[by_slopes] > 0).all()
