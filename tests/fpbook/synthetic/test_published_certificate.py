@@ -82,8 +82,6 @@ def test_code_that_shares_nothing_with_ours_certifies_the_nearest_of_the_publish
     x, y, radius = x[nearest], y[nearest], found["radius"].item()
     model = TwoLayer(data.d, len(net["weight"]), net["threshold"].item())
     model.weight.data = net["weight"].float()
-    by_slopes = certify(
-        model, x, y, radius, branches=0
-    ).robust  # as the other
+    by_slopes = certify(model, x, y, radius, branches=0).robust  # as the other
     bound = alpha_crown(net["weight"], net["threshold"], x, y, radius)
     assert by_slopes.sum() >= 5 and (bound[by_slopes] > 0).all()
