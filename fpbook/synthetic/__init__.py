@@ -24,6 +24,7 @@ from fpbook.synthetic.model_classes import (
 from fpbook.synthetic.narrow import (
     HELD_OUT,
     NARROW_RESULT,
+    NARROW_SIZE,
     largest_step,
     measure_narrow,
     narrow_experiment,
@@ -54,6 +55,7 @@ __all__ = [
     "LOW_COMPLEXITY",
     "MODELS",
     "NARROW_RESULT",
+    "NARROW_SIZE",
     "SCALING_SIZES",
     "SWEEP_SEEDS",
     "SYNTHETIC",

@@ -22,7 +22,7 @@ from fpcore.sparse_coding import SparseCoding
 
 def test_constants_follow_d_and_k():
     small, large = narrow_experiment(400), narrow_experiment(1600)
-    assert (small.k, large.k) == (12, 23)
+    assert (small.k, large.k) == (13, 26)
     assert large.width == 4 * small.width
     for experiment in (small, large):
         step = experiment.adversarial_lr
