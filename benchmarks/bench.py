@@ -25,6 +25,7 @@ from machine import hardware, versions
 
 from fpbook.results.publishing import publish
 from fpbook.results.timings import settings_in_words, timings_table
+from fpcore.images import DataNotFoundError, find_cifar10
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "bench"  # of the result
@@ -110,6 +111,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if given.publish and (given.only or given.quick):
         parser.error("--publish: a published result is of one whole run, leave --only and --quick")
+    if given.publish:
+        try:
+            find_cifar10()
+        except DataNotFoundError as error:
+            parser.error(f"--publish: attacks would be timed on random images; {error}")
     names = given.only or [*PARTS]
     measured = timings_table(run(names, given.quick))
     profile = "full" if given.publish else "quick"

@@ -38,6 +38,7 @@ def parts(bench, monkeypatch, tmp_path, results):
             (tmp_path / f"{name}.py").write_text(text)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.setattr(bench, "PARTS", dict.fromkeys(texts, 100.0))
+        monkeypatch.setattr(bench, "find_cifar10", lambda: None)  # no part here needs it
         return bench.main([*arguments])
 
     return run
@@ -106,6 +107,15 @@ def test_a_part_of_a_run_is_not_published(bench, results, capsys):
         with pytest.raises(SystemExit):
             bench.main(["--publish", *arguments])
     assert "is of one whole run" in capsys.readouterr().err
+    assert not results.exists()
+
+
+def test_timings_on_random_images_are_not_published(bench, results, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "run", None)  # an error comes before any work
+    monkeypatch.setenv("FPCORE_DATA", str(tmp_path))
+    with pytest.raises(SystemExit):
+        bench.main(["--publish"])
+    assert "would be timed on random images; no CIFAR-10" in capsys.readouterr().err
     assert not results.exists()
 
 
