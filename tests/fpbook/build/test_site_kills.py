@@ -84,6 +84,7 @@ def test_a_build_killed_at_random_is_made_good_by_the_next(book):
     assert ready.wait(60)
     began = time.monotonic()
     process.join(60)
+    assert process.exitcode == 0 and pages(book) == whole("second")
     seconds, rng, kills = time.monotonic() - began, random.Random(0), 0
     while kills < KILLS:
         ready = CONTEXT.Event()
