@@ -93,6 +93,27 @@ def bare_passes(net: nn.Module, x: Tensor, y: Tensor, steps: int) -> Tensor:
     return x
 
 
+class Counted(nn.Module):
+    """A network that counts the images it is given, in all of its copies."""
+
+    images = 0
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        Counted.images += len(x)
+        return self.net(x)
+
+
+def share_given(net: nn.Module, x: Tensor, y: Tensor, steps: int) -> float:
+    """Of the images times steps, those on which `ours` asks the network: the others are broken."""
+    Counted.images = 0
+    ours(Counted(net), x, y, steps)
+    return min(1.0, Counted.images / (len(x) * steps))
+
+
 PEERS: dict[str, Attack] = {"torchattacks": torchattacks, "foolbox": foolbox, "ART": art}
 OURS: dict[str, Attack] = {"": ours, ", without stopping": ours_to_the_end}
 
@@ -158,7 +179,10 @@ def pgd_rows(name: str, net: nn.Module, count: int, steps: int, repeats: int) ->
             row(f"{title}{label}, accuracy", [100 * stands], "points", at),
         ]
     passes, _, form = timed(bare_passes, frozen(net, x), x, y, steps, repeats)
+    given = share_given(net, x, y, steps)
+    least = {"": [given * one for one in passes], ", without stopping": passes}
     found.append(row(f"{title}, passes alone", passes, "s", f"{at}, {form}"))
+    found.append(row(f"{title}, images times steps that are asked", [given], "share", at))
     for peer, attack in PEERS.items():
         try:
             each, stands, form = timed(attack, net, x, y, steps, repeats)
@@ -172,7 +196,10 @@ def pgd_rows(name: str, net: nn.Module, count: int, steps: int, repeats: int) ->
                 row(f"{title}{label}, over {peer}", over(each, own[label]), "x", at)
                 for label in OURS
             ),
-            row(f"{title}, over {peer}, were it passes alone", over(each, passes), "x", at),
+            *(
+                row(f"{title}{label}, over {peer}, were it passes alone", over(each, one), "x", at)
+                for label, one in least.items()
+            ),
         ]
     return found
 

@@ -88,7 +88,12 @@ class Ball:
         return direction.masked_fill(_column(~finite_rows(grad), grad), 0)
 
     def step(
-        self, at: Tensor, grad: Tensor, x: Tensor, size: float | Tensor
+        self,
+        at: Tensor,
+        grad: Tensor,
+        x: Tensor,
+        size: float | Tensor,
+        out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """One step up `grad` from `at` and back into the ball around x, in few passes over memory.
 
@@ -96,21 +101,23 @@ class Ball:
         grad  of what is to rise, there
         x     the ball's centres (n, ...)
         size  of the step, in the units of the radius: of all, or of each sample (n,)
+        out   memory for the result, such as that of `grad`; None: new memory
 
         Returns x + project(at - x + size * steepest(grad), x), and which samples had a finite
         gradient, (n,), bool.
         """
         each = torch.as_tensor(size, dtype=at.dtype, device=at.device).expand(len(at))
-        inner = tuple(range(1, grad.ndim))
         if self.norm == "linf":
-            finite = torch.linalg.vector_norm(grad, torch.inf, inner).isfinite()
-            moved = torch.addcmul(at, grad.sign(), _column(each, grad))
+            finite, share = finite_rows(grad), each
         else:
-            length = torch.linalg.vector_norm(grad, dim=inner)
+            length = torch.linalg.vector_norm(grad, dim=tuple(range(1, grad.ndim)))
             share, least = each / length, max(SQUARABLE, torch.finfo(grad.dtype).smallest_normal)
             finite = (length > least) & (length < 1 / SQUARABLE) & share.isfinite()
-            moved = torch.addcmul(at, grad, _column(share, grad))
-        if not finite.all():  # not a number, zero, or what is computed under- or overflows
+        whole = bool(finite.all())
+        kept = out if whole else None
+        direction = torch.sign(grad, out=kept) if self.norm == "linf" else grad
+        moved = torch.addcmul(at, direction, _column(share, grad), out=kept)
+        if not whole:  # not a number, zero, or what is computed under- or overflows
             slow = at + _column(each, grad) * self.steepest(grad)
             moved = torch.where(_column(finite, moved), moved, slow)
             finite = finite_rows(grad)
@@ -151,7 +158,11 @@ class Ball:
 
 def finite_rows(values: Tensor) -> Tensor:
     """Which samples of (n, ...) hold finite numbers only: (n,), bool."""
-    return values.mul(0).flatten(1).sum(1) == 0  # 0 times infinity or NaN is NaN
+    each = values.flatten(1)
+    # One pass, as long as sums of finite numbers do not overflow; elsewhere nobody waits for them.
+    if values.device.type == "cpu" and (finite := each.sum(1).isfinite()).all():
+        return finite
+    return each.mul(0).sum(1) == 0  # 0 times infinity or NaN is NaN
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

@@ -170,10 +170,10 @@ def withstood(
     return correct(output, y) | unknown, missed | unknown
 
 
-def stepped(x: Tensor, grad: Tensor, ball: Ball, lost: Tensor) -> Tensor:
-    """x (n, ...) one full step up its gradient, in the ball; `lost` as in `fgm`."""
+def stepped(x: Tensor, grad: Tensor, ball: Ball, lost: Tensor, out: Tensor | None = None) -> Tensor:
+    """x (n, ...) one full step up its gradient, in the ball; `lost` as in `fgm`, out: memory."""
     if x.device.type == "cpu":
-        moved, finite = ball.step(x, grad, x, ball.radius)
+        moved, finite = ball.step(x, grad, x, ball.radius, out)
     else:  # not to wait for the device
         moved = x + ball.project(ball.radius * ball.steepest(grad), x)
         finite = finite_rows(grad)

@@ -94,7 +94,7 @@ def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         verdicts.append(met)
         if met is False:
             limit = _row(of, target.limit, target.within) if target.limit else None
-            # such limits are named "..., were it products alone"
+            # such limits are named "..., were it passes alone"
             alone = target.limit.rsplit(", ", 1)[-1] if target.limit else ""
             best = f" (it would be {_shown(limit)} {alone})" if limit else ""
             reasons.setdefault(target.reason or "not explained", []).append(target.words + best)

@@ -120,24 +120,30 @@ class _BatchedForm:
     """The `ClosedForm` of a `NetworkBatch`: one of the networks of each width."""
 
     def __init__(self, nets: NetworkBatch, products: torch.dtype):
-        self.scale = nets.scale[:, None, None]
         self.sizes = [len(weight) for weight in nets.weights]
-        self.parts = [OddReLU(weight, nets.threshold, products) for weight in nets.weights]
+        scales = nets.scale[:, None, None].split(self.sizes)
+        self.parts = [
+            OddReLU(weight, nets.threshold, products, scale)
+            for weight, scale in zip(nets.weights, scales)
+        ]
+        self.slopes = torch.empty(0, dtype=torch.float32, device=nets.scale.device)
 
     def read(self) -> None:
         for part in self.parts:
             part.read()
 
     def at(self, x: Tensor) -> Tensor:
-        each = x.view(len(self.scale), -1, x.shape[1]) * self.scale  # (g, n, d)
+        each = x.view(sum(self.sizes), -1, x.shape[1])  # (g, n, d)
+        if each.shape != self.slopes.shape:  # memory that is taken once
+            self.slopes = torch.empty_like(each)
         split = zip(self.parts, each.split(self.sizes))
         return torch.cat([part.at(one) for part, one in split]).flatten()
 
     def slope(self) -> Tensor:
-        return torch.cat([part.slope() for part in self.parts]).mul_(self.scale).flatten(0, 1)
+        return torch.cat([part.slope() for part in self.parts], out=self.slopes).flatten(0, 1)
 
     def credit(self, share: Tensor) -> None:
-        for part, one in zip(self.parts, share.view(len(self.scale), -1).split(self.sizes)):
+        for part, one in zip(self.parts, share.view(sum(self.sizes), -1).split(self.sizes)):
             part.credit(one)
 
 
@@ -166,7 +172,7 @@ class BatchStreams:
                 for data, offset in zip(self.data, self.offsets)
             )
         )
-        each = torch.stack(x)[self.which] / self.scale[:, None, None]  # (g, n, d)
+        each = torch.stack(x)[self.which].div_(self.scale[:, None, None])  # (g, n, d)
         return each.flatten(0, 1), torch.stack(y)[self.which].flatten()
 
 

@@ -13,7 +13,8 @@ class ClosedForm(Protocol):
 
     read    takes the weights as they are now
     at      f (n,) at samples x (n, d)
-    slope   the gradient of each sample's f in x (n, d), to be used before another `at`
+    slope   the gradient of each sample's f in x (n, d), which may be written to; the next `at`
+            may use its memory, also where it is asked at what is written there
     credit  sets the weights' `.grad`, to that of sum_s share_s f(x_s), shares (n,); then a `read`
     """
 
@@ -36,11 +37,20 @@ class OddReLU:
     threshold  a scalar tensor
     products   the type of the numbers that are multiplied: the weights' own, or bfloat16
 
+    scale      what multiplies the samples first, (..., 1, 1): f(scale x); None: nothing
+
     Samples are (..., n, d). Memory is taken once, and again where n changes.
     """
 
-    def __init__(self, weight: nn.Parameter, threshold: Tensor, products: torch.dtype):
+    def __init__(
+        self,
+        weight: nn.Parameter,
+        threshold: Tensor,
+        products: torch.dtype,
+        scale: Tensor | None = None,
+    ):
         self.weight, self.threshold, self.products = weight, threshold, products
+        self.scale = scale
         self.gradient = torch.empty_like(weight.detach())
         self.rounds = products != weight.dtype
         self.factor = torch.empty_like(self.gradient, dtype=products if self.rounds else None)
@@ -55,13 +65,18 @@ class OddReLU:
 
     def at(self, x: Tensor) -> Tensor:
         self._reserve(x)
-        torch.matmul(self.x.copy_(x), self.factor.mT, out=self.u)
+        if self.scale is None:
+            self.x.copy_(x)
+        else:
+            torch.mul(x, self.scale, out=self.x)
+        torch.matmul(self.x, self.factor.mT, out=self.u)
         torch.clamp(self.u, -self.bound, self.bound, out=self.clamped)
         return self.u.sub_(self.clamped).sum(-1).to(self.weight.dtype)
 
     def slope(self) -> Tensor:
         active = self.u.ne_(0)
-        return torch.matmul(active, self.factor, out=self.x).to(self.weight.dtype)
+        slope = torch.matmul(active, self.factor, out=self.x).to(self.weight.dtype)
+        return slope if self.scale is None else slope.mul_(self.scale)
 
     def credit(self, share: Tensor) -> None:
         active, x = self.u.ne_(0), self.x.mul_(share[..., None].to(self.products))

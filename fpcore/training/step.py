@@ -224,7 +224,7 @@ def _stated(form: ClosedForm, x: Tensor, y: Tensor, ball: Ball, labels: Tensor |
         lost = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         form.at(x)
         grad = form.slope().mul_(-y[:, None])  # of the objective -y f, as `fgm` has it
-        x = stepped(x, grad, ball, lost)
+        x = stepped(x, grad, ball, lost, out=grad)  # the form's memory, of no more use
         fault = torch.where(fault == 0, lost.any() * GRADIENT, fault)
     output = form.at(x)
     if labels is not None:

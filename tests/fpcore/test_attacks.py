@@ -10,7 +10,7 @@ from scipy import stats
 
 from fpcore import attacks
 from fpcore.attacks import along, fgm, pgd, robust_accuracy, robust_correct, transfer
-from fpcore.ball import Ball
+from fpcore.ball import Ball, finite_rows
 from fpcore.gradients import loss_alone, loss_and_grad, margin
 from fpcore.models.convnet import ConvNet
 from fpcore.models.outputs import accuracy, correct, loss
@@ -691,3 +691,25 @@ def test_a_step_in_few_passes_is_the_step_of_its_definition(norm, radius, box, s
     expected = x + ball.project(at - x + 0.4 * ball.steepest(grad), x)
     torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-5 * max(1.0, radius))
     assert finite.tolist() == [True, False, False, True, True, True]
+    within, again = ball.step(at, grad, x, 0.4, out=grad)  # not all finite: it is still read
+    assert torch.equal(within, moved) and torch.equal(again, finite)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_a_step_may_be_written_where_its_gradient_is(norm):
+    ball, x, grad = Ball(norm, 0.3), normal(0, 6, 5), normal(1, 6, 5)
+    moved, finite = ball.step(x, grad, x, 0.3)
+    within, again = ball.step(x, grad, x, 0.3, out=grad)
+    assert within.data_ptr() == grad.data_ptr()
+    assert torch.equal(within, moved) and finite.all() and again.all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_rows_of_finite_numbers_are_told_from_others(dtype):
+    most = torch.finfo(dtype).max
+    rows = torch.tensor([[1.0, 2.0], [0.0, 0.0]], dtype=dtype)
+    assert finite_rows(rows).tolist() == [True, True]
+    rows = torch.tensor([[most, most], [-most, most], [1, 1]], dtype=dtype)  # their sum overflows
+    assert finite_rows(rows).tolist() == [True, True, True]
+    bad = [[math.inf, 1], [-math.inf, math.inf], [math.nan, 0], [most, most]]
+    assert finite_rows(torch.tensor(bad, dtype=dtype)).tolist() == [False, False, False, True]

@@ -61,6 +61,18 @@ def test_several_networks_are_each_one():
         torch.testing.assert_close(mine, by_autograd(net, x[i], share[i]), **DOUBLE)
 
 
+def test_samples_may_be_scaled_first():
+    nets, scale = [network(seed) for seed in range(2)], torch.tensor([0.5, 3.0]).double()
+    weight = torch.nn.Parameter(torch.stack([net.weight.detach() for net in nets]))
+    x, share = torch.randn(2, N, D).double(), torch.randn(2, N).double()
+    form = OddReLU(weight, nets[0].threshold, torch.float64, scale[:, None, None])
+    found = in_closed_form(form, weight, x, share)
+    for i, net in enumerate(nets):
+        output, slope, grad = by_autograd(net, scale[i] * x[i], share[i])
+        mine = tuple(one[i] for one in found)
+        torch.testing.assert_close(mine, (output, scale[i] * slope, grad), **DOUBLE)
+
+
 def test_it_follows_weights_threshold_and_the_number_of_samples():
     net = network()
     form = net.closed_form(torch.float64)
