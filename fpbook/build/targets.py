@@ -40,14 +40,14 @@ STEP_REASON = (
     "a batch has to be drawn, and pre-activations and weights have to be read and written, which "
     "memory bounds; the faster the products, the more of a step that is"
 )
-LEAST = "were it products with a batch and single passes"  # of the rows that bound
+LEAST_WORK = "were it products with a batch and single passes"  # of the rows that bound
 STEP_TARGETS = tuple(
     Target(
         words=f"{kind} step, {precision}, d = {d}, m = {m}: share of the rate of products",
         timed=f"{kind} step, share of the product rate",
         bound=bound,
         within=f"d = {d}, m = {m}, n = 512, precision = {precision}",
-        limit=f"{kind} step, share of the product rate, {LEAST}",
+        limit=f"{kind} step, share of the product rate, {LEAST_WORK}",
         reason=STEP_REASON,
     )
     for d, m in STEP_SHAPES
@@ -60,7 +60,7 @@ GRID_TARGETS = tuple(
         timed=f"grid, {kind} step over the loop",
         bound=5,
         within=f"precision = {precision}",
-        limit=f"grid, {kind} step over the loop, {LEAST}",
+        limit=f"grid, {kind} step over the loop, {LEAST_WORK}",
         reason="single networks have a closed-form step as well, so that the loop is fast",
     )
     for precision in RATE_SHARES

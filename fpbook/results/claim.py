@@ -16,7 +16,7 @@ _MORE_TEXTS = ("plain", "source", "fixed")
 _OF_A_CLAIM = (*_TEXTS, *_MORE_TEXTS, "notes", "recipe", "nulls", "figures")
 _BOUNDS = {"above": ">", "below": "<", "within": "in"}
 _OF_A_FIGURE = ("result", "quantity", "network", "layer", "seeds", *ABSCISSAE, *_BOUNDS)
-_OF_A_NULL = ("words", "network", "rank")
+_OF_A_NULL = ("words", "network", "rank", "without")
 _OF_A_RECIPE = ("command", "facts")
 
 
@@ -171,6 +171,8 @@ def check_null(name: str, stated: Any) -> dict[str, Any]:
         raise ValueError(f"null {name}: give it as a table")
     _check_keys(stated, _OF_A_NULL)
     _check_text("words", stated.get("words"))
+    for column in stated.get("without", []):
+        known("column", column, ABSCISSAE)
     return stated
 
 
@@ -178,7 +180,8 @@ def _null(
     name: str, instead_of: Any, nulls: Mapping[str, Mapping[str, Any]], evidence: Sequence[Evidence]
 ) -> Null:
     table = nulls[known("null", name, nulls)]
-    columns = {"network": name} | {k: v for k, v in table.items() if k != "words"}
+    columns = {"network": name} | {k: v for k, v in table.items() if k not in ("words", "without")}
+    columns |= dict.fromkeys(table.get("without", []))  # which its numbers leave empty
     places = [instead_of] if isinstance(instead_of, str) else [*instead_of]
     tested = {one.pick.network for one in evidence if one.sign and not one.condition}
     for place in places:

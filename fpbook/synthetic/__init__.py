@@ -28,6 +28,7 @@ from fpbook.synthetic.narrow import (
     largest_step,
     measure_narrow,
     narrow_experiment,
+    threshold_and_radius,
 )
 from fpbook.synthetic.null_tests import synthetic_nulls
 from fpbook.synthetic.power_laws import exponent_picks, exponents, power_law
@@ -94,4 +95,5 @@ __all__ = [
     "smoothed_pgd",
     "soundness",
     "synthetic_nulls",
+    "threshold_and_radius",
 ]

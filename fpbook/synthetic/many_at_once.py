@@ -121,11 +121,8 @@ class _BatchedForm:
 
     def __init__(self, nets: NetworkBatch, products: torch.dtype):
         self.sizes = [len(weight) for weight in nets.weights]
-        scales = nets.scale[:, None, None].split(self.sizes)
-        self.parts = [
-            OddReLU(weight, nets.threshold, products, scale)
-            for weight, scale in zip(nets.weights, scales)
-        ]
+        each = zip(nets.weights, nets.scale[:, None, None].split(self.sizes))
+        self.parts = [OddReLU(one, nets.threshold, products, scale) for one, scale in each]
         self.slopes = torch.empty(0, dtype=torch.float32, device=nets.scale.device)
 
     def read(self) -> None:
@@ -136,8 +133,8 @@ class _BatchedForm:
         each = x.view(sum(self.sizes), -1, x.shape[1])  # (g, n, d)
         if each.shape != self.slopes.shape:  # memory that is taken once
             self.slopes = torch.empty_like(each)
-        split = zip(self.parts, each.split(self.sizes))
-        return torch.cat([part.at(one) for part, one in split]).flatten()
+        values = [part.at(one) for part, one in zip(self.parts, each.split(self.sizes))]
+        return torch.cat(values).flatten()
 
     def slope(self) -> Tensor:
         return torch.cat([part.slope() for part in self.parts], out=self.slopes).flatten(0, 1)

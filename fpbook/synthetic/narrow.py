@@ -39,7 +39,7 @@ WIDTH = 10  # neurons a feature: how unequal features are held falls like 1/sqrt
 STABLE = 0.22  # share of the largest stable step; at 0.45 half of the neurons die
 LARGEST_BATCH = 16384  # of a step that one GPU holds: from d = 5000 on the rest is not kept down
 CODES_A_SAMPLE = 12  # d k over the samples of a batch, see `narrow_experiment`
-SHARE, GAP = 0.75, 0.03  # of the radius, see `narrow_experiment`
+SHARE, GAP = 0.75, 0.03  # of the radius, see `threshold_and_radius`
 TESTED = 2000  # samples a seed: the share that is robust after clean training is below one in 100
 # d, and the margins that are tried there: where is the smallest one at which the headline holds?
 CURVE = {400: (1.94, 2.21, 2.49), 784: (1.88, 2.12, 2.35)}
@@ -70,6 +70,19 @@ def largest_step(d: int, k: int, width: int, training_reach: float) -> float:
     return 8 * d / (width * k * training_reach**2)
 
 
+def threshold_and_radius(data: Sizes) -> tuple[float, float]:
+    """The threshold and the radius of a narrow margin, in units of 1/sqrt(k).
+
+    data: sizes and margin
+
+    The radius is a share of what the pure network of least score s withstands, (1 - threshold) s;
+    and less than the threshold, so that no attack wakes a silent neuron, by a gap for the noise.
+    """
+    score = float(score_law(data).score.min())  # scores are discrete
+    threshold = (SHARE * score + GAP) / (1 + SHARE * score)
+    return threshold, threshold - GAP
+
+
 def narrow_experiment(
     d: int, margin: float = 1.7, seeds: int = 5, width: int = WIDTH
 ) -> SyntheticExperiment:
@@ -81,17 +94,14 @@ def narrow_experiment(
     width:  neurons a feature
 
     T1 is decided by the highest scores, which an attack overcomes with sqrt(k) times the mixture;
-    P1 bounds the mixture. So k is as large as P1 allows. The radius is a share of what the pure
-    network of least score s withstands, (1 - threshold) s; and less than the threshold, so that no
-    attack wakes a silent neuron, by a gap for the noise.
+    P1 bounds the mixture. So k is as large as P1 allows.
     The batch follows d k, and with it the incoherent rest, of the order of sqrt(d k/batch) in a
     memory of so many steps, stays what it is.
     """
     checks.positive_int("width", width)
     k = round(FEATURES * math.sqrt(checks.positive_int("d", d)))
-    score = float(score_law(Sizes(d, k, margin)).score.min())  # scores are discrete
-    threshold = (SHARE * score + GAP) / (1 + SHARE * score)
-    reach, training_reach = threshold - GAP, threshold + 0.01
+    threshold, reach = threshold_and_radius(Sizes(d, k, margin))
+    training_reach = threshold + 0.01
     return SyntheticExperiment(
         d=d,
         k=k,

@@ -116,7 +116,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seeds", type=int, default=2, help="how many (default: 2)")
     parser.add_argument("--publish", action="store_true", help="write results/numerics.json")
     given = parser.parse_args(arguments)
-    experiment = SYNTHETIC["quick"]
+    experiment = replace(SYNTHETIC["quick"], test_samples=1000)
     seeds = range(checks.positive_int("seeds", given.seeds))
     measured = run_all(experiment, seeds, ARITHMETICS)
     kinds = f"{len(ARITHMETICS)} arithmetics"

@@ -126,7 +126,7 @@ class SyntheticExperiment:
 
 SYNTHETIC = {
     "quick": SyntheticExperiment(
-        d=400, k=8, width=2000, seeds=2, clean_steps=250, adversarial_steps=400
+        d=400, k=8, width=2000, seeds=2, clean_steps=250, adversarial_steps=400, test_samples=500
     ),
     "full": SyntheticExperiment(
         d=1536, k=17, width=7680, seeds=5, clean_steps=250, adversarial_steps=750

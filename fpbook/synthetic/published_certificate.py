@@ -162,7 +162,7 @@ def main(arguments: Sequence[str]) -> None:
         "--publish", action="store_true", help=f"write results/{CERTIFIED}.json and its weights"
     )
     given = parser.parse_args(arguments)
-    experiment = SYNTHETIC["quick"]
+    experiment = replace(SYNTHETIC["quick"], test_samples=1000)
     run = run_synthetic(experiment, SEED, torch.device("cpu"))
     setting = f"d = {experiment.d}, k = {experiment.k}, {experiment.width} neurons"
     measured = table(measure_certificate(run))

@@ -44,6 +44,7 @@ IDS = [
     "P1-mlp",
     "E1",
     "E2",
+    "E2-kernel",
     "E3",
     "P4-removal",
     "P3-border",
@@ -217,6 +218,11 @@ def test_a_claim_may_rest_on_several_results(tmp_path, put):
         ("figures", 'plain = ""\nfigures', "claim X: plain = '': give a text"),
         ("[[claim]]", '[null.n]\nwrds = "a"\n[[claim]]', "key = 'wrds' is unknown"),
         ("[[claim]]", "[null]\nn = 3\n[[claim]]", "null n: give it as a table"),
+        (
+            "[[claim]]",
+            '[null.n]\nwords = "a"\nwithout = ["rnk"]\n[[claim]]',
+            "column = 'rnk' is unknown: did you mean 'rank'",
+        ),
         ("[[claim]]", "[recipe.r]\n[[claim]]", "command = None: give a text"),
         ("[[claim]]", "[recipe]\nr = 3\n[[claim]]", "recipe r: give it as a table"),
         ("above = 0.5", 'seeds = "some"', "claim X: seeds = 'some' is unknown"),
@@ -389,6 +395,17 @@ def test_a_stand_in_may_be_the_same_network_at_another_rank(nulled):
     rows = [score(0.9, "purified", q, rank=0) for q in ("share_dominant", "purity")]
     entry = nulled(rows)
     assert [test.passes for test in entry.nulls] == [None, True] and entry.mild
+
+
+def test_a_stand_in_may_lack_what_the_claim_is_measured_over(tmp_path, put):
+    path = tmp_path / "claims.toml"
+    stated = ONE.replace('quantity = "radius"', 'quantity = "purity", network = "a", rank = 2')
+    stated = stated.replace("figures", 'nulls = { wide = ["a"] }\nfigures')
+    path.write_text('[null.wide]\nwords = "wide"\nwithout = ["rank"]' + stated)
+    for value, passes in ((0.9, True), (0.3, False)):
+        put("synthetic", score(0.6, "a", "purity", rank=2), score(value, "wide", "purity"))
+        [entry] = claims(path=path)
+        assert entry.verdict == "holds" and entry.nulls[0].passes is passes
 
 
 def test_a_stand_in_stands_in_for_a_network_that_is_bounded(tmp_path):

@@ -242,9 +242,12 @@ def test_the_attack_is_on_in_fgm_training_and_from_the_first_step_from_scratch(
     run, attacked, tiny, cache, monkeypatch
 ):
     radii, attack = [], step.stepped
-    monkeypatch.setattr(
-        step, "stepped", lambda *given: radii.append(given[2].radius) or attack(*given)
-    )
+
+    def noted(*given, **options):
+        radii.append(given[2].radius)
+        return attack(*given, **options)
+
+    monkeypatch.setattr(step, "stepped", noted)
     run(tiny, 0, CPU, progress=False)
     assert len(radii) == attacked
     assert radii[0] == pytest.approx(0.3 * tiny.training_radius) and max(radii) == pytest.approx(
@@ -254,7 +257,7 @@ def test_the_attack_is_on_in_fgm_training_and_from_the_first_step_from_scratch(
 
 def test_the_control_differs_from_fgm_training_in_the_attack_alone(tiny, cache, monkeypatch):
     run = run_synthetic(tiny, 0, CPU, progress=False)
-    monkeypatch.setattr(step, "stepped", lambda *given: pytest.fail("the control is attacked"))
+    monkeypatch.setattr(step, "stepped", lambda *_, **__: pytest.fail("the control is attacked"))
     control = run_control(tiny, 0, CPU, progress=False)
     assert same_weights(run.clean, control.clean)
     assert not same_weights(run.purified, control.control)
