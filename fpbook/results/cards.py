@@ -80,7 +80,7 @@ def _card(entry: Entry, data: str) -> str:
         f'<h3><a href="#{id}" aria-label="Link to claim {id}">{id}</a> '
         f"{verdict_badge(entry.judged)}</h3>\n"
         f'<p class="plain">{escape(claim.plain or claim.statement)}</p>\n'
-        f"{_deciding(entry)}{_null_line(entry)}"
+        f"{_deciding(entry)}{_seeds_line(entry)}{_null_line(entry)}"
         f"<details><summary>All figures, where they come from, how to make them again"
         f'<span class="hidden-words"> ({id})</span></summary>\n'
         f"<p><b>In the words of {escape(claim.source or 'its source')}:</b> "
@@ -136,6 +136,14 @@ def _figures(entry: Entry) -> str:
         for evidence, number in pairs
     )
     return f'<h4>All figures</h4>\n<ul class="figures">{rows}</ul>\n'
+
+
+def _seeds_line(entry: Entry) -> str:
+    """How many seeds are there, while some of those that were planned are missing."""
+    planned = entry.claim.planned
+    if not 0 < entry.seeds < planned:
+        return ""
+    return f'<p class="null-line">So far {entry.seeds} of the {planned} seeds planned.</p>\n'
 
 
 def _null_line(entry: Entry) -> str:

@@ -9,11 +9,12 @@ from fpbook.results.files import check_name
 from fpbook.results.intervals import Bound
 from fpbook.results.quantities import known
 from fpbook.results.summaries import Pick, pick
+from fpcore import checks
 
 NULLS = "nulls"  # the published result that holds what stand-ins score
 _TEXTS = ("id", "statement", "chapter")  # which every claim has
 _MORE_TEXTS = ("plain", "source", "fixed")
-_OF_A_CLAIM = (*_TEXTS, *_MORE_TEXTS, "notes", "recipe", "nulls", "figures")
+_OF_A_CLAIM = (*_TEXTS, *_MORE_TEXTS, "planned", "notes", "recipe", "nulls", "figures")
 _BOUNDS = {"above": ">", "below": "<", "within": "in"}
 _OF_A_FIGURE = ("result", "quantity", "network", "layer", "seeds", *ABSCISSAE, *_BOUNDS)
 _OF_A_NULL = ("words", "network", "rank", "without")
@@ -97,6 +98,7 @@ class Claim:
     plain:     the statement in plain words
     source:    whose claim it is
     fixed:     when its bounds were fixed
+    planned:   how many seeds it was to be tested on; on fewer it does not hold yet
     notes:     what to keep in mind when reading the verdict
     recipe:    how the numbers are made again
     nulls:     the stand-ins that it is tested on
@@ -109,6 +111,7 @@ class Claim:
     plain: str = ""
     source: str = ""
     fixed: str = ""
+    planned: int = 1
     notes: tuple[str, ...] = ()
     recipe: Recipe | None = None
     nulls: tuple[Null, ...] = ()
@@ -142,11 +145,13 @@ def parse_claim(
     if not isinstance(notes, list) or not all(isinstance(one, str) for one in notes):
         raise ValueError(f"notes = {notes!r}: give a list of texts")
     evidence = tuple(_evidence(one) for one in figures)
+    planned = checks.positive_int("planned", stated.get("planned", 1))
     recipe = recipes[known("recipe", stated["recipe"], recipes)] if "recipe" in stated else None
     tested = stated.get("nulls", {})
     return Claim(
         **{name: stated[name] for name in (*_TEXTS, *_MORE_TEXTS) if name in stated},
         evidence=evidence,
+        planned=planned,
         notes=tuple(notes),
         recipe=recipe,
         nulls=tuple(_null(name, tested[name], nulls, evidence) for name in tested),

@@ -84,14 +84,21 @@ class Entry:
         """What the numbers say of the claim.
 
         "holds" if the unfavourable end of each interval meets its bound, "fails" if even the
-        favourable end of one misses it, otherwise "undecided"; "not yet measured" while a number
-        that has a bound is missing, or none has one.
+        favourable end of one misses it, otherwise "undecided", as on fewer seeds than were planned;
+        "not yet measured" while a number that has a bound is missing, or none has one.
         """
         bounded = self.bounded()
         if not bounded or any(found is None for _, found in bounded):
             return "not yet measured"
         met = [found.meets(evidence.sign, evidence.bound) for evidence, found in bounded if found]
-        return "fails" if False in met else "undecided" if None in met else "holds"
+        if False in met:
+            return "fails"
+        return "undecided" if None in met or self.seeds < self.claim.planned else "holds"
+
+    @property
+    def seeds(self) -> int:
+        """On how many seeds its bounds are tested: the fewest of its numbers; 0 where none is."""
+        return min((found.n for _, found in self.bounded() if found), default=0)
 
     @property
     def mild(self) -> bool:

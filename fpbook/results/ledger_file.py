@@ -49,6 +49,8 @@ def ledger_content(entries: Iterable[Entry]) -> list[dict[str, Any]]:
         claim = entry.claim
         texts = ("id", "statement", "plain", "source", "chapter", "fixed")
         head = {name: getattr(claim, name) for name in texts if getattr(claim, name)}
+        if claim.planned > 1:
+            head["planned"] = claim.planned
         figures = [
             _figure(evidence, number) for evidence, number in zip(claim.evidence, entry.numbers)
         ]

@@ -6,6 +6,7 @@ import pytest
 
 from fpbook.__main__ import COMMANDS
 from fpbook.cifar10.experiment import CIFAR
+from fpbook.results.cards import ledger_cards
 from fpbook.results.files import ROOT
 from fpbook.results.ledger import (
     CLAIMS,
@@ -20,6 +21,7 @@ from fpbook.results.ledger import (
 from fpbook.results.ledger_file import ledger_content, published_claims
 from fpbook.results.store import load
 from fpbook.results.summaries import summary_table
+from fpbook.synthetic.narrow import NARROW_SIZE, narrow_experiment
 from fpbook.synthetic.protocol import SYNTHETIC
 
 STATED = stated_claims()
@@ -47,6 +49,7 @@ IDS = [
     "E2-kernel",
     "E3",
     "P4-removal",
+    "T-narrow",
     "P3-border",
     "S-breaking",
     "S-dense",
@@ -69,7 +72,7 @@ def around(bound, shift):
         "value": bound + shift,
         "low": bound + shift - 0.001,
         "high": bound + shift + 0.001,
-        "n": 3,
+        "n": 5,
     }
 
 
@@ -144,13 +147,29 @@ def test_a_claim_is_decided_when_both_ends_of_each_interval_agree(claim, publish
                 around(bound, 0.0005 * direction),
                 "undecided",
             ),  # the value meets the bound, the interval's end does not
-            ({"value": bound + 0.0005 * direction}, "holds"),  # a single seed: the value decides
+            (  # a single seed: the value decides, where no more were planned
+                {"value": bound + 0.0005 * direction},
+                "holds" if claim.planned == 1 else "undecided",
+            ),
             ({"value": bound}, "fails"),  # the bound itself is not met
             (around(bound, -0.0005 * direction), "undecided"),  # the favourable end meets it
             (around(bound, -0.1 * direction), "fails"),
         ):
             publish_all(numbers | {evidence: number})
             assert entry_of(claim.id).verdict == expected, (evidence, number)
+
+
+def test_a_claim_of_several_seeds_holds_once_they_are_there(publish_all):
+    claim = claim_of("T-narrow")
+    numbers = favourable(claim)
+    for n, verdict in ((4, "undecided"), (5, "holds"), (6, "holds")):
+        some = {one: number | {"n": n} for one, number in numbers.items() if one.sign}
+        publish_all(some)
+        assert entry_of(claim.id).verdict == verdict and entry_of(claim.id).seeds == n
+        assert (f"So far {n} of the 5 seeds" in ledger_cards([entry_of(claim.id)])) == (n < 5)
+    one = next(one for one in claim.evidence if one.sign)
+    publish_all(some | {one: around(one.bound, -0.1) | {"n": 1}})
+    assert entry_of(claim.id).verdict == "fails"  # no further seed is waited for
 
 
 @pytest.mark.parametrize("claim", STATED, ids=lambda c: c.id)
@@ -460,6 +479,9 @@ def test_the_recipes_state_the_constants_of_the_experiments():
     assert f"at least {full.margin:g} standard" in two_layer["Data kept"]
     assert f"at {full.reach:g}/√k; FGM trains at {full.training_reach:g}/√k" in two_layer["Radius"]
     assert f"after {full.clean_steps} steps" in two_layer["Stopped"] and full.tuned_seeds == 1
+    narrow = narrow_experiment(NARROW_SIZE)
+    radii = f"{narrow.reach:.3f}/√k in the test, {narrow.training_reach:.3f}/√k in training"
+    assert radii in facts["narrow-margin"]["Radius"] and claim_of("T-narrow").planned == 5
     cifar = CIFAR["full"]
     assert f"rate, {cifar.adversarial_lr:g}, on seeds 0 and 1" in facts["convnet"]["Tuned"]
     assert (
