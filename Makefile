@@ -1,7 +1,7 @@
 # make book   install, execute every chapter, build the HTML       make test   install, test, validate the notebooks
 # make lab    JupyterLab on the chapters                           make full   the published sizes (a GPU helps)
 # make test-all   `make test` with many more kills and examples, then known faults of what is installed
-# make bench  how fast it is, ten minutes on two cores             make gpu    all that a GPU is for, in pieces of nine minutes
+# make bench  how fast it is, ten minutes on two cores             make gpu    all that a GPU is for, in pieces of six minutes
 # make pdf    the whole book in _build/book.pdf (needs Chromium)
 # make torch  the tests of fpcore with another torch: TORCH=2.11.0 VISION=0.26.0, the oldest that it takes
 # Variables: PROFILE=quick|full DEVICE=auto|cpu|cuda SEED=0 PYTHON=python3

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from fpbook.build.judged import judged_section, worst_rows
-from fpbook.build.targets import BENCH, TARGETS, Target
+from fpbook.build.targets import BENCH, LIMIT_WORDS, TARGETS, Target
 from fpbook.cifar10.judgements import JUDGED
 from fpbook.figures.captions import captioned
 from fpbook.figures.speed import growth_panels
@@ -90,13 +90,18 @@ def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         sign = "≤" if target.atmost else "≥"
         unit = quantity_of(row["quantity"]).unit if row else ""
         bound = f"{sign} {_number(target.bound, unit)} {_after(unit)}".strip()
-        cells.append((target.words, bound, _shown(row) if row else "-", verdict))
+        # One more digit, where a value that misses its bound would be written as it.
+        finer = met is False and row and _number(row["value"], unit) == _number(target.bound, unit)
+        cells.append((target.words, bound, _shown(row, bool(finer)) if row else "-", verdict))
         verdicts.append(met)
         if met is False:
             limit = _row(of, target.limit, target.within) if target.limit else None
             # such limits are named "..., were it passes alone"
             alone = target.limit.rsplit(", ", 1)[-1] if target.limit else ""
-            best = f" (it would be {_shown(limit)} {alone})" if limit else ""
+            best = f" (it would be {_shown(limit)} {LIMIT_WORDS.get(alone, alone)}" if limit else ""
+            if limit:
+                within = _meets(target, limit["value"])
+                best += ": so the target is within reach, and was not reached)" if within else ")"
             reasons.setdefault(target.reason or "not explained", []).append(target.words + best)
     if not cells:
         return ""
@@ -124,20 +129,20 @@ def _row(
     return None
 
 
-def _shown(row: Mapping[str, Any]) -> str:
-    """A value with the least and the largest of its repeats, and its unit."""
+def _shown(row: Mapping[str, Any], finer: bool = False) -> str:
+    """A value with the least and the largest of its repeats, and its unit; finer: a digit more."""
     unit = quantity_of(row["quantity"]).unit
-    text = _number(row["value"], unit)
+    text = _number(row["value"], unit, finer)
     if row.get("low") is not None and row["high"] > row["low"]:
-        text += f" [{_number(row['low'], unit)}, {_number(row['high'], unit)}]"
+        text += f" [{_number(row['low'], unit, finer)}, {_number(row['high'], unit, finer)}]"
     return f"{text} {_after(unit)}".strip()
 
 
-def _number(value: float, unit: str) -> str:
-    """A number as readers write it: 58%, 4.4×, 0.12."""
+def _number(value: float, unit: str, finer: bool = False) -> str:
+    """A number as readers write it: 58%, 4.4×, 0.12; finer: with a digit more."""
     if unit == "share":
-        return f"{value:.0%}"
-    return f"{value:.3g}×" if unit == "x" else f"{value:.3g}"
+        return f"{value:.{int(finer)}%}"
+    return f"{value:.{3 + finer}g}" + "×" * (unit == "x")
 
 
 def _after(unit: str) -> str:

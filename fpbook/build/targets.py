@@ -41,6 +41,9 @@ STEP_REASON = (
     "memory bounds; the faster the products, the more of a step that is"
 )
 LEAST_WORK = "were it products with a batch and single passes"  # of the rows that bound
+LIMIT_WORDS = {
+    LEAST_WORK: "were it its batch, its products and one pass over each tensor"
+}  # in words
 STEP_TARGETS = tuple(
     Target(
         words=f"{kind} step, {precision}, d = {d}, m = {m}: share of the rate of products",

@@ -1,4 +1,4 @@
-"""E2 without its optimiser: tangent kernels trained to convergence, clean and under attack.
+"""E2 without its optimiser: tangent kernels solved, clean and under attack, with a bound on all.
 
 python -m fpbook kernel --help.
 """
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str]) -> None:
     """The command `kernel`: solve for widths and seeds, print each, publish on request."""
     parser = argparse.ArgumentParser(
         prog="python -m fpbook kernel",
-        description="Train tangent kernels to convergence, clean and under attack.",
+        description="Solve tangent kernels, clean and under attack, and bound every member.",
     )
     default = KernelExperiment()
     parser.add_argument("--images", type=int, default=default.images, help="of training")

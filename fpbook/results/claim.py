@@ -17,7 +17,7 @@ _MORE_TEXTS = ("plain", "source", "fixed")
 _OF_A_CLAIM = (*_TEXTS, *_MORE_TEXTS, "planned", "notes", "recipe", "nulls", "figures")
 _BOUNDS = {"above": ">", "below": "<", "within": "in"}
 _OF_A_FIGURE = ("result", "quantity", "network", "layer", "seeds", *ABSCISSAE, *_BOUNDS)
-_OF_A_NULL = ("words", "network", "rank", "without")
+_OF_A_NULL = ("words", "network", "rank", "round", "without")
 _OF_A_RECIPE = ("command", "facts")
 
 

@@ -37,7 +37,7 @@ NARROW_CLAIM = "T-narrow"  # of the ledger, with the bounds of the headline
 NARROW_SIZE = 2048  # d of the headline
 FEATURES = 0.64  # k over sqrt(d): how far the mixture carries an attack, see `narrow_experiment`
 CLEAN_STEPS = 400  # of clean training: neurons that hold two features give one up late
-WIDTH = 10  # neurons a feature: how unequal features are held falls like 1/sqrt(WIDTH)
+WIDTH = 10  # neurons a feature: of fewer, features are held more unequally
 STABLE = 0.22  # share of the largest stable step; at 0.45 half of the neurons die
 LARGEST_BATCH = 16384  # of a step that one GPU holds: from d = 5000 on the rest is not kept down
 CODES_A_SAMPLE = 12  # d k over the samples of a batch, see `narrow_experiment`
@@ -56,9 +56,9 @@ def largest_step(d: int, k: int, width: int, training_reach: float) -> float:
     width:          neurons
     training_reach: radius, in units of 1/sqrt(k)
 
-    Two adversarial samples share m (k/d)^2 active neurons and the perturbation, of length
-    tau^2 = t^2/k along the common direction. So the loss, whose second derivative in f is at most
-    1/4, has there the curvature m (k/d)^2 tau^2/4, and a step above 2 over that overshoots.
+    Two adversarial samples share m (k/d)^2 active neurons, and their perturbations have the inner
+    product tau^2 = t^2/k, along the common direction. So the loss, whose second derivative in f is
+    at most 1/4, has there the curvature m (k/d)^2 tau^2/4, and a step above 2 over that overshoots.
     """
     return 8 * d / (width * k * training_reach**2)
 

@@ -7,7 +7,7 @@ import torch
 
 from fpbook.build import speed
 from fpbook.build.speed import MEMORY, TIMES, speed_page
-from fpbook.build.targets import BENCH, TARGETS, Target
+from fpbook.build.targets import BENCH, LEAST_WORK, LIMIT_WORDS, TARGETS, Target
 from fpbook.results import publish, record, table
 from fpbook.results.files import ROOT
 from fpbook.results.timings import timings_table
@@ -73,6 +73,15 @@ def test_targets_stand_beside_what_was_measured_with_bound_and_reason_where_miss
     assert f"Not measured:\n\n- a peer: {SETTINGS}" in page
     assert page.count("<figure") == 2
     assert "commit" in page and "a toy" in page
+
+
+def test_a_miss_by_a_hair_is_seen_as_one_and_a_target_within_reach_is_said_to_be(put, monkeypatch):
+    target = Target("steps", "a step", 0.6, limit=f"a step, {LEAST_WORK}", reason="slow")
+    monkeypatch.setattr(speed, "TARGETS", (target,))
+    put(BENCH, row("a step", 0.5966, "share", 0.02), row(target.limit, 0.7, "share"))
+    page = speed_page()
+    assert "| steps | ≥ 60% | 59.7% [57.7%, 61.7%] | **no** |" in page
+    assert f"it would be 70% [60%, 80%] {LIMIT_WORDS[LEAST_WORK]}: so the target is within" in page
 
 
 def test_what_a_gpu_measured_is_shown_with_where(put):
