@@ -94,7 +94,7 @@ def bare_passes(net: nn.Module, x: Tensor, y: Tensor, steps: int) -> Tensor:
 
 
 class Counted(nn.Module):
-    """A network that counts the images it is given, in all of its copies."""
+    """A network that counts the images on which it is asked for a gradient, in all its copies."""
 
     images = 0
 
@@ -103,7 +103,7 @@ class Counted(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        Counted.images += len(x)
+        Counted.images += len(x) * x.requires_grad
         return self.net(x)
 
 
@@ -111,7 +111,7 @@ def share_given(net: nn.Module, x: Tensor, y: Tensor, steps: int) -> float:
     """Of the images times steps, those on which `ours` asks the network: the others are broken."""
     Counted.images = 0
     ours(Counted(net), x, y, steps)
-    return min(1.0, Counted.images / (len(x) * steps))
+    return Counted.images / (len(x) * steps)
 
 
 PEERS: dict[str, Attack] = {"torchattacks": torchattacks, "foolbox": foolbox, "ART": art}

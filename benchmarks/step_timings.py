@@ -86,13 +86,13 @@ def products_of(d: int, m: int, n: int, count: int, kind: torch.dtype, g: int = 
     shape = () if g == 1 else (g,)
     x, w = (torch.randn(*shape, rows, d).to(kind) for rows in (n, m))
     u, grad = torch.empty(*shape, n, m, dtype=kind), torch.empty_like(w)
+    slope = torch.empty_like(x)  # of its own: what is made stays bounded, however often
 
     def make() -> None:
         torch.matmul(x, w.mT, out=u)
         if count == 4:
-            torch.matmul(u, w, out=x)
+            torch.matmul(u, w, out=slope)
             torch.matmul(x, w.mT, out=u)
-        u.ne_(0)  # bounded, however often it is repeated
         torch.matmul(u.mT, x, out=grad)
 
     return make

@@ -101,7 +101,7 @@ class Ball:
         grad  of what is to rise, there
         x     the ball's centres (n, ...)
         size  of the step, in the units of the radius: of all, or of each sample (n,)
-        out   memory for the result, such as that of `grad`; None: new memory
+        out   where the result may be written: `grad`, or what shares no memory with `at` and x
 
         Returns x + project(at - x + size * steepest(grad), x), and which samples had a finite
         gradient, (n,), bool.
@@ -114,9 +114,10 @@ class Ball:
             share, least = each / length, max(SQUARABLE, torch.finfo(grad.dtype).smallest_normal)
             finite = (length > least) & (length < 1 / SQUARABLE) & share.isfinite()
         whole = bool(finite.all())
-        kept = out if whole else None
-        direction = torch.sign(grad, out=kept) if self.norm == "linf" else grad
-        moved = torch.addcmul(at, direction, _column(share, grad), out=kept)
+        if not whole or out is None or (out.dtype, out.shape) != (at.dtype, at.shape):
+            out = None
+        direction = torch.sign(grad, out=out) if self.norm == "linf" else grad
+        moved = torch.addcmul(at, direction, _column(share, grad), out=out)
         if not whole:  # not a number, zero, or what is computed under- or overflows
             slow = at + _column(each, grad) * self.steepest(grad)
             moved = torch.where(_column(finite, moved), moved, slow)
@@ -158,11 +159,7 @@ class Ball:
 
 def finite_rows(values: Tensor) -> Tensor:
     """Which samples of (n, ...) hold finite numbers only: (n,), bool."""
-    each = values.flatten(1)
-    # One pass, as long as sums of finite numbers do not overflow; elsewhere nobody waits for them.
-    if values.device.type == "cpu" and (finite := each.sum(1).isfinite()).all():
-        return finite
-    return each.mul(0).sum(1) == 0  # 0 times infinity or NaN is NaN
+    return values.mul(0).flatten(1).sum(1) == 0  # 0 times infinity or NaN is NaN
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

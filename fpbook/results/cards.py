@@ -20,7 +20,8 @@ from fpbook.results.words import (
 
 RULE = (
     "<b>Holds</b>: even the pessimistic end of every interval passes. "
-    "<b>Fails</b>: even the optimistic end of one misses. <b>Undecided</b>: neither. "
+    "<b>Fails</b>: even the optimistic end of one misses. "
+    "<b>Undecided</b>: neither, or planned seeds are missing. "
     "<b>Mild</b>: it holds, and would of something that knows nothing of it."
 )
 MET = {True: "met", False: "missed", None: "open"}
@@ -140,10 +141,10 @@ def _figures(entry: Entry) -> str:
 
 def _seeds_line(entry: Entry) -> str:
     """How many seeds are there, while some of those that were planned are missing."""
-    planned = entry.claim.planned
-    if not 0 < entry.seeds < planned:
+    if not entry.seeds or not entry.lacks_seeds:
         return ""
-    return f'<p class="null-line">So far {entry.seeds} of the {planned} seeds planned.</p>\n'
+    count = f"{entry.seeds} of the {entry.claim.planned} seeds planned"
+    return f'<p class="null-line">So far {count}.</p>\n'
 
 
 def _null_line(entry: Entry) -> str:

@@ -176,8 +176,13 @@ def check_null(name: str, stated: Any) -> dict[str, Any]:
         raise ValueError(f"null {name}: give it as a table")
     _check_keys(stated, _OF_A_NULL)
     _check_text("words", stated.get("words"))
-    for column in stated.get("without", []):
-        known("column", column, ABSCISSAE)
+    without = stated.get("without", [])
+    if not isinstance(without, list) or not all(isinstance(one, str) for one in without):
+        raise ValueError(f"null {name}: without = {without!r}: give a list of columns")
+    for column in without:
+        known(f"null {name}: column", column, ABSCISSAE)
+        if column in stated:
+            raise ValueError(f"null {name}: {column} is given, and without it: give one of them")
     return stated
 
 

@@ -93,12 +93,25 @@ class Entry:
         met = [found.meets(evidence.sign, evidence.bound) for evidence, found in bounded if found]
         if False in met:
             return "fails"
-        return "undecided" if None in met or self.seeds < self.claim.planned else "holds"
+        return "undecided" if None in met or self.lacks_seeds else "holds"
+
+    @property
+    def lacks_seeds(self) -> bool:
+        """Whether some of the seeds that were planned are missing."""
+        return self.claim.planned > 1 and self.seeds < self.claim.planned
 
     @property
     def seeds(self) -> int:
-        """On how many seeds its bounds are tested: the fewest of its numbers; 0 where none is."""
-        return min((found.n for _, found in self.bounded() if found), default=0)
+        """On how many seeds its bounds are tested: the fewest of its numbers; 0 where none is.
+
+        Exponents are fitted over sizes, and do not tell.
+        """
+        counts = [
+            found.n
+            for evidence, found in self.bounded()
+            if found and evidence.pick.quantity != "exponent"
+        ]
+        return min(counts, default=0)
 
     @property
     def mild(self) -> bool:

@@ -131,13 +131,14 @@ class _BatchedForm:
 
     def at(self, x: Tensor) -> Tensor:
         each = x.view(sum(self.sizes), -1, x.shape[1])  # (g, n, d)
-        if each.shape != self.slopes.shape:  # memory that is taken once
-            self.slopes = torch.empty_like(each)
-        values = [part.at(one) for part, one in zip(self.parts, each.split(self.sizes))]
-        return torch.cat(values).flatten()
+        split = zip(self.parts, each.split(self.sizes))
+        return torch.cat([part.at(one) for part, one in split]).flatten()
 
     def slope(self) -> Tensor:
-        return torch.cat([part.slope() for part in self.parts], out=self.slopes).flatten(0, 1)
+        each = [part.slope() for part in self.parts]
+        if self.slopes.shape[1:] != each[0].shape[1:]:  # memory that is taken once, (g, n, d)
+            self.slopes = each[0].new_empty(sum(self.sizes), *each[0].shape[1:])
+        return torch.cat(each, out=self.slopes).flatten(0, 1)
 
     def credit(self, share: Tensor) -> None:
         for part, one in zip(self.parts, share.view(sum(self.sizes), -1).split(self.sizes)):

@@ -34,7 +34,7 @@ NARROW_RESULT = "narrow-margin"  # of the published result
 NARROW_CLAIM = "T-narrow"  # of the ledger, with the bounds of the headline
 # Constants of `narrow_experiment`, chosen on seed 0, after two protocols had failed at d = 1536:
 # the page on what did not work tells how.
-NARROW_SIZE = 2048  # d of the headline
+NARROW_SIZE, NARROW_MARGIN = 2048, 1.7  # d and the margin of the headline
 FEATURES = 0.64  # k over sqrt(d): how far the mixture carries an attack, see `narrow_experiment`
 CLEAN_STEPS = 400  # of clean training: neurons that hold two features give one up late
 WIDTH = 10  # neurons a feature: of fewer, features are held more unequally
@@ -77,7 +77,7 @@ def threshold_and_radius(data: Sizes) -> tuple[float, float]:
 
 
 def narrow_experiment(
-    d: int, margin: float = 1.7, seeds: int = 5, width: int = WIDTH
+    d: int, margin: float = NARROW_MARGIN, seeds: int = 5, width: int = WIDTH
 ) -> SyntheticExperiment:
     """The protocol for a narrow margin: every constant is a formula in d and the margin.
 
@@ -150,7 +150,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--d", type=int, default=NARROW_SIZE, help=f"inputs (default: {NARROW_SIZE})"
     )
-    parser.add_argument("--margin", type=float, default=1.7, help="of the data (default: 1.7)")
+    parser.add_argument(
+        "--margin", type=float, default=NARROW_MARGIN, help=f"(default: {NARROW_MARGIN})"
+    )
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=HELD_OUT, help=f"default: {HELD_OUT}"
     )
@@ -173,6 +175,9 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"--seeds {given.seeds}: give each of them once")
     if given.add and (given.curve or not given.publish):
         raise ValueError("--add: give it with --publish, and without --curve")
+    if given.publish and not given.curve:
+        _check_planned(given.d, given.margin, given.seeds)
+    narrow_bounds()  # a ledger without them is named before any work
     device, profile = checks.resolve_device(given.device), "full" if given.publish else "quick"
     if given.curve:
         pairs = [(d, margin) for d, margins in CURVE.items() for margin in margins]
@@ -188,6 +193,13 @@ def main(arguments: Sequence[str]) -> None:
     found = [*earlier, *found]
     publish(NARROW_RESULT, table(found), profile, device, setting)
     print(f"all seeds: {_verdicts(found)}")
+
+
+def _check_planned(d: int, margin: float, seeds: Sequence[int]) -> None:
+    """ValueError unless these are sizes and seeds of which the ledger's claim is."""
+    if (d, margin) != (NARROW_SIZE, NARROW_MARGIN) or not {*seeds} <= {*HELD_OUT}:
+        planned = f"d = {NARROW_SIZE}, margin {NARROW_MARGIN} and seeds of {HELD_OUT}"
+        raise ValueError(f"--publish: the claim is of {planned}; leave it out to try others")
 
 
 def _published_before(
@@ -227,8 +239,10 @@ def _all_seeds(
 
 def narrow_bounds() -> tuple[Evidence, ...]:
     """The bounds of the headline, fixed before its runs, on T1, T2 and P1 in the same networks."""
-    found = next(one.evidence for one in stated_claims() if one.id == NARROW_CLAIM)
-    return tuple(one for one in found if one.sign)
+    found = [one.evidence for one in stated_claims() if one.id == NARROW_CLAIM]
+    if not found:
+        raise ValueError(f"claims.toml has no claim {NARROW_CLAIM}: give it, with its bounds")
+    return tuple(one for one in found[0] if one.sign and one.result == NARROW_RESULT)
 
 
 def _verdicts(measured: Iterable[Mapping[str, Any]]) -> str:

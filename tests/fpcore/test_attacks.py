@@ -702,6 +702,15 @@ def test_a_step_may_be_written_where_its_gradient_is(norm):
     within, again = ball.step(x, grad, x, 0.3, out=grad)
     assert within.data_ptr() == grad.data_ptr()
     assert torch.equal(within, moved) and finite.all() and again.all()
+    for other in (torch.empty(6, 5).half(), torch.empty(3)):  # not of its type or shape: not used
+        elsewhere, _ = ball.step(x, normal(1, 6, 5), x, 0.3, out=other)
+        assert torch.equal(elsewhere, moved)
+
+
+def test_directions_are_computed_under_a_transform():
+    grad = normal(0, 2, 3, 4)
+    each = torch.func.vmap(Ball("l2", 0.3).steepest)(grad)
+    torch.testing.assert_close(each, torch.stack([Ball("l2", 0.3).steepest(g) for g in grad]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

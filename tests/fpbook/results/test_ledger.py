@@ -240,8 +240,25 @@ def test_a_claim_may_rest_on_several_results(tmp_path, put):
         (
             "[[claim]]",
             '[null.n]\nwords = "a"\nwithout = ["rnk"]\n[[claim]]',
-            "column = 'rnk' is unknown: did you mean 'rank'",
+            "null n: column = 'rnk' is unknown: did you mean 'rank'",
         ),
+        (
+            "[[claim]]",
+            '[null.n]\nwords = "a"\nwithout = "k"\n[[claim]]',
+            "null n: without = 'k': give a list of columns",
+        ),
+        (
+            "[[claim]]",
+            '[null.n]\nwords = "a"\nwithout = true\n[[claim]]',
+            "null n: without = True: give a list of columns",
+        ),
+        (
+            "[[claim]]",
+            '[null.n]\nwords = "a"\nrank = 2\nwithout = ["rank"]\n[[claim]]',
+            "null n: rank is given, and without it: give one of them",
+        ),
+        ("figures", "planned = 0\nfigures", "claim X: planned = 0"),
+        ("figures", "planned = true\nfigures", "claim X: planned = True"),
         ("[[claim]]", "[recipe.r]\n[[claim]]", "command = None: give a text"),
         ("[[claim]]", "[recipe]\nr = 3\n[[claim]]", "recipe r: give it as a table"),
         ("above = 0.5", 'seeds = "some"', "claim X: seeds = 'some' is unknown"),

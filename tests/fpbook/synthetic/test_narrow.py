@@ -74,9 +74,17 @@ def test_the_command_publishes_each_seed_with_its_records(
     tiny, results, cache, monkeypatch, capsys
 ):
     monkeypatch.setattr(narrow, "narrow_experiment", lambda d, margin, seeds=2: tiny)
-    narrow.main(["--seeds", "3", "5", "--d", "40", "--margin", "1.2"])
+    monkeypatch.setattr(narrow, "HELD_OUT", (3, 5))
+    small = ["--d", "40", "--margin", "1.2"]
+    with pytest.raises(ValueError, match=r"the claim is of d = 2048, margin 1\.7 and seeds of"):
+        narrow.main(["--seeds", "3", "5", *small, "--publish"])
+    narrow.main(["--seeds", "3", "5", *small])
     assert not (results / "narrow-margin.json").exists()
-    narrow.main(["--seeds", "3", "5", "--d", "40", "--margin", "1.2", "--publish"])
+    monkeypatch.setattr(narrow, "NARROW_SIZE", 40)
+    monkeypatch.setattr(narrow, "NARROW_MARGIN", 1.2)
+    with pytest.raises(ValueError, match=r"the claim is of d = 40, margin 1\.2 and seeds of"):
+        narrow.main(["--seeds", "3", "0", "--publish"])
+    narrow.main(["--seeds", "3", "5", "--publish"])
     said = capsys.readouterr().out
     assert said.count("margin 1.2, seed 3: clean_accuracy") == said.count("all seeds: ") == 2
     assert "least_score of data 1.500, < 1.9 holds" in said
@@ -92,6 +100,8 @@ def test_seeds_are_added_to_those_of_the_same_protocol_alone(
     results.mkdir()
     made = {"now": tiny}
     monkeypatch.setattr(narrow, "narrow_experiment", lambda d, margin, seeds=2: made["now"])
+    for name, value in {"NARROW_SIZE": 40, "NARROW_MARGIN": 1.2, "HELD_OUT": (3, 5, 7)}.items():
+        monkeypatch.setattr(narrow, name, value)
 
     def run(*arguments):
         narrow.main(["--d", "40", "--margin", "1.2", *arguments])
