@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import fpcore as fp
+from fpbook.build.targets import LEAST_WORK
 from fpbook.synthetic.many_at_once import BatchStreams, Grid, NetworkBatch, together
 from fpbook.synthetic.sweeps import at_size
 from fpcore.training.descent import Descent
@@ -26,7 +27,6 @@ SHAPES = ((1024, 2048), (1536, 7680))  # (d, m)
 SAMPLES, K, REPEATS = 512, 16, 7
 RADII = {"clean": 0.0, "FGM": 0.1}
 PRODUCTS = {"clean": 2, "FGM": 4}
-LEAST = "were it products with a batch and single passes"  # what every step has to make
 Call = Callable[[], Any]
 Row = dict[str, Any]
 
@@ -126,6 +126,10 @@ def step_rows(d: int, m: int, n: int, repeats: int) -> Iterator[Row]:
     repeats  turns
     """
     data = fp.SparseCoding(d, K if d > K else 4, margin=1.5)
+
+    def batch() -> Any:
+        return data.batch(n, 0, 0)
+
     for precision, (kind, radius) in itertools.product(("float32", "bfloat16"), RADII.items()):
         settings = {"d": d, "m": m, "n": n, "precision": precision}
         settings["threads"] = torch.get_num_threads()
@@ -138,10 +142,10 @@ def step_rows(d: int, m: int, n: int, repeats: int) -> Iterator[Row]:
         seconds = in_turns(
             {
                 "products": products,
-                "least": _all((products, passes, lambda: data.batch(n, 0, 0))),
+                "least": _all((products, passes, batch)),
                 "step": steps_of(fp.TwoLayer(d, m, 0.06), data, config),
                 "autograd": steps_of(by_autograd(fp.TwoLayer(d, m, 0.06)), data, config),
-                "batch": lambda: data.batch(n, 0, 0),
+                "batch": batch,
             },
             repeats,
         )
@@ -150,7 +154,7 @@ def step_rows(d: int, m: int, n: int, repeats: int) -> Iterator[Row]:
         yield row(f"{kind} step, products alone", seconds["products"], "s", settings)
         yield row(f"{kind} step, share of the product rate", share, "share", settings)
         most = ratios(seconds["products"], seconds["least"])
-        yield row(f"{kind} step, share of the product rate, {LEAST}", most, "share", settings)
+        yield row(f"{kind} step, share of the product rate, {LEAST_WORK}", most, "share", settings)
         faster = ratios(seconds["autograd"], seconds["step"])
         yield row(f"{kind} step over autograd", faster, "x", settings)
         yield row(f"{kind} step, batch alone", seconds["batch"], "s", settings)
@@ -173,13 +177,11 @@ def grid_rows(grid: Grid, repeats: int) -> Iterator[Row]:
         unit = replace(one, radius=0.0 if kind == "clean" else 1.0)
         nets = [grid.experiment(r, w).network(seed, CPU) for r, w, seed in cells]
         at_once = NetworkBatch(nets, scale)
+        numbers = getattr(torch, precision)
         groups = [
-            products_of(
-                base.d, w.shape[1], base.batch, PRODUCTS[kind], getattr(torch, precision), len(w)
-            )
+            products_of(base.d, w.shape[1], base.batch, PRODUCTS[kind], numbers, len(w))
             for w in at_once.weights
         ]
-        numbers = getattr(torch, precision)
         pre, weights = (
             sum(one * len(w) * w.shape[1] for w in at_once.weights) for one in (base.batch, base.d)
         )
@@ -208,7 +210,7 @@ def grid_rows(grid: Grid, repeats: int) -> Iterator[Row]:
             faster = ratios(seconds[other], seconds["grid"])
             most = ratios(seconds[other], seconds["least"])
             yield row(f"{name} {words}", faster, "x", settings)
-            yield row(f"{name} {words}, {LEAST}", most, "x", settings)
+            yield row(f"{name} {words}, {LEAST_WORK}", most, "x", settings)
 
 
 def _all(calls: Sequence[Call]) -> Call:

@@ -95,14 +95,8 @@ def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         cells.append((target.words, bound, _shown(row, bool(finer)) if row else "-", verdict))
         verdicts.append(met)
         if met is False:
-            limit = _row(of, target.limit, target.within) if target.limit else None
-            # such limits are named "..., were it passes alone"
-            alone = target.limit.rsplit(", ", 1)[-1] if target.limit else ""
-            best = f" (it would be {_shown(limit)} {LIMIT_WORDS.get(alone, alone)}" if limit else ""
-            if limit:
-                within = _meets(target, limit["value"])
-                best += ": so the target is within reach, and was not reached)" if within else ")"
-            reasons.setdefault(target.reason or "not explained", []).append(target.words + best)
+            words = target.words + _at_best(of, target)
+            reasons.setdefault(target.reason or "not explained", []).append(words)
     if not cells:
         return ""
     text = markdown_table(("what", "target", "measured", "met"), cells)
@@ -113,6 +107,17 @@ def _targets(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     why = [f"- {one[:1].upper()}{one[1:]}: {'; '.join(of)}." for one, of in reasons.items()]
     missed = "\n\nWhy the others are missed:\n\n" + "\n".join(why) if why else ""
     return f"## Targets, and what was measured\n\n{finding}\n\n{text}{missed}"
+
+
+def _at_best(measured: Iterable[Mapping[str, Any]], target: Target) -> str:
+    """What the bound of the hardware would be, in brackets; "" where none is measured."""
+    limit = _row(measured, target.limit, target.within) if target.limit else None
+    if limit is None:
+        return ""
+    alone = target.limit.rsplit(", ", 1)[-1]  # they are named "..., were it passes alone"
+    within = _meets(target, limit["value"])
+    reached = ": so the target is within reach, and was not reached" if within else ""
+    return f" (it would be {_shown(limit)} {LIMIT_WORDS.get(alone, alone)}{reached})"
 
 
 def _meets(target: Target, value: float) -> bool:

@@ -40,7 +40,7 @@ STEP_REASON = (
     "a batch has to be drawn, and pre-activations and weights have to be read and written, which "
     "memory bounds; the faster the products, the more of a step that is"
 )
-LEAST_WORK = "were it products with a batch and single passes"  # of the rows that bound
+LEAST_WORK = "were it products with a batch and single passes"  # which every step has to make
 LIMIT_WORDS = {
     LEAST_WORK: "were it its batch, its products and one pass over each tensor"
 }  # in words

@@ -36,7 +36,6 @@ class OddReLU:
     weight     (..., m, d), of one network or of several
     threshold  a scalar tensor
     products   the type of the numbers that are multiplied: the weights' own, or bfloat16
-
     scale      what multiplies the samples first, (..., 1, 1): f(scale x); None: nothing
 
     Samples are (..., n, d). Memory is taken once, and again where n changes.

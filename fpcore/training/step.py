@@ -195,17 +195,16 @@ class Step:
                 value, fault = self._usual(x, y, ball, labels)
             else:
                 value = _one_loss(self.loss(self.net, x, y, ball), x).mean()
-                fault = (~finite_rows(x)).any() * DATA
+                fault = _fault_of(x)
         return value, fault, lambda share: (share * value).backward()
 
     def _usual(
         self, x: Tensor, y: Tensor, ball: Ball, labels: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The mean loss of the adversarial examples, and which of `FAULTS` there is."""
-        lost = ~finite_rows(x)
-        fault = lost.any() * DATA
+        fault = _fault_of(x)
         if ball.radius:
-            lost = torch.zeros_like(lost)
+            lost = torch.zeros(len(x), dtype=torch.bool, device=x.device)
             x = adversarial(self.net, x, y, ball, self.config, lost)
             fault = torch.where(fault == 0, lost.any() * GRADIENT, fault)
         output = one_output_each(self.net(x), x)
