@@ -123,7 +123,7 @@ class _BatchedForm:
         self.sizes = [len(weight) for weight in nets.weights]
         each = zip(nets.weights, nets.scale[:, None, None].split(self.sizes))
         self.parts = [OddReLU(one, nets.threshold, products, scale) for one, scale in each]
-        self.slopes = torch.empty(0, dtype=torch.float32, device=nets.scale.device)
+        self.slopes = nets.weights[0].new_empty(0)  # memory that is taken once, (g, n, d)
 
     def read(self) -> None:
         for part in self.parts:
@@ -131,23 +131,28 @@ class _BatchedForm:
 
     def at(self, x: Tensor) -> Tensor:
         each = x.view(sum(self.sizes), -1, x.shape[1])  # (g, n, d)
+        self.slopes = _kept(self.slopes, each.shape)
         split = zip(self.parts, each.split(self.sizes))
         return torch.cat([part.at(one) for part, one in split]).flatten()
 
     def slope(self) -> Tensor:
-        each = [part.slope() for part in self.parts]
-        if self.slopes.shape[1:] != each[0].shape[1:]:  # memory that is taken once, (g, n, d)
-            self.slopes = each[0].new_empty(sum(self.sizes), *each[0].shape[1:])
-        return torch.cat(each, out=self.slopes).flatten(0, 1)
+        for part, out in zip(self.parts, self.slopes.split(self.sizes)):
+            part.slope(out)
+        return self.slopes.flatten(0, 1)
 
     def credit(self, share: Tensor) -> None:
         for part, one in zip(self.parts, share.view(sum(self.sizes), -1).split(self.sizes)):
             part.credit(one)
 
 
-@dataclass(frozen=True)
+def _kept(memory: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The memory if it is of that shape, else new one."""
+    return memory if memory.shape == shape else memory.new_empty(shape)
+
+
+@dataclass
 class BatchStreams:
-    """The mini-batches of g networks, stacked.
+    """The mini-batches of g networks, stacked, each in the memory of the one before.
 
     data:    of each seed
     offsets: the stream of data[i] is that of seed + offsets[i]
@@ -162,16 +167,18 @@ class BatchStreams:
     scale: Tensor
     tick: Callable[[int], None]
 
+    def __post_init__(self):
+        self.which = self.which.to(self.scale.device)
+        self.samples = self.scale.new_empty(0)  # (g, n, d)
+
     def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
         self.tick(step)
-        x, y = zip(
-            *(
-                data.batch(size, seed + offset, step)
-                for data, offset in zip(self.data, self.offsets)
-            )
-        )
-        each = torch.stack(x)[self.which].div_(self.scale[:, None, None])  # (g, n, d)
-        return each.flatten(0, 1), torch.stack(y)[self.which].flatten()
+        each = zip(self.data, self.offsets)
+        x, y = zip(*(data.batch(size, seed + offset, step) for data, offset in each))
+        self.samples = _kept(self.samples, (len(self.which), *x[0].shape))
+        torch.index_select(torch.stack(x), 0, self.which, out=self.samples)
+        self.samples.div_(self.scale[:, None, None])
+        return self.samples.flatten(0, 1), torch.stack(y)[self.which].flatten()
 
 
 def run_grid(
@@ -264,16 +271,8 @@ class _Work:
         model, config = NetworkBatch(nets, scale), together(config, len(nets))
         data, offsets = [*self.data.values()], [s - each[0] for s in each]
         which = torch.tensor([each.index(s) for s in seeds], dtype=torch.int64, device="cpu")
-        path = cache_path(
-            f"grid-{name}",
-            config,
-            model,
-            scale,
-            data,
-            offsets,
-            which,
-            code=(train, NetworkBatch, BatchStreams),
-        )
+        code = (train, NetworkBatch, BatchStreams)
+        path = cache_path(f"grid-{name}", config, model, scale, data, offsets, which, code=code)
         streams = BatchStreams(
             data=data, offsets=offsets, which=which, scale=scale, tick=self._step_made
         )

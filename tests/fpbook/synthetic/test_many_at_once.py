@@ -98,13 +98,13 @@ def test_streams_are_those_of_each_seed(sparse):
     streams = BatchStreams(
         data=[sparse, sparse], offsets=[0, 3], which=which, scale=scale, tick=ticks.append
     )
-    x, y = streams.batch(6, seed=2, step=4)
-    for i, seed in enumerate((5, 2, 5)):
-        mine, label = sparse.batch(6, seed, 4)
-        assert torch.equal(x.view(3, 6, -1)[i], mine / scale[i]) and torch.equal(
-            y.view(3, 6)[i], label
-        )
-    assert ticks == [4]
+    for step, size in ((4, 6), (5, 6), (6, 2)):  # the memory of the batch before, or new one
+        x, y = streams.batch(size, seed=2, step=step)
+        for i, seed in enumerate((5, 2, 5)):
+            mine, label = sparse.batch(size, seed, step)
+            assert torch.equal(x.view(3, size, -1)[i], mine / scale[i])
+            assert torch.equal(y.view(3, size)[i], label)
+    assert ticks == [4, 5, 6]
 
 
 @given(g=st.integers(1, 50), lr=st.floats(0.01, 10), decay=st.floats(0, 0.1), at=st.floats(0, 1))
