@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fpcore.ball import Ball
 from fpcore.gradients import Rise, broken, loss_alone, loss_and_grad, margin, others, tracked
 from fpcore.models.asked import one_output_each
-from fpcore.models.folded import WORTH, folded, parts
+from fpcore.models.folded import WORTH, folded, parts, taken
 from fpcore.models.outputs import evaluating
 
 FIRST, SHORTER, SHORTEST = 0.22, 0.03, 0.06  # of all steps: the first period, how others shrink
@@ -125,15 +125,18 @@ class _Run:
         self.rises += (values > self.loss) & self.loss.isfinite()
         self.loss = values
         better = values > self.best_loss  # not a number is never better
-        self.best[better], self.best_grad[better] = self.at[better], self.grad[better]
+        which = better.nonzero().squeeze(1)
+        self.best.index_copy_(0, which, taken(self.at, which))
+        self.best_grad.index_copy_(0, which, taken(self.grad, which))
         self.best_loss = torch.where(better, values, self.best_loss)
         return wrong
 
     def leave(self, wrong: Tensor) -> None:
         """Forget the samples that are broken."""
         if wrong.any():
+            right = (~wrong).nonzero().squeeze(1)
             for name, value in vars(self).items():
-                setattr(self, name, value[~wrong])
+                setattr(self, name, taken(value, right))
 
     def shorten(self, enough: float) -> None:
         """Halve steps that have raised the loss no more often than `enough`, or found no better."""
@@ -150,10 +153,10 @@ class _Run:
         moved = torch.empty_like(self.at)
         for part in parts(self.x):
             at, x = self.at[part], self.x[part]
-            ahead, finite = ball.step(at, self.grad[part], x, self.size[part])
+            ahead, finite = ball.step(at, self.grad[part], x, self.size[part], out=moved[part])
             if momentum:
                 ahead = ball.back(ahead.lerp_(2 * at - self.last[part], momentum), x)
-            moved[part] = ahead
+            moved[part] = ahead  # itself, almost always
             lost[self.index[part]] |= ~finite
         self.last, self.at = self.at, moved
 

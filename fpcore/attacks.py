@@ -27,7 +27,7 @@ from fpcore.gradients import (
     warn_of_probabilities,
     withstood,
 )
-from fpcore.models.folded import WORTH, folded, parts
+from fpcore.models.folded import WORTH, folded, parts, taken
 from fpcore.models.outputs import correct, evaluating, ready, some, steady_answers, without_nan
 
 
@@ -160,8 +160,8 @@ class _Met:
 
     def note(self, which: Tensor, at: Tensor, values: Tensor) -> None:
         """Keep the points of the largest loss, of some of the samples."""
-        better = values > self.worst_loss[which]  # not a number is never better
-        self.best[which[better]] = at[better]
+        better = (values > self.worst_loss[which]).nonzero().squeeze(1)  # no NaN is ever better
+        self.best.index_copy_(0, which[better], taken(at, better))
         self.worst_loss[which[better]] = values[better]
         self.lost[which] |= values.isnan()
 
@@ -194,13 +194,13 @@ def _ascend(
         moved = at if step == steps else torch.empty_like(at)
         wrong = torch.zeros(len(at), dtype=torch.bool, device=at.device)
         for part in parts(at):  # a part stays in the cache while its step is made
-            which = met.todo[part]
-            y = met.y[which]
+            which, y = met.todo[part], met.y[met.todo[part]]
             if step < steps:
                 output, values, grad = loss_and_grad(model, at[part], y)
                 if first and step == 0:
                     without_nan(output)
-                moved[part], finite = ball.step(at[part], grad, x[part], size)
+                ahead, finite = ball.step(at[part], grad, x[part], size, out=moved[part])
+                moved[part] = ahead  # itself, almost always
                 met.lost[which] |= ~finite
             else:  # nobody reads the gradient where the last step has led
                 output, values = loss_alone(model, at[part], y)
@@ -208,7 +208,8 @@ def _ascend(
             wrong[part] = broken(output, y, rounded)
         if stop and wrong.any():  # a misclassified point is kept, whatever its loss
             met.best[met.todo[wrong]] = at[wrong]
-            met.todo, x, moved = met.todo[~wrong], x[~wrong], moved[~wrong]
+            right = (~wrong).nonzero().squeeze(1)
+            met.todo, x, moved = (taken(one, right) for one in (met.todo, x, moved))
             if not len(x):
                 return
         at = moved

@@ -24,6 +24,13 @@ def parts(x: Tensor) -> list[slice]:
     return [slice(first, first + at_once) for first in range(0, max(len(x), 1), at_once)]
 
 
+def taken(x: Tensor, index: Tensor) -> Tensor:
+    """x[index], some of samples x (n, ...), in the memory format of x: copied sample by sample."""
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return x.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+    return x.index_select(0, index)
+
+
 @torch.no_grad()
 def folded(model: nn.Module, x: Tensor) -> nn.Module:
     """A copy that gives what `model` gives in evaluation mode, up to rounding, or `model` itself.

@@ -9,7 +9,7 @@ from torch import nn
 from fpcore.attacks import pgd
 from fpcore.ball import Ball
 from fpcore.models.convnet import ConvNet
-from fpcore.models.folded import CACHED, Unshuffled, folded
+from fpcore.models.folded import CACHED, Unshuffled, folded, taken
 from fpcore.models.outputs import correct, loss
 from fpcore.models.resnet import ResNet
 
@@ -163,3 +163,15 @@ def test_an_attack_on_the_copy_is_one_on_the_network(stop, monkeypatch):
     assert 0.1 < alive[0].float().mean() < 0.9
     assert (alive[0] != alive[1]).float().mean() < 0.03
     assert ball.size(found - x).max() < 0.1 + 1e-5 and found.stride() == x.stride()
+
+
+@pytest.mark.parametrize("shape", [(9,), (9, 4), (9, 3, 6, 5), (9, 1, 6, 5), (9, 3, 1, 1)])
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
+def test_samples_are_taken_in_their_memory_format(shape, form, dtype):
+    x = (100 * torch.randn(shape)).to(dtype)
+    x = x.contiguous(memory_format=form) if len(shape) == 4 else x
+    for index in (torch.tensor([7, 0, 3, 3]), torch.empty(0, dtype=torch.int64)):
+        found = taken(x, index)
+        assert torch.equal(found, x[index]) and found.dtype == dtype
+        assert len(shape) != 4 or found.is_contiguous(memory_format=form)
