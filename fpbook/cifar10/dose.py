@@ -23,11 +23,9 @@ from fpbook.cifar10.networks import (
 )
 from fpbook.cifar10.runs import train_stage
 from fpbook.results.cache import kept
-from fpbook.results.claim import Evidence
 from fpbook.results.columns import rows, select
 from fpbook.results.publishing import publish, with_published
 from fpbook.results.records import record, table
-from fpbook.results.summaries import pick
 from fpcore import checks
 from fpcore.decomposition.relations import layer_relations
 from fpcore.images import Images
@@ -38,15 +36,6 @@ RATE_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the second stage's learning rate
 DOSE_SEEDS = (2, 3, 4)  # on which that rate was not chosen
 TURNED = ("purified", "control")
 FITS = ("gain_per_turn", "robust_gain_most", "gain_at_turn")  # what `dose_fits` makes
-# P1-dose, fixed before the runs, with the middle learning rate known: there w' gains 36 points with
-# 25 degrees. A point for five degrees; and at an equal turn what P1-layers asks of w'.
-DOSE_BOUNDS = (
-    Evidence(DOSE_RESULT, pick("gain_per_turn", "purified"), ">", 0.2),
-    Evidence(DOSE_RESULT, pick("gain_per_turn", "control"), "<", 0.2),
-    Evidence(DOSE_RESULT, pick("gain_at_turn", "purified"), ">", 0.2),
-    Evidence(DOSE_RESULT, pick("gain_at_turn", "control"), "<", 0.05),
-    Evidence(DOSE_RESULT, pick("robust_gain_most", "control"), "<", 0.05),
-)
 
 
 def run_dose(

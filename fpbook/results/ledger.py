@@ -162,7 +162,7 @@ def _room(evidence: Evidence) -> float:
 
 
 def verdict_on(bounds: Sequence[Evidence], summary: Any) -> str:
-    """The verdict, as of an `Entry`, on bounds that stand in the code: for what is not published.
+    """The verdict, as of an `Entry`, on bounds without a claim of the ledger, or beside it.
 
     bounds:  numbers with their bounds
     summary: a table of summaries, in which they are looked for; those of one seed do not count
@@ -171,6 +171,14 @@ def verdict_on(bounds: Sequence[Evidence], summary: Any) -> str:
     found = [one.pick.find(summary) for one in bounds]
     numbers = tuple(number if number and number.n > 1 else None for number in found)
     return Entry(claim=claim, numbers=numbers, provenance={}).verdict
+
+
+def bounds_of(name: str) -> tuple[Evidence, ...]:
+    """The figures of a claim that have bounds, by its id; ValueError if there is no such claim."""
+    found = [one.evidence for one in stated_claims() if one.id == name]
+    if not found:
+        raise ValueError(f"claims.toml has no claim {name}: give it, with its bounds")
+    return tuple(one for one in found[0] if one.sign)
 
 
 def verdict_counts(entries: Iterable[Entry]) -> dict[str, int]:

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from fpbook.results.cache import kept
-from fpbook.results.claim import Evidence
 from fpbook.results.columns import rows
-from fpbook.results.ledger import stated_claims
+from fpbook.results.ledger import bounds_of
 from fpbook.results.publishing import publish
 from fpbook.results.records import record, table
 from fpbook.results.store import published
@@ -177,7 +176,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError("--add: give it with --publish, and without --curve")
     if given.publish and not given.curve:
         _check_planned(given.d, given.margin, given.seeds)
-    narrow_bounds()  # a ledger without them is named before any work
+    bounds_of(NARROW_CLAIM)  # a ledger without them is named before any work
     device, profile = checks.resolve_device(given.device), "full" if given.publish else "quick"
     if given.curve:
         pairs = [(d, margin) for d, margins in CURVE.items() for margin in margins]
@@ -237,18 +236,10 @@ def _all_seeds(
     return found
 
 
-def narrow_bounds() -> tuple[Evidence, ...]:
-    """The bounds of the headline, fixed before its runs, on T1, T2 and P1 in the same networks."""
-    found = [one.evidence for one in stated_claims() if one.id == NARROW_CLAIM]
-    if not found:
-        raise ValueError(f"claims.toml has no claim {NARROW_CLAIM}: give it, with its bounds")
-    return tuple(one for one in found[0] if one.sign and one.result == NARROW_RESULT)
-
-
 def _verdicts(measured: Iterable[Mapping[str, Any]]) -> str:
     """What was measured, records, beside the bounds of the headline, in one line."""
     summary, said = summarise(table(measured)), []
-    for one in narrow_bounds():
+    for one in bounds_of(NARROW_CLAIM):
         if (number := one.pick.find(summary)) is None:
             raise ValueError(f"no {one.pick} was measured: report this")
         met = {True: "holds", False: "fails", None: "open"}[number.meets(one.sign, one.bound)]

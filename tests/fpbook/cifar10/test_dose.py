@@ -5,9 +5,9 @@ import pytest
 from cifar10_networks import TINY, family, near, random_images, same_weights
 
 from fpbook.cifar10 import dose, networks, publish_networks
-from fpbook.cifar10.dose import DOSE_BOUNDS, dose_curve, dose_fits, measure_turned, run_dose
+from fpbook.cifar10.dose import dose_curve, dose_fits, measure_turned, run_dose
 from fpbook.results import number, record, summarise, table
-from fpbook.results.ledger import verdict_on
+from fpbook.results.ledger import bounds_of, verdict_on
 from fpbook.results.store import load
 
 SMALL = replace(TINY, width=1 / 4)
@@ -127,7 +127,7 @@ def test_the_command_publishes_seed_by_seed_and_adds_to_what_is_there(
 
 def test_bounds_that_were_fixed_decide_once_two_seeds_are_whole():
     def verdict(*records):
-        return verdict_on(DOSE_BOUNDS, summarise(table([*records, *dose_fits(records)])))
+        return verdict_on(bounds_of("P1-dose"), summarise(table([*records, *dose_fits(records)])))
 
     assert verdict(*both(2)) == "not yet measured"
     same = [*both(2, scale=1.5), *both(3, scale=1.5)]

@@ -38,6 +38,7 @@ IDS = [
     "L1-size",
     "L2-noise",
     "P1-layers",
+    "P1-dose",
     "P2-layers",
     "P3-layers",
     "P4-layers",

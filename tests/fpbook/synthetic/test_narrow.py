@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fpbook.results.columns import rows
+from fpbook.results.ledger import bounds_of
 from fpbook.results.store import load
 from fpbook.synthetic import narrow
 from fpbook.synthetic.narrow import (
@@ -66,7 +67,7 @@ def test_a_run_says_what_is_kept_of_the_data(tiny, cache):
     # k = 4: scores are multiples of 1/2, and 1.2 asks for 3/2
     assert found["least_score", None] == 1.5
     assert 0.05 < found["codes_kept", None] < 0.3
-    for one in narrow.narrow_bounds():
+    for one in bounds_of(narrow.NARROW_CLAIM):
         assert found[one.pick.quantity, one.pick.network] >= 0
 
 
