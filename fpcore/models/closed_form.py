@@ -14,7 +14,7 @@ class ClosedForm(Protocol):
     read    takes the weights as they are now
     at      f (n,) at samples x (n, d), which are to stay as they are until `credit`
     slope   the gradient of each sample's f in x (n, d), in kept memory, which may be written to,
-            and where `at` may be asked next
+            and where `at` may be asked next: it has to be, before a `credit`
     credit  sets the weights' `.grad`, to that of sum_s share_s f(x_s), shares (n,); then a `read`
     """
 
