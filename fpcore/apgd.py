@@ -125,7 +125,7 @@ class _Run:
         self.rises += (values > self.loss) & self.loss.isfinite()
         self.loss = values
         better = values > self.best_loss  # not a number is never better
-        which = better.nonzero().squeeze(1)
+        which = better.nonzero().flatten()
         self.best.index_copy_(0, which, taken(self.at, which))
         self.best_grad.index_copy_(0, which, taken(self.grad, which))
         self.best_loss = torch.where(better, values, self.best_loss)
@@ -134,7 +134,7 @@ class _Run:
     def leave(self, wrong: Tensor) -> None:
         """Forget the samples that are broken."""
         if wrong.any():
-            right = (~wrong).nonzero().squeeze(1)
+            right = (~wrong).nonzero().flatten()
             for name, value in vars(self).items():
                 setattr(self, name, taken(value, right))
 

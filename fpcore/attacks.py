@@ -160,7 +160,7 @@ class _Met:
 
     def note(self, which: Tensor, at: Tensor, values: Tensor) -> None:
         """Keep the points of the largest loss, of some of the samples."""
-        better = (values > self.worst_loss[which]).nonzero().squeeze(1)  # no NaN is ever better
+        better = (values > self.worst_loss[which]).nonzero().flatten()  # no NaN is ever better
         self.best.index_copy_(0, which[better], taken(at, better))
         self.worst_loss[which[better]] = values[better]
         self.lost[which] |= values.isnan()
@@ -208,7 +208,7 @@ def _ascend(
             wrong[part] = broken(output, y, rounded)
         if stop and wrong.any():  # a misclassified point is kept, whatever its loss
             met.best[met.todo[wrong]] = at[wrong]
-            right = (~wrong).nonzero().squeeze(1)
+            right = (~wrong).nonzero().flatten()
             met.todo, x, moved = (taken(one, right) for one in (met.todo, x, moved))
             if not len(x):
                 return

@@ -162,7 +162,7 @@ def _room(evidence: Evidence) -> float:
 
 
 def verdict_on(bounds: Sequence[Evidence], summary: Any) -> str:
-    """The verdict, as of an `Entry`, on bounds without a claim of the ledger, or beside it.
+    """The verdict, as of an `Entry`, on bounds by themselves, also where no claim has them.
 
     bounds:  numbers with their bounds
     summary: a table of summaries, in which they are looked for; those of one seed do not count

@@ -131,7 +131,7 @@ class _BatchedForm:
 
     def at(self, x: Tensor) -> Tensor:
         each = x.view(sum(self.sizes), -1, x.shape[1])  # (g, n, d)
-        self.slopes = _kept(self.slopes, each.shape)
+        self.slopes = _reserved(self.slopes, each.shape)
         split = zip(self.parts, each.split(self.sizes))
         return torch.cat([part.at(one) for part, one in split]).flatten()
 
@@ -145,7 +145,7 @@ class _BatchedForm:
             part.credit(one)
 
 
-def _kept(memory: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _reserved(memory: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The memory if it is of that shape, else new one."""
     return memory if memory.shape == shape else memory.new_empty(shape)
 
@@ -175,7 +175,7 @@ class BatchStreams:
         self.tick(step)
         each = zip(self.data, self.offsets)
         x, y = zip(*(data.batch(size, seed + offset, step) for data, offset in each))
-        self.samples = _kept(self.samples, (len(self.which), *x[0].shape))
+        self.samples = _reserved(self.samples, (len(self.which), *x[0].shape))
         torch.index_select(torch.stack(x), 0, self.which, out=self.samples)
         self.samples.div_(self.scale[:, None, None])
         return self.samples.flatten(0, 1), torch.stack(y)[self.which].flatten()

@@ -79,8 +79,7 @@ class OddReLU:
         return slope if self.scale is None else slope.mul_(self.scale)
 
     def credit(self, share: Tensor) -> None:
-        into = self.rounded if self.rounds else self.memory
-        x = torch.mul(self.x, share[..., None].to(self.products), out=into)
+        x = torch.mul(self.x, share[..., None].to(self.products), out=self.rounded)
         # The rounded weights are of no more use: their memory holds the rounded gradient.
         product = self.factor if self.rounds else self.gradient
         torch.matmul(self.u.ne_(0).mT, x, out=product)
@@ -91,6 +90,7 @@ class OddReLU:
         if x.shape[-2] != self.samples:
             self.samples = x.shape[-2]
             self.memory = torch.empty_like(x, dtype=self.weight.dtype)
+            # Samples as they are multiplied: where nothing is rounded, in the same memory.
             self.rounded = torch.empty_like(x, dtype=self.products) if self.rounds else self.memory
             self.u = self.rounded.new_empty((*x.shape[:-1], self.weight.shape[-2]))  # (..., n, m)
             self.clamped = torch.empty_like(self.u)

@@ -12,6 +12,7 @@ from fpbook.results.ledger import (
     CLAIMS,
     MILD,
     VERDICTS,
+    bounds_of,
     claims,
     ledger_sources,
     stated_claims,
@@ -538,3 +539,11 @@ def test_bounds_in_the_code_are_judged_as_claims_are_but_never_on_one_seed():
 
     assert verdict(3) == "holds"
     assert verdict(1) == "not yet measured" == verdict_on(bounds, summary_table([]))
+
+
+def test_bounds_are_those_of_a_claim_and_another_name_is_an_error():
+    dose = next(one for one in STATED if one.id == "P1-dose")
+    asked = [one.required for one in bounds_of("P1-dose")]
+    assert asked == [one.required for one in dose.evidence[:5]] and len(dose.evidence) == 8
+    with pytest.raises(ValueError, match=r"claims.toml has no claim P0: give it"):
+        bounds_of("P0")
