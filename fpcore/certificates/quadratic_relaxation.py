@@ -13,8 +13,9 @@ s_i(q) = ReLU(q - b_i) - ReLU(-q - b_i):
     sqrt(c_i) w_i a parabola;
 (4) by duality its minimum over the ball is at least base - (t radius^2 + h^T (t - Q)^-1 h / 4) for
     each multiplier t > |Q|;
-(5) by Woodbury h^T (t - Q)^-1 h = (|h|^2 + (A h)^T (t - A A^T)^-1 A h)/t;
-(6) a Cholesky factor L of t - A A^T proves t > |Q|, and (A h)^T (t - A A^T)^-1 A h = |L^-1 A h|^2.
+(5) a Cholesky factor L of t - Q proves t > |Q|, and h^T (t - Q)^-1 h = |L^-1 h|^2;
+(6) where there are fewer parabolas than inputs, by Woodbury it is (|h|^2 + |L^-1 A h|^2)/t, with L
+    of t - A A^T.
 
 All is computed in float64, u = eps/2 = 2^-53, and each rounding is paid for, for m neurons of d
 inputs and p parabolas:
@@ -23,11 +24,12 @@ inputs and p parabolas:
     size = |x| + radius. That these are not the true ones changes s_i by less than d eps size |w_i|
     and c u^2, with c reach <= 5/3, by less than 6 d u size |w_i|; (3) sums m such terms twice. All
     is less than 4 (m + d + 16) eps size sum_i |w_i|.
-(6) L L^T misses t - A A^T by at most (d + 4) u tr(A A^T) of the products and (p + 3) u p t of the
-    factor, in operator norm. `error` is twice their sum, so t - A A^T >= L L^T + error/2. So if
-    z solves L z = A h up to a residual r, |(t - A A^T)^-1/2 A h| <= |z| + |r| sqrt(2/error), and
-    |r| <= p u sqrt(p t) |z| + (d + 3) u sqrt(tr) |h| leaves sqrt(p eps) |z| + sqrt((d + 8) eps)
-    |h|.
+(5) L L^T misses t - Q by at most (p + 5) u tr(Q) of the products and (d + 3) u d t of the factor,
+    in operator norm. `error` is more than twice their sum, so t - Q >= L L^T + error/2. So if z
+    solves L z = h up to a residual r, |(t - Q)^-1/2 h| <= |z| + |r| sqrt(2/error), and
+    |r| <= d u sqrt(d t) |z| leaves sqrt(d eps) |z|.
+(6) The same with A A^T for Q, d for p and p for d; but A h is rounded, so that |r| is larger by
+    (d + 3) u sqrt(tr) |h|, which leaves sqrt((d + 8) eps) |h|.
 """
 
 import torch
@@ -55,7 +57,7 @@ def shared_budget(
     y       their labels (n,), -1 or +1
     radius  of the ball of each sample (n,), in the units of x
     most    parabolas a sample, those that reach furthest
-    memory  entries of A A^T in one batch of samples
+    memory  entries of A A^T, or of A, in one batch of samples
     above   where the parabolas themselves fall to this or less, no bound is computed: it is -inf
 
     The bound is float64 and holds in exact arithmetic, as that of `certify` does. Raises ValueError
@@ -63,11 +65,12 @@ def shared_budget(
     """
     _check(model, x)
     weight, x, y, radius = (v.double() for v in (model.weight, x, y, radius))
+    m, d = weight.shape
     norm = weight.norm(dim=1)
     corner = model.threshold.double() * norm  # b
     q = y[:, None] * (x @ weight.T)  # (n, m)
     size = x.norm(dim=1) + radius
-    reach = (radius + (x.shape[1] + 8) * EPS * size)[:, None] * norm  # of q as it was rounded
+    reach = (radius + (d + 8) * EPS * size)[:, None] * norm  # of q as it was rounded
 
     bent, curvature = _parabolas(q, reach, corner)
     count = min(most, max(1, int(bent.sum(1).max())))
@@ -88,16 +91,21 @@ def shared_budget(
     worth = (base - _least_cost(weight, h, curvature, radius) > above).nonzero().flatten()
     if not len(worth):
         return torch.full_like(base, -torch.inf)
-    gram = weight @ weight.T
+    gram = (weight @ weight.T).flatten()
     alike = worth[bent.sum(1)[worth].argsort()]  # in the number of parabolas
     for part in alike.split(max(1, memory // count**2)):
         used = chosen[part, : max(1, int(bent[part].sum(1).max()))]  # the largest come first
         root = curvature[part].gather(1, used).sqrt()  # (n, p)
-        a_h = root * (h[part] @ weight.T).gather(1, used)  # A h, (n, p)
-        # A A^T, (n, p, p)
-        a_a = gram[used[:, :, None], used[:, None]] * root[:, :, None] * root[:, None]
-        cost[part] = _dual(h[part], a_h, a_a, radius[part])
-    slack = 4 * (sum(weight.shape) + 16) * EPS * (size * norm.sum() + cost)
+        # Copies by index_select: an index in brackets takes several times as long.
+        if used.shape[1] < d:  # equation (6)
+            a_h = root * (h[part] @ weight.T).gather(1, used)  # A h, (n, p)
+            a_a = gram.index_select(0, (used[:, :, None] * m + used[:, None]).flatten())
+            a_a = a_a.view(*used.shape, -1).mul_(root[:, :, None]).mul_(root[:, None])
+            cost[part] = _dual(h[part], radius[part], a_a, d, a_h)
+        else:
+            a = weight.index_select(0, used.flatten()).view(*used.shape, d).mul_(root[:, :, None])
+            cost[part] = _dual(h[part], radius[part], a.mT @ a, used.shape[1])
+    slack = 4 * (m + d + 16) * EPS * (size * norm.sum() + cost)
     return base - cost - slack
 
 
@@ -185,54 +193,72 @@ def _lines(q: Tensor, reach: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
     return slope, torch.where(high <= -corner, corner, offset)
 
 
-def _dual(h: Tensor, a_h: Tensor, a_a: Tensor, radius: Tensor, tries: int = 6) -> Tensor:
+def _dual(
+    h: Tensor,
+    radius: Tensor,
+    bending: Tensor,
+    terms: int,
+    a_h: Tensor | None = None,
+    tries: int = 6,
+) -> Tensor:
     """Equations (4) to (6): a bound on delta^T Q delta - <h, delta> over the ball from above, (n,).
 
-    h       (n, d)
-    a_h     A h, (n, p)
-    a_a     A A^T, (n, p, p)
-    radius  (n,)
-    tries   of multipliers, each 1.6 times the last, until all are proved; infinite where none is
+    h        (n, d)
+    radius   (n,)
+    bending  Q, (n, d, d); with `a_h` A A^T, (n, p, p)
+    terms    of the sums that its entries are: p; with `a_h` d
+    a_h      A h, (n, p): for equation (6) instead of (5)
+    tries    of multipliers, each 1.6 times the last, until all are proved; infinite where none is
     """
-    d, p = h.shape[1], a_a.shape[1]
-    of_products = (d + 8) * EPS * a_a.diagonal(dim1=1, dim2=2).sum(1)
+    right = h if a_h is None else a_h
+    order = bending.shape[1]
+    of_products = (terms + 8) * EPS * bending.diagonal(dim1=1, dim2=2).sum(1)
     length = h.norm(dim=1)
-    eye = torch.eye(p, dtype=a_a.dtype, device=a_a.device)
-    multiplier = _first_multiplier(h, a_h, a_a, radius) + of_products + TINY
+    eye = torch.eye(order, dtype=bending.dtype, device=bending.device)
+    multiplier = _first_multiplier(h, radius, bending, a_h) + of_products + TINY
     least = torch.full_like(multiplier, torch.inf)
     todo = torch.arange(len(h), device=h.device)
     for _ in range(tries):
         t = multiplier[todo]
-        safe = t - of_products[todo] - (p + 8) * p * EPS * t
-        # Equation (6): `failed` is 0 where the factor exists.
-        factor, failed = torch.linalg.cholesky_ex(safe[:, None, None] * eye - a_a)
-        solved = torch.linalg.solve_triangular(factor, a_h[:, :, None], upper=False)
-        size = solved.square().sum((1, 2)).sqrt()
-        size = (1 + (p * EPS) ** 0.5) * size + ((d + 8) * EPS) ** 0.5 * length[todo]
-        # Equations (4) and (5).
-        value = t * radius[todo] ** 2 + (length[todo].square() + size.square()) / safe / 4
+        safe = t - of_products[todo] - (order + 8) * order * EPS * t
+        # `failed` is 0 where the factor exists.
+        factor, failed = torch.linalg.cholesky_ex(safe[:, None, None] * eye - bending)
+        solved = torch.linalg.solve_triangular(factor, right[:, :, None], upper=False)
+        size = (1 + (order * EPS) ** 0.5) * solved.square().sum((1, 2)).sqrt()
+        if a_h is None:
+            product = size.square()  # equation (5)
+        else:  # equation (6)
+            size = size + ((terms + 8) * EPS) ** 0.5 * length[todo]
+            product = (length[todo].square() + size.square()) / safe
+        value = t * radius[todo] ** 2 + product / 4  # equation (4)
         proved = (failed == 0) & value.isfinite()
         least[todo] = torch.where(proved, value, torch.inf)
         again = failed != 0
         if not again.any():
             break
-        todo, a_h, a_a = todo[again], a_h[again], a_a[again]
+        todo, right, bending = todo[again], right[again], bending[again]
         multiplier[todo] *= 1.6
     return least
 
 
-def _first_multiplier(h: Tensor, a_h: Tensor, a_a: Tensor, radius: Tensor) -> Tensor:
+def _first_multiplier(h: Tensor, radius: Tensor, bending: Tensor, a_h: Tensor | None) -> Tensor:
     """A multiplier t to try first, (n,): the best one if h were an eigenvector of Q, or above |Q|.
 
-    h       (n, d)
-    a_h     A h, (n, p)
-    a_a     A A^T, (n, p, p)
-    radius  (n,)
+    h, radius, bending, a_h  as in `_dual`
 
-    Of |Q| it knows what one product with A A^T shows, which may be too little.
+    Of |Q| it knows what one product with it shows, which may be too little.
     """
     length = h.norm(dim=1)
-    rayleigh = a_h.square().sum(1) / length.square().clamp(min=TINY)  # h^T Q h / |h|^2
-    stretched = (a_a @ a_h[:, :, None]).squeeze(2).norm(dim=1)
-    top = stretched / a_h.norm(dim=1).clamp(min=TINY)  # |Q| or less
+    if a_h is None:
+        q_h = _times(bending, h)
+        a_h_squared, stretched = (h * q_h).sum(1), (q_h * _times(bending, q_h)).sum(1)
+    else:
+        a_h_squared, stretched = a_h.square().sum(1), _times(bending, a_h).square().sum(1)
+    rayleigh = a_h_squared / length.square().clamp(min=TINY)  # h^T Q h / |h|^2
+    # |A A^T A h| / |A h|, which is |Q| or less
+    top = (stretched.clamp(min=0) / a_h_squared.clamp(min=TINY)).sqrt()
     return torch.maximum(length / (2 * radius) + rayleigh, 1.1 * top)
+
+
+def _times(matrix: Tensor, vector: Tensor) -> Tensor:
+    return (matrix @ vector[:, :, None]).squeeze(2)

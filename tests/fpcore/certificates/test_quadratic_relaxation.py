@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fpcore.attacks import pgd
 from fpcore.ball import Ball
 from fpcore.certificates.certificate import certify
-from fpcore.certificates.quadratic_relaxation import _lines, _parabolas, shared_budget
+from fpcore.certificates.quadratic_relaxation import _dual, _lines, _parabolas, shared_budget
 from fpcore.models.two_layer import TwoLayer
 
 
@@ -97,6 +97,24 @@ def test_batches_change_no_bound_and_fewer_parabolas_leave_it_sound():
     few = shared_budget(net, x, y, radius, most=3)
     assert few.isfinite().all() and (few > 0).any()
     assert (few <= (y * net(pgd(net, x, y, Ball("l2", 0.3), steps=30))) + 1e-4).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), d=st.integers(1, 30), p=st.integers(1, 30))
+def test_parabolas_and_inputs_give_one_dual_above_every_point(seed, d, p):
+    """Equations (5) and (6): a factor of the inputs' order, and one of the parabolas'."""
+    rng = torch.Generator().manual_seed(seed)
+    a = torch.randn(4, p, d, generator=rng, dtype=torch.float64)
+    h = torch.randn(4, d, generator=rng, dtype=torch.float64)
+    radius = 0.01 + torch.rand(4, generator=rng, dtype=torch.float64)
+    of_inputs = _dual(h, radius, a.mT @ a, p)
+    of_parabolas = _dual(h, radius, a @ a.mT, d, (a @ h[:, :, None]).squeeze(2))
+    torch.testing.assert_close(of_inputs, of_parabolas, rtol=1e-5, atol=1e-9)
+    points = torch.randn(500, 4, d, generator=rng, dtype=torch.float64)
+    points = torch.cat([points, -h[None], h[None]])
+    delta = radius[:, None] * F.normalize(points, dim=2)
+    bent = (a @ delta[:, :, :, None]).square().sum((2, 3))
+    assert (bent - (h * delta).sum(2) <= of_inputs * (1 + 1e-12)).all()
 
 
 def test_where_the_parabolas_fall_too_far_no_bound_is_computed_and_no_proof_is_lost():
