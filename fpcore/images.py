@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from platformdirs import user_cache_path
 from torch import Tensor
 
@@ -86,9 +85,13 @@ class Images:
     def batch(self, size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """Mini-batch `step`, augmented: a pure function of (seed, step).
 
-        Every epoch visits a new permutation.
+        Every epoch visits a new permutation. Raises ValueError for a shift as large as an image.
         """
         checks.positive_int("size", size)
+        smallest = min(self.x.shape[2:])
+        if self.shift >= smallest:
+            advice = "give a smaller one, Images(..., shift=0) for none"
+            raise ValueError(f"shift = {self.shift}, images of {smallest} pixels: {advice}")
         checks.whole("seed", seed)
         checks.whole("step", step)
         per_epoch = max(1, len(self) // size)
@@ -121,19 +124,26 @@ def augment(x: Tensor, rng: torch.Generator, shift: int, flip: bool) -> Tensor:
     shift  the largest translation, in pixels
     flip   whether images are mirrored
     """
-    n, _, h, w = x.shape
+    n, channels, h, w = x.shape
+    rows = torch.arange(h, device=x.device).expand(n, h)
+    columns = torch.arange(w, device=x.device).expand(n, w)
     if flip:
-        chance = torch.rand(n, 1, 1, 1, generator=rng, dtype=torch.float32, device=x.device)
-        mirrored = chance < 0.5
-        x = torch.where(mirrored, x.flip(3), x)
+        mirrored = torch.rand(n, 1, generator=rng, dtype=torch.float32, device=x.device) < 0.5
     if shift:
-        x = F.pad(x, (shift,) * 4, mode="reflect")
         dy, dx = torch.randint(0, 2 * shift + 1, (2, n, 1), generator=rng, device=x.device)
-        rows = dy + torch.arange(h, device=x.device)  # (n, h)
-        columns = dx + torch.arange(w, device=x.device)  # (n, w)
-        image = torch.arange(n, device=x.device)[:, None, None]
-        x = x.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    return x.contiguous(memory_format=torch.channels_last)
+        rows, columns = _reflected(rows + dy - shift, h), _reflected(columns + dx - shift, w)
+    if flip:
+        columns = torch.where(mirrored, w - 1 - columns, columns)
+    # Where each pixel comes from, so that all is one copy, pixel by pixel.
+    image = torch.arange(n, device=x.device)[:, None, None]
+    pixel = (image * h + rows[:, :, None]) * w + columns[:, None]  # (n, h, w)
+    pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+    return pixels.index_select(0, pixel.flatten()).view(n, h, w, channels).permute(0, 3, 1, 2)
+
+
+def _reflected(index: Tensor, size: int) -> Tensor:
+    """Indices beyond 0 and size - 1, by less than `size`, mirrored back at these."""
+    return size - 1 - (size - 1 - index.abs()).abs()
 
 
 def load_cifar10(

@@ -310,6 +310,29 @@ def test_shifted_images_are_crops_of_the_reflected_originals_and_every_shift_occ
     assert out.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shift", [0, 3, 7])
+def test_images_are_mirrored_first_and_then_shifted(layout, shift):
+    x = torch.rand(40, 3, 8, 11, generator=torch.Generator().manual_seed(1))
+    out = augment(x.contiguous(memory_format=layout), shift=shift, flip=True)
+    rng = torch.Generator().manual_seed(0)
+    mirrored = torch.rand(40, generator=rng) < 0.5
+    dy, dx = (
+        torch.randint(0, 2 * shift + 1, (2, 40), generator=rng) if shift else torch.zeros(2, 40)
+    )
+    for i, image in enumerate(x):
+        image = image.flip(2) if mirrored[i] else image
+        padded = torch.nn.functional.pad(image[None], (shift,) * 4, mode="reflect")[0]
+        top, left = int(dy[i]), int(dx[i])
+        assert torch.equal(out[i], padded[:, top : top + 8, left : left + 11])
+
+
+def test_a_shift_as_large_as_the_images_is_refused():
+    with pytest.raises(ValueError, match="shift = 8, images of 8 pixels: give a smaller one"):
+        numbered(shift=8).batch(4, 0, 0)
+    numbered(shift=7).batch(4, 0, 0)
+
+
 def numbered(n=12, **options):
     """Images whose pixels all hold the image's label."""
     y = torch.arange(n)
