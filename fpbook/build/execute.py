@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -132,21 +133,30 @@ def execute_chapter(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     output = executed(notebook, parameters["profile"], root)
     waiting = f"waiting: another process executes {notebook.stem} ({parameters['profile']})"
-    with held(output.with_name(f".{output.name}.lock"), waiting):
+    shown = opening and notebook == chapters(root)[0]
+    with held(output.with_name(f".{output.name}.lock"), waiting), ThreadPoolExecutor(1) as beside:
+        # What the page needs of npm comes over the network while the chapter is executed.
+        packages = beside.submit(_packages, root) if shown else None
         unchanged = recorded_key(output) == chapter_key(notebook, parameters)
         if not unchanged:
             _execute(notebook, output, parameters)
-        if opening and notebook == chapters(root)[0]:
-            return _show_opening(parameters["profile"], root)
+        if packages:
+            return _show_opening(parameters["profile"], packages.result(), root)
     return f"{notebook.stem}: unchanged since it was executed" if unchanged else None
 
 
-def _show_opening(profile: str, root: Path) -> str:
+def _packages(root: Path) -> Path | None:
+    from fpbook.build.opening import fetch  # here: it imports what builds the site
+
+    return fetch(root)
+
+
+def _show_opening(profile: str, packages: Path | None, root: Path) -> str:
     """Build the opening page; a line that says where it is, or why there is none."""
-    from fpbook.build.opening import opening_page  # here: it imports what builds the site
+    from fpbook.build.opening import opening_page
 
     try:
-        return f"{READY}: open {opening_page(profile, root)}"
+        return f"{READY}: open {opening_page(profile, packages, root)}"
     except BookError as error:  # the whole book needs none: it says the same when it is built
         return f"There is no opening page before the book: {error}"
 

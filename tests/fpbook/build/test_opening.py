@@ -45,7 +45,6 @@ def book(root, executed_one, monkeypatch):
         (html / "chapters" / "one.html").write_text(f'{ARTICLE}<a href="two.html">two</a>')
         return html
 
-    monkeypatch.setattr(opening, "fetch", lambda root: None)
     monkeypatch.setattr(opening, "scripts", lambda *_: {})
     monkeypatch.setattr(opening, "jupyter_book", jupyter_book)
     return root, given
@@ -53,7 +52,7 @@ def book(root, executed_one, monkeypatch):
 
 def test_the_opening_page_is_built_from_its_chapter_alone(book):
     root, given = book
-    page = opening.opening_page("quick", root)
+    page = opening.opening_page("quick", None, root)
     assert given == {
         "pages": ["one.ipynb"],
         "toc": {"format": "jb-book", "root": "chapters/one"},
@@ -64,16 +63,18 @@ def test_the_opening_page_is_built_from_its_chapter_alone(book):
 
 def test_an_opening_chapter_that_was_not_executed_is_an_error_that_says_so(root):
     with pytest.raises(BookError, match="execute the book first"):
-        opening.opening_page("quick", root)
+        opening.opening_page("quick", None, root)
 
 
 @pytest.mark.filterwarnings("ignore")  # of papermill and the Jupyter clients, not ours
 def test_the_opening_page_is_built_once_its_chapter_is_executed(root, quick, monkeypatch, capsys):
-    def page(profile, root):
+    def page(profile, packages, root):
+        assert packages == root / "node_modules"
         assert execute.recorded_key(execute.executed(root / "chapters/one.ipynb", profile, root))
         return root / "page.html"
 
     monkeypatch.setattr(opening, "opening_page", page)
+    monkeypatch.setattr(opening, "fetch", lambda root: root / "node_modules")
     execute.execute(quick, root=root)
     assert "opening" not in capsys.readouterr().out
     execute.execute(quick, root=root, opening=True)
@@ -81,10 +82,11 @@ def test_the_opening_page_is_built_once_its_chapter_is_executed(root, quick, mon
 
 
 def test_chapters_are_executed_where_no_opening_page_can_be_built(root, quick, monkeypatch, capsys):
-    def fails(profile, root):
+    def fails(profile, packages, root):
         raise BookError("no sphinx")
 
     monkeypatch.setattr(opening, "opening_page", fails)
+    monkeypatch.setattr(opening, "fetch", lambda root: None)
     monkeypatch.setattr(execute, "_execute", lambda *_: None)
     execute.execute(quick, root=root, opening=True)
     assert "There is no opening page before the book: no sphinx" in capsys.readouterr().out
