@@ -239,11 +239,12 @@ def _run(
         model = copy.deepcopy(start)
         watching = (init, experiment.training_radius)
         path = cache_path(f"synthetic-{name}", training, model, data, seed, *watching, code=_run)
+        tops = features(start.weight.detach(), data.features, data.u_star).top
 
         def measure(
-            _: nn.Module, model: TwoLayer = model, start: TwoLayer = start
+            _: nn.Module, model: TwoLayer = model, start: TwoLayer = start, tops: Tensor = tops
         ) -> dict[str, Any]:
-            return watch(model, init, start, data, *watched, experiment.training_radius)
+            return watch(model, init, start, tops, data, *watched, experiment.training_radius)
 
         histories[name] = train(
             model,
@@ -264,6 +265,7 @@ def watch(
     net: TwoLayer,
     init: TwoLayer,
     start: TwoLayer,
+    tops: Tensor,
     data: SparseCoding,
     x: Tensor,
     y: Tensor,
@@ -274,12 +276,13 @@ def watch(
     net:    the network now
     init:   w0
     start:  the network at the start of the stage
+    tops:   the feature that each of its neurons holds, (m,)
     data:   the sparse coding model
     x, y:   samples, (n, d) and (n,)
     radius: of the attack, l2
     """
     alive = live(net)
-    held, before = (features(n.weight[alive], data.features, data.u_star) for n in (net, start))
+    held = features(net.weight[alive], data.features, data.u_star)
     since = cosine(start.weight[alive], net.weight[alive]).abs()
     adversarial = pgd(net, x, y, Ball("l2", radius), steps=10)
     return {
@@ -291,7 +294,7 @@ def watch(
         "cos_init": cosine(init.weight[alive], net.weight[alive]).median().item(),
         "cos_start": since.median().item(),
         "share_dominant": (since > 0.5**0.5).float().mean().item(),
-        "same_feature": (held.top == before.top).float().mean().item(),
+        "same_feature": (held.top == tops[alive]).float().mean().item(),
         "features_held": len(held.top[held.purity > 0.5**0.5].unique()) / data.d,
         "active": active_share(net, x),
     }

@@ -140,9 +140,9 @@ def at_least_float32(w: Tensor) -> Tensor:
 
 def _out_of_range(w: Tensor) -> Tensor:
     """Which rows, not zero, are so small or so large that their squares under- or overflow."""
-    square = (w * w).sum(1)
-    inside = (square >= 2e-30) & (square <= 1e-2 * torch.finfo(w.dtype).max)
-    return ~inside & (w != 0).any(1)
+    size = w.norm(dim=1)  # as wrong there as the squares are
+    outside = ~((size >= 2e-15) & (size <= (1e-2 * torch.finfo(w.dtype).max) ** 0.5))
+    return outside & (w != 0).any(1) if outside.any() else outside
 
 
 def _unit(w: Tensor) -> tuple[Tensor, Tensor]:

@@ -343,7 +343,8 @@ def test_histories_hold_what_the_figures_of_both_trainings_show(tiny, cache):
 def test_watching_a_network_changes_nothing(sparse, planted):
     net = planted(dense=1.0)
     before = copy.deepcopy(net)
-    seen = watch(net, planted(), planted(), sparse, *sparse.test_set(40, seed=0), 0.1)
+    tops = torch.zeros(len(net.weight), dtype=torch.int64)
+    seen = watch(net, planted(), planted(), tops, sparse, *sparse.test_set(40, seed=0), 0.1)
     assert same_weights(net, before) and net.weight.grad is None
     assert seen["robust_accuracy"] <= seen["clean_accuracy"]
 
@@ -354,7 +355,8 @@ def test_what_is_watched_of_known_networks(sparse, planted):
     with torch.no_grad():
         init.weight.neg_()
     x, y = sparse.test_set(40, seed=0)
-    seen = watch(net, init, start, sparse, x, y, 0.1)
+    tops = (start.weight.detach() @ sparse.features).abs().argmax(1)
+    seen = watch(net, init, start, tops, sparse, x, y, 0.1)
     cosine = torch.nn.functional.cosine_similarity(net.weight, start.weight).detach()
     assert seen["cos_start"] == pytest.approx(cosine.median().item()) and seen[
         "cos_init"
@@ -362,7 +364,11 @@ def test_what_is_watched_of_known_networks(sparse, planted):
     assert seen["share_dominant"] == pytest.approx((cosine > 0.5**0.5).float().mean().item())
     assert seen["purity"] == pytest.approx((1 + 2 / 48**0.5) / (5 + 4 / 48**0.5) ** 0.5, abs=1e-4)
     assert seen["share_live"] == seen["same_feature"] == 1.0 and seen["features_held"] == 0.0
-    assert watch(start, init, start, sparse, x, y, 0.1)["features_held"] == 1.0
+    assert watch(start, init, start, tops, sparse, x, y, 0.1)["features_held"] == 1.0
+    others = tops.index_fill(0, torch.arange(12), len(sparse.w_star))
+    assert watch(net, init, start, others, sparse, x, y, 0.1)["same_feature"] == pytest.approx(
+        1 - 12 / len(tops)
+    )
 
 
 def test_checkpoints_are_named_by_what_trains_and_what_watches(tiny, cache, monkeypatch):
