@@ -87,26 +87,53 @@ def shared_budget(
     base = (slope * q + offset).sum(1)
     h = slope @ weight  # (n, d)
     curvature = curvature * bent
-    cost = torch.full_like(base, torch.inf)
     worth = (base - _least_cost(weight, h, curvature, radius) > above).nonzero().flatten()
     if not len(worth):
         return torch.full_like(base, -torch.inf)
-    gram = (weight @ weight.T).flatten()
-    alike = worth[bent.sum(1)[worth].argsort()]  # in the number of parabolas
-    for part in alike.split(max(1, memory // count**2)):
-        used = chosen[part, : max(1, int(bent[part].sum(1).max()))]  # the largest come first
-        root = curvature[part].gather(1, used).sqrt()  # (n, p)
-        # Copies by index_select: an index in brackets takes several times as long.
-        if used.shape[1] < d:  # equation (6)
-            a_h = root * (h[part] @ weight.T).gather(1, used)  # A h, (n, p)
-            a_a = gram.index_select(0, (used[:, :, None] * m + used[:, None]).flatten())
-            a_a = a_a.view(*used.shape, -1).mul_(root[:, :, None]).mul_(root[:, None])
-            cost[part] = _dual(h[part], radius[part], a_a, d, a_h)
-        else:
-            a = weight.index_select(0, used.flatten()).view(*used.shape, d).mul_(root[:, :, None])
-            cost[part] = _dual(h[part], radius[part], a.mT @ a, used.shape[1])
+    cost = torch.full_like(base, torch.inf)
+    cost[worth] = _costs(weight, h[worth], radius[worth], curvature[worth], chosen[worth], memory)
     slack = 4 * (m + d + 16) * EPS * (size * norm.sum() + cost)
     return base - cost - slack
+
+
+def _costs(
+    weight: Tensor, h: Tensor, radius: Tensor, curvature: Tensor, chosen: Tensor, memory: int
+) -> Tensor:
+    """A bound on delta^T Q delta - <h, delta> over the ball from above, (n,), for each sample.
+
+    weight     (m, d)
+    h          (n, d)
+    radius     (n,)
+    curvature  c, of each neuron's parabola, else 0 (n, m)
+    chosen     the neurons with parabolas, those that reach furthest first (n, p)
+    memory     as in `shared_budget`
+    """
+    m, d = weight.shape
+    count = (curvature > 0).sum(1).clamp(min=1)
+    order = count.argsort()
+    few, many = order[count[order] < d], order[count[order] >= d]
+    # Pairs of neurons are multiplied once for all samples, where those have more of them.
+    shared = int(count[few].square().sum()) > m**2
+    gram = (weight @ weight.T).flatten() if shared else None
+    cost = torch.empty_like(radius)
+    together = max(1, memory // chosen.shape[1] ** 2)
+    for part in (*few.split(together), *many.split(together)):
+        if not len(part):
+            continue
+        used = chosen[part, : int(count[part].max())]  # (n, p)
+        root = curvature[part].gather(1, used).sqrt()
+        p = used.shape[1]
+        # Copied by index_select: an index in brackets takes several times as long.
+        if p < d and gram is not None:
+            pair = (used[:, :, None] * m + used[:, None]).flatten()
+            bending = gram.index_select(0, pair).view(-1, p, p)
+            bending = bending.mul_(root[:, :, None]).mul_(root[:, None])
+        else:
+            a = weight.index_select(0, used.flatten()).view(-1, p, d).mul_(root[:, :, None])
+            bending = a @ a.mT if p < d else a.mT @ a
+        a_h = root * (h[part] @ weight.T).gather(1, used) if p < d else None
+        cost[part] = _dual(h[part], radius[part], bending, d if p < d else p, a_h)
+    return cost
 
 
 def _least_cost(
