@@ -231,7 +231,7 @@ def _run(
     """
     data, init = experiment.data(seed, device), experiment.network(seed, device)
     # Test samples that are only watched during training, and never reported.
-    watched = data.sample(200, seeding.generator(seed, "watch", device=data.device))
+    watched = data.sample(100, seeding.generator(seed, "watch", device=data.device))
     networks = {"init": init}
     histories: dict[str, list[dict[str, Any]]] = {}
     start = init
