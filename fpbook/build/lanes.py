@@ -12,13 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from fpbook.build.chapters import BookError, read_chapter
-from fpbook.build.forked import can_fork
 
 LANES = 2
 TRAIN = ("run_synthetic", "measure_networks")  # train on the sparse coding model, once for all
@@ -99,14 +96,13 @@ def _processes(number: int, work: Work) -> Iterator[dict[Connection, BaseProcess
 
     They end when the connection is closed: when this is left, or when this process is killed.
     """
-    context = _context()
+    # Not forked: that would hold the other ends of all connections, so that none was ever closed.
+    context = multiprocessing.get_context("spawn")
     workers: dict[Connection, BaseProcess] = {}
     try:
         for _ in range(number):
             ours, theirs = context.Pipe()
-            # A fork holds this process's ends as well: while one does, they are not closed.
-            held = [*workers, ours] if context.get_start_method() == "fork" else []
-            worker: BaseProcess = context.Process(target=_serve, args=(theirs, work, held))
+            worker: BaseProcess = context.Process(target=_serve, args=(theirs, work))
             worker.start()
             theirs.close()
             workers[ours] = worker
@@ -117,21 +113,8 @@ def _processes(number: int, work: Work) -> Iterator[dict[Connection, BaseProcess
             worker.join()
 
 
-def _context() -> Any:
-    """Forks, to which nothing is new that is imported here; but CUDA does not outlive a fork."""
-    forks = can_fork() and not torch.cuda.is_available()
-    return multiprocessing.get_context("fork" if forks else "spawn")
-
-
-def _serve(orders: Connection, work: Work, held: Sequence[Connection]) -> None:
-    """Do the work on each chapter that is sent, and answer (whether done, a line or None).
-
-    orders: whence chapters come, and where answers go
-    work:   to be done
-    held:   other connections, to be closed
-    """
-    for connection in held:
-        connection.close()
+def _serve(orders: Connection, work: Work) -> None:
+    """Do the work on each chapter that is sent, and answer (whether done, a line or None)."""
     with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
         while True:
             chapter = orders.recv()

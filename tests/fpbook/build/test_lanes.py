@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from fpbook.build import chapters, execute, lanes
 from fpbook.build.chapters import BookError
@@ -61,13 +60,6 @@ def test_a_lane_that_has_ended_takes_the_last_chapters_of_the_other(tmp_path, ca
     by = marks(tmp_path)
     assert by["b"] == by["c"] == by["d"] != by["slow"] != str(os.getpid())
     assert "slow: done" in capsys.readouterr().out
-
-
-def test_processes_are_not_forked_beside_cuda(monkeypatch):
-    monkeypatch.setattr(lanes, "can_fork", lambda: True)
-    for cuda, method in ((False, "fork"), (True, "spawn")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
-        assert lanes._context().get_start_method() == method
 
 
 def test_one_lane_works_in_this_process(tmp_path):
