@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
@@ -141,7 +142,7 @@ def execute_chapter(
         if not unchanged:
             _execute(notebook, output, parameters)
         if packages:
-            return _show_opening(parameters["profile"], packages.result(), root)
+            return _show_opening(parameters["profile"], packages.result, root)
     return f"{notebook.stem}: unchanged since it was executed" if unchanged else None
 
 
@@ -151,7 +152,7 @@ def _packages(root: Path) -> Path | None:
     return fetch(root)
 
 
-def _show_opening(profile: str, packages: Path | None, root: Path) -> str:
+def _show_opening(profile: str, packages: Callable[[], Path | None], root: Path) -> str:
     """Build the opening page; a line that says where it is, or why there is none."""
     from fpbook.build.opening import opening_page
 

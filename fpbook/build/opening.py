@@ -3,6 +3,7 @@
 import argparse
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -24,11 +25,13 @@ NOTE = (
 _LINK = re.compile(r'<a\b[^>]*?href="([^"#:]*)(?:#([^"]*))?"[^>]*>(.*?)</a>', re.S)
 
 
-def opening_page(profile: str, packages: Path | None, root: Path = ROOT) -> Path:
+def opening_page(
+    profile: str, packages: Callable[[], Path | None] = fetch, root: Path = ROOT
+) -> Path:
     """Build the opening page from its executed notebook, in a few seconds; return it.
 
     profile:  that it was executed with
-    packages: of `fetch`
+    packages: gives those of `fetch`
     root:     of the book
 
     It holds no link to a page that is not there yet, and says so.
@@ -50,7 +53,7 @@ def opening_page(profile: str, packages: Path | None, root: Path = ROOT) -> Path
         page.unlink()
     (source / "_toc.yml").write_text(f"format: jb-book\nroot: {name}\n")
     config = yaml.safe_load((root / "_config.yml").read_text())
-    config["sphinx"]["config"] |= scripts(source / "extra", packages, root)
+    config["sphinx"]["config"] |= scripts(source / "extra", packages(), root)
     (source / "_config.yml").write_text(yaml.safe_dump(config))
     html = jupyter_book(source, work, work / "build.log", strict=False)
     page = html / f"{name}.html"
@@ -76,5 +79,4 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--profile", default="quick", help=f"one of {', '.join(PROFILES)}")
     options = parser.parse_args(arguments)
     checks.choice("profile", options.profile, PROFILES)
-    page = opening_page(options.profile, fetch())
-    print(f"The opening page is ready: open {page}", flush=True)
+    print(f"The opening page is ready: open {opening_page(options.profile)}", flush=True)

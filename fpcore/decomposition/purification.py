@@ -231,7 +231,7 @@ def top_part(w: Tensor, m: Tensor) -> Tensor:
     scores = w @ m.to(w.dtype)
     top = scores.abs().argmax(1, keepdim=True)
     part = torch.zeros_like(scores).scatter(1, top, scores.gather(1, top)) @ m.T.to(w.dtype)
-    if len(rows := (_out_of_range(w) & (w != 0).any(1)).nonzero().flatten()):
+    if len(rows := _out_of_range(w).nonzero().flatten()):
         unit, size = _unit(w[rows])
         part = _put(part, rows, top_part(unit, m.double()), size, "<w, M_j> M_j")
     return part

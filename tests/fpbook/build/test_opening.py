@@ -52,7 +52,7 @@ def book(root, executed_one, monkeypatch):
 
 def test_the_opening_page_is_built_from_its_chapter_alone(book):
     root, given = book
-    page = opening.opening_page("quick", None, root)
+    page = opening.opening_page("quick", lambda: None, root)
     assert given == {
         "pages": ["one.ipynb"],
         "toc": {"format": "jb-book", "root": "chapters/one"},
@@ -63,13 +63,13 @@ def test_the_opening_page_is_built_from_its_chapter_alone(book):
 
 def test_an_opening_chapter_that_was_not_executed_is_an_error_that_says_so(root):
     with pytest.raises(BookError, match="execute the book first"):
-        opening.opening_page("quick", None, root)
+        opening.opening_page("quick", lambda: None, root)
 
 
 @pytest.mark.filterwarnings("ignore")  # of papermill and the Jupyter clients, not ours
 def test_the_opening_page_is_built_once_its_chapter_is_executed(root, quick, monkeypatch, capsys):
     def page(profile, packages, root):
-        assert packages == root / "node_modules"
+        assert packages() == root / "node_modules"
         assert execute.recorded_key(execute.executed(root / "chapters/one.ipynb", profile, root))
         return root / "page.html"
 
